@@ -1,0 +1,93 @@
+"""What can go wrong, each with its remedy: every error a person reads comes from this tree."""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """A problem with its remedy.
+
+    Both are positional, so that the error survives pickling between processes.
+
+    Attributes:
+        problem: what is wrong, naming the thing (a file, a cluster, a column).
+        remedy: what the reader can do about it.
+        reason: one word for the run record, when this ends a run: see `Outcome.FAILED`.
+    """
+
+    reason = "internal"
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        """Take the problem and its remedy, both full sentences without secrets."""
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Problem and remedy, as a log line shows them."""
+        return f"{self.problem} {self.remedy}"
+
+
+class TransientError(PipelineError):
+    """A problem that may pass by itself: the only kind that a task retries."""
+
+
+class SettingsError(PipelineError):
+    """A setting, or something that a setting names, cannot be used."""
+
+
+class HuntError(PipelineError):
+    """A hunt file cannot be used."""
+
+    reason = "query"
+
+
+class ClusterError(PipelineError):
+    """A cluster did not answer the question."""
+
+
+class Unreachable(ClusterError, TransientError):
+    """No answer came, or one that says: later."""
+
+    reason = "unreachable"
+
+
+class Unauthorised(ClusterError):
+    """The cluster does not accept the key, or the key may not read."""
+
+    reason = "unauthorised"
+
+
+class QueryRefused(ClusterError):
+    """The cluster understood the request and will not answer it."""
+
+    reason = "query"
+
+
+class DeadlineExceeded(ClusterError):
+    """The answer did not come within the run's deadline."""
+
+    reason = "deadline"
+
+
+class HistoryError(PipelineError):
+    """The history cannot be read or written; nothing is sent while that is so."""
+
+
+class RunInProgress(HistoryError):
+    """Another process records the same slot right now."""
+
+
+class ArchiveError(PipelineError):
+    """The archive cannot be written."""
+
+
+class SlackError(PipelineError):
+    """Slack did not take the digest."""
+
+
+class SlackRefused(SlackError):
+    """Slack answered no, and will until somebody changes something."""
+
+
+class SlackUnreachable(SlackError, TransientError):
+    """No answer came: the message may or may not have been posted."""
