@@ -1,0 +1,1 @@
+"""The steps of the pipeline (verbs) and their vocabulary (nouns)."""
