@@ -1,0 +1,75 @@
+"""What a cluster could have seen: from answers about its events to a verdict on its telemetry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+BLIND_SINGLE_SHARE = 0.95
+"""At and above this share of single-event groups an agent version counts as de-duplicated."""
+
+BLIND_MIN_GROUPS = 1000
+"""Below this many groups the share says nothing."""
+
+DEDUPLICATES_SINCE = (8, 15)
+"""The first Elastic Agent version that drops repeated network events."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCoverage:
+    """What the agents of one version sent in the window.
+
+    Attributes:
+        version: Elastic Agent's version; None where events do not say.
+        events: macOS network events.
+        groups: distinct (process, destination ip, destination port).
+        single_event_groups: groups with exactly one event.
+        merged_events: documents that hold attempt and disconnect in one.
+        unsigned_unknown_events: documents with no code signature block at all.
+    """
+
+    version: str | None
+    events: int
+    groups: int
+    single_event_groups: int
+    merged_events: int
+    unsigned_unknown_events: int
+
+    @property
+    def deduplicated(self) -> bool:
+        """Whether repeated events are being dropped, so that counting hunts see nothing."""
+        return (
+            self.groups >= BLIND_MIN_GROUPS
+            and self.single_event_groups >= BLIND_SINGLE_SHARE * self.groups
+            and _release(self.version) >= DEDUPLICATES_SINCE
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one run could have seen, as of its slot.
+
+    Attributes:
+        events: macOS network events in the window.
+        macs: distinct Macs that sent them.
+        newest_event: aware UTC; None without events.
+        agents: one entry per agent version, most events first.
+    """
+
+    events: int
+    macs: int
+    newest_event: datetime | None
+    agents: tuple[AgentCoverage, ...] = ()
+
+    def is_stale(self, slot: datetime, stale_after_hours: float) -> bool:
+        """Whether the newest event is too old for a run as of `slot` to mean anything."""
+        if self.newest_event is None:
+            return True
+        return slot - self.newest_event > timedelta(hours=stale_after_hours)
+
+
+def _release(version: str | None) -> tuple[int, int]:
+    """Read major and minor; an unknown version is older than every known one."""
+    major, _, rest = (version or "").partition(".")
+    minor = rest.partition(".")[0]
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)

@@ -1,0 +1,211 @@
+"""What a hunt's candidates become: findings with a stable identity, in values without behaviour."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+IDENTITY_VERSION = 1
+"""Part of every fingerprint: a change of the rules below gives new identities, knowingly."""
+
+Value = str | int | float | bool | tuple["Value", ...] | None
+"""What a cell of an ES|QL answer holds; several values are a sorted tuple."""
+
+
+class Status(StrEnum):
+    """What a finding is in one run, compared with the newest earlier complete run."""
+
+    BASELINE = "baseline"
+    NEW = "new"
+    CONTINUING = "continuing"
+    RETURNED = "returned"
+    QUIET = "quiet"
+
+
+class Priority(StrEnum):
+    """How soon an analyst should look, by the stated rules of `tasks.score`."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The Mac, as ECS `host.*` names it."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the process connects to, as ECS `destination.*` names it."""
+
+    address: str | None = None
+    ip: str | None = None
+    ports: tuple[int, ...] = ()
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSignature:
+    """ECS `process.code_signature.*`; None is what no event said."""
+
+    exists: bool | None = None
+    trusted: bool | None = None
+    status: str | None = None
+    subject_name: str | None = None
+    signing_id: str | None = None
+    team_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """ECS `process.parent.*`."""
+
+    name: str | None = None
+    executable: str | None = None
+    command_line: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """ECS `process.*`; hashes, arguments and ancestry come from process events.
+
+    Attributes:
+        entity_ids: one per start of the process, sorted: attributes, never identity.
+        ancestry: entity ids of parent, grandparent and so on, nearest first where known.
+    """
+
+    name: str | None = None
+    executable: str | None = None
+    entity_ids: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    command_line: str | None = None
+    hash_sha256: str | None = None
+    code_signature: CodeSignature = CodeSignature()
+    parent: Parent = Parent()
+    ancestry: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How a finding connected within the window.
+
+    Attributes:
+        connections: connections in the window, each counted once whatever the encoding.
+        hourly: connections in each hour of the window, oldest first; None where its Mac sent no
+            event at all in that hour (asleep or off), which is not the same as no connection.
+        first_connection: of the connections in the window, aware UTC.
+        last_connection: likewise.
+        regularity: 0 to 1, `max(0, 1 - MAD/median)` of the gaps; None below three gaps.
+        period_seconds: the median gap.
+        jitter_percent: the share of the period by which gaps vary, 0 to 100.
+        hours_active: hours of the window with any connection.
+        hours_at_threshold: hours with at least the hunt's connections per hour; None without one.
+        median_per_hour: median connections of the active hours.
+    """
+
+    connections: int
+    hourly: tuple[int | None, ...]
+    first_connection: datetime
+    last_connection: datetime
+    regularity: float | None
+    period_seconds: float | None
+    jitter_percent: float | None
+    hours_active: int
+    hours_at_threshold: int | None
+    median_per_hour: float
+
+
+class Effect(StrEnum):
+    """Which way a reason moves the priority."""
+
+    RAISES = "raises"
+    LOWERS = "lowers"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One stated reason for a priority, in words that stand alone."""
+
+    effect: Effect
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One identity on one cluster, as one run saw it.
+
+    Attributes:
+        fingerprint: SHA-256 in hex, see `fingerprint`.
+        id: what people see, for example `BH-4F2A91C0`; unique in a history.
+        identity: the identity columns and their values.
+        figures: the hunt's own columns of the strongest candidate (ECS or hunt names); empty for a
+            quiet finding, which has no candidate in this run.
+        candidates: how many rows of the answer share the identity (several starts of a process).
+        first_seen: slot of the earliest run that saw it. Aware UTC, as every time here.
+        last_seen: slot of the newest run that saw it.
+        changed_binary: its SHA-256 differs from the one that the history knows.
+        why: one plain sentence for the priority.
+        faults: what could not be found out, for example "not enriched: ...".
+    """
+
+    fingerprint: str
+    id: str
+    cluster: str
+    hunt_uuid: str
+    identity: Mapping[str, Value]
+    status: Status
+    first_seen: datetime
+    last_seen: datetime
+    changed_binary: bool = False
+    host: Host = Host()
+    user_name: str | None = None
+    process: Process = Process()
+    destination: Destination = Destination()
+    figures: Mapping[str, Value] = field(default_factory=dict)
+    candidates: int = 0
+    evidence: Evidence | None = None
+    priority: Priority | None = None
+    why: str = ""
+    reasons: tuple[Reason, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def fingerprint(hunt_uuid: str, cluster: str, identity: Mapping[str, Value]) -> str:
+    """Give the stable identity of a finding: the same program, Mac and destination, for ever.
+
+    JSON keeps types and boundaries apart: null, "null" and "" differ, and so do
+    `("x, y", "z")` and `("x", "y, z")`. Order of columns does not count.
+
+    Args:
+        hunt_uuid: the hunt's uuid; another hunt's findings are others.
+        cluster: the cluster's name; a finding of one cluster says nothing about another.
+        identity: identity columns and their values, without figures, times or entity ids.
+
+    Returns:
+        64 hex digits.
+    """
+    canonical = json.dumps(
+        {
+            "version": IDENTITY_VERSION,
+            "hunt": hunt_uuid,
+            "cluster": cluster,
+            "identity": dict(identity),
+        },
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def short_id(fingerprint: str, digits: int = 8) -> str:
+    """Give the form of a fingerprint that people see, for example `BH-4F2A91C0`."""
+    return f"BH-{fingerprint[:digits].upper()}"
