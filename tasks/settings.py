@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from tasks.errors import SettingsError
 
 HOME_VARIABLE = "BEACONHUNT_HOME"
-"""Where history, archive and demo live on the machine that runs them; `~/.beaconhunt` without it."""
+"""Where history, archive and demo live on the machine that runs them; else `~/.beaconhunt`."""
 
 HISTORY_URL = f"sqlite:///${HOME_VARIABLE}/history.db"
 ARCHIVE_URL = f"${HOME_VARIABLE}/archive"
