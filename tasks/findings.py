@@ -63,6 +63,25 @@ class CodeSignature:
     signing_id: str | None = None
     team_id: str | None = None
 
+    @property
+    def word(self) -> str:
+        """What people read: no signature, ad hoc, expired, revoked, untrusted, trusted or unknown.
+
+        Ad hoc is a signature that names a program and no signer. Where only `exists` and `trusted`
+        are known, it cannot be told from another untrusted one, and is called untrusted.
+        """
+        status = (self.status or "").lower()
+        if self.exists is False or "unsigned" in status:
+            return "no signature"
+        if self.trusted:
+            return "trusted"
+        if flaw := next((word for word in ("expired", "revoked") if word in status), None):
+            return flaw
+        if self.trusted is None:
+            return "unknown"
+        anonymous = self.signing_id and not (self.subject_name or self.team_id)
+        return "ad hoc" if anonymous else "untrusted"
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
