@@ -1,0 +1,225 @@
+"""Post a message to a Slack channel: from a `Message` to Slack's receipt, or the reason why not."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException
+
+from prefect import task
+from prefect.logging import get_run_logger
+from pydantic import SecretStr
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryState
+from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
+from slack_sdk.web import SlackResponse, WebClient
+
+from tasks.digests import Message
+from tasks.errors import SlackError, SlackRefused, SlackUnreachable
+from tasks.settings import secret
+
+SLACK_URL = WebClient.BASE_URL
+TIMEOUT_SECONDS = 30
+LONGEST_WAIT_SECONDS = 120
+SECONDS_BETWEEN_POSTS = 1.0
+"""Slack takes one post a second and channel."""
+
+_AUTHENTICATE = (
+    "Put a valid bot token into the variable that the destination's `token_env` names: Slack shows "
+    "it at api.slack.com/apps, under OAuth & Permissions."
+)
+_REMEDIES = {
+    "channel_not_found": "Correct the destination's `channel` (the channel's id, not its name); "
+    "into a private channel, invite the app first.",
+    "not_in_channel": "Invite the app into the channel: `/invite @` and the app's name.",
+    "is_archived": "Unarchive the channel, or give the destination another one.",
+    "restricted_action": "Ask a workspace admin to let the app post in this channel.",
+    "missing_scope": "Give the app the scope `chat:write` and install it again.",
+    "invalid_auth": _AUTHENTICATE,
+    "not_authed": _AUTHENTICATE,
+    "token_expired": _AUTHENTICATE,
+    "token_revoked": _AUTHENTICATE,
+    "account_inactive": _AUTHENTICATE,
+}
+_BLOCKS_REFUSED = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
+_MAY_PASS = frozenset(
+    {"fatal_error", "internal_error", "ratelimited", "request_timeout", "service_unavailable"}
+)
+
+_ERROR_WORD = re.compile(r"[a-z0-9_]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Slack's receipt.
+
+    Attributes:
+        ts: Slack's id of the message in its channel.
+        reply_ts: those of the replies in its thread.
+        fault: why replies are missing in the thread; None when all are there. The message itself
+            names how many findings it has no room for, and the report has them all.
+    """
+
+    ts: str
+    reply_ts: tuple[str, ...] = ()
+    fault: SlackError | None = None
+
+
+class _BlocksRefused(SlackRefused):
+    """Slack does not take the blocks as they are, although they keep every limit we know."""
+
+
+class _ShortWaits(RateLimitErrorRetryHandler):
+    """Wait as Slack asks, but no longer than a run may: a longer wait is for the next attempt.
+
+    It is the only handler: the library's default ones post again when an answer is lost.
+    """
+
+    def _can_retry(
+        self,
+        *,
+        state: RetryState,  # noqa: ARG002  the base class's signature
+        request: HttpRequest,  # noqa: ARG002
+        response: HttpResponse | None = None,
+        error: Exception | None = None,  # noqa: ARG002
+    ) -> bool:
+        if response is None or response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            return False
+        asked = _retry_after({name: value[0] for name, value in response.headers.items()})
+        return asked is not None and asked <= LONGEST_WAIT_SECONDS
+
+
+def post(
+    message: Message,
+    channel: str,
+    token: SecretStr,
+    *,
+    base_url: str = SLACK_URL,
+    seconds_between_posts: float = SECONDS_BETWEEN_POSTS,
+) -> Posted:
+    """Post a message and its replies, once: nothing is posted again when an answer is lost.
+
+    Where Slack refuses the blocks, they go in halves, and at last in words only.
+
+    Args:
+        message: what to post.
+        channel: Slack's channel id.
+        token: the bot token; in no error, log line or traceback.
+        base_url: where Slack's methods are; another one for tests only.
+        seconds_between_posts: the pause before each post after the first.
+
+    Raises:
+        SlackRefused: Slack did not take the message, and will not until somebody acts.
+        SlackUnreachable: no answer came; the message may or may not have been posted.
+    """
+    client = WebClient(
+        token.get_secret_value(),
+        base_url=base_url,
+        timeout=TIMEOUT_SECONDS,
+        retry_handlers=[_ShortWaits(max_retry_count=2)],
+    )
+    once = partial(_post_once, client, channel, seconds_between_posts)
+    ts, *thread = _post(once, message, None)
+    try:
+        for reply in message.replies:
+            thread += _post(once, reply, ts)
+    except SlackError as fault:
+        return Posted(ts, tuple(thread), fault)
+    return Posted(ts, tuple(thread))
+
+
+@task  # no retries: the ledger owns what happens after a post whose answer is lost
+def send(message: Message, channel: str, token_env: str, base_url: str = SLACK_URL) -> Posted:
+    """Post with the token that the environment variable `token_env` holds, and log the receipt."""
+    token = secret(token_env, "Slack's bot token")
+    posted = post(message, channel, token, base_url=base_url)
+    get_run_logger().info("Posted %s with %d replies", posted.ts, len(posted.reply_ts))
+    if posted.fault:
+        get_run_logger().warning("Replies are missing in the thread: %s", posted.fault)
+    return posted
+
+
+def _post(
+    once: Callable[[Message, str | None], str], message: Message, thread_ts: str | None
+) -> list[str]:
+    """Post one message; where its blocks are refused, halves of them, and at last only words.
+
+    Returns:
+        The `ts` of each post, the first one first; halves stand in the first one's thread.
+    """
+    try:
+        return [once(message, thread_ts)]
+    except _BlocksRefused:
+        if not message.blocks:
+            raise
+    middle = len(message.blocks) // 2
+    if not middle:
+        return _post(once, replace(message, blocks=()), thread_ts)
+    first, second = (
+        Message.of(blocks, message.metadata)
+        for blocks in (message.blocks[:middle], message.blocks[middle:])
+    )
+    posted = _post(once, first, thread_ts)
+    return posted + _post(once, second, thread_ts or posted[0])
+
+
+def _post_once(
+    client: WebClient, channel: str, pause_seconds: float, message: Message, thread_ts: str | None
+) -> str:
+    if thread_ts:
+        time.sleep(pause_seconds)
+    try:
+        receipt = client.chat_postMessage(
+            channel=channel,
+            text=message.text,
+            blocks=[dict(block) for block in message.blocks] or None,
+            metadata=dict(message.metadata),
+            thread_ts=thread_ts,
+            mrkdwn=False,  # Where the text is shown, it is words.
+            parse="none",
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        return str(receipt["ts"])
+    except SlackApiError as error:
+        fault = _answered(error.response)
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: half an answer in JSON
+        fault = _unreachable(f"Slack gave no answer ({type(error).__name__}).")
+    raise fault  # Out here it has no context: Slack's error holds the request, with the token.
+
+
+def _answered(response: SlackResponse) -> SlackError:
+    """Translate an answer that is no receipt."""
+    data = response.data if isinstance(response.data, dict) else {}
+    word = str(data.get("error", ""))
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        seconds = _retry_after(response.headers)
+        return SlackUnreachable(
+            f"Slack asks to wait {seconds or 'some'} seconds. Nothing was posted.",
+            "The next attempt posts it; if this goes on, see what else posts with this app.",
+        )
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or word in _MAY_PASS:
+        return _unreachable(f"Slack has a fault of its own (HTTP {response.status_code}).")
+    if not _ERROR_WORD.fullmatch(word):
+        return _unreachable(f"An answer (HTTP {response.status_code}) came that is not Slack's.")
+    if word in _BLOCKS_REFUSED:
+        return _BlocksRefused(f"Slack refuses the message: {word}.", "Report this as a bug.")
+    remedy = _REMEDIES.get(word, f"Look up {word} among the errors of chat.postMessage.")
+    return SlackRefused(f"Slack refuses the message: {word}.", remedy)
+
+
+def _unreachable(problem: str) -> SlackUnreachable:
+    return SlackUnreachable(
+        f"{problem} The message may or may not have been posted.",
+        "The next digest settles that first. If this goes on, check the worker's way to Slack.",
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> int | None:
+    """Read the seconds that Slack asks to wait."""
+    values = [value for name, value in headers.items() if name.lower() == "retry-after"]
+    return int(values[0]) if values and values[0].isdigit() else None

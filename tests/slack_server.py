@@ -1,0 +1,181 @@
+"""A Slack on loopback: it takes messages as Slack does, and can be told to misbehave.
+
+```python
+with SlackServer(too_many(retry_after=0), ok) as slack:
+    post(message, "C0", token, base_url=slack.url)
+assert slack.messages[0]["text"] == message.text
+```
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+MOST_BLOCKS = 50
+MOST_BLOCKS_JSON = 13_200
+
+Behaviour = Callable[["Call"], None]
+"""What happens to one call of `chat.postMessage`."""
+
+
+@dataclass
+class Call:
+    """One call: what came, and the ways to answer it."""
+
+    handler: BaseHTTPRequestHandler
+    slack: SlackServer
+    message: dict[str, Any]
+
+    def accept(self) -> dict[str, Any]:
+        """Take the message into the channel, as Slack does before it answers."""
+        ts = f"1700000000.{len(self.slack.messages) + 1:06}"
+        self.slack.messages.append({**self.message, "ts": ts})
+        return {"ok": True, "channel": self.message["channel"], "ts": ts}
+
+    def answer(self, body: object, status: int = 200, **headers: str) -> None:
+        """Answer in JSON, or with text that is none."""
+        content = body if isinstance(body, str) else json.dumps(body)
+        self.handler.send_response(status)
+        self.handler.send_header("Content-Type", "application/json; charset=utf-8")
+        self.handler.send_header("Content-Length", str(len(content.encode())))
+        for name, value in headers.items():
+            self.handler.send_header(name.replace("_", "-"), value)
+        self.handler.end_headers()
+        self.handler.wfile.write(content.encode())
+
+
+def ok(call: Call) -> None:
+    """Take the message, or refuse it where Slack would."""
+    blocks = call.message.get("blocks", [])
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(blocks) > MOST_BLOCKS or len(ids) != len(set(ids)):
+        call.answer({"ok": False, "error": "invalid_blocks"})
+    elif len(json.dumps(blocks)) > MOST_BLOCKS_JSON:
+        call.answer({"ok": False, "error": "msg_blocks_too_long"})
+    elif not call.message.get("text") and not blocks:
+        call.answer({"ok": False, "error": "no_text"})
+    else:
+        call.answer(call.accept())
+
+
+def no(error: str) -> Behaviour:
+    """Answer `ok: false` with Slack's word for the reason."""
+    return lambda call: call.answer({"ok": False, "error": error})
+
+
+def too_many(retry_after: int) -> Behaviour:
+    """Ask to come back later."""
+    return lambda call: call.answer(
+        {"ok": False, "error": "ratelimited"}, 429, Retry_After=str(retry_after)
+    )
+
+
+def fault(status: int) -> Behaviour:
+    """Fail without an answer of Slack's own, as a gateway does."""
+    return lambda call: call.answer("<html>upstream fault</html>", status)
+
+
+def not_json(call: Call) -> None:
+    """Answer 200 with a page, as a captive portal does."""
+    call.answer("<html>Please sign in</html>")
+
+
+def half_json(call: Call) -> None:
+    """Answer with JSON that breaks off."""
+    call.answer('{"ok": tr')
+
+
+def taken_then_dropped(call: Call) -> None:
+    """Take the message and drop the line before the answer."""
+    call.accept()
+    call.handler.close_connection = True
+
+
+def taken_slowly(seconds: float) -> Behaviour:
+    """Take the message and answer late."""
+
+    def behaviour(call: Call) -> None:
+        receipt = call.accept()
+        time.sleep(seconds)
+        call.answer(receipt)
+
+    return behaviour
+
+
+def refusing_rich_text(call: Call) -> None:
+    """Behave as a Slack that no longer knows rich text."""
+    if any(block["type"] == "rich_text" for block in call.message.get("blocks", [])):
+        call.answer({"ok": False, "error": "invalid_blocks"})
+    else:
+        ok(call)
+
+
+class SlackServer:
+    """A Slack with one channel; each post takes the next behaviour, and the last one stays.
+
+    Attributes:
+        messages: what the channel holds, oldest first, each with its `ts`.
+        calls: how many posts came, taken or not.
+        tokens: the bearer tokens that came.
+    """
+
+    def __init__(self, *behaviours: Behaviour) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.calls = 0
+        self.tokens: set[str] = set()
+        self._behaviours = deque(behaviours or (ok,))
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+
+    @property
+    def url(self) -> str:
+        """Where its methods are."""
+        return f"http://127.0.0.1:{self._http.server_port}/api/"
+
+    def __enter__(self) -> Self:
+        """Answer from now on."""
+        Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Answer no more."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler, method: str, sent: dict[str, Any]) -> None:
+        call = Call(handler, self, sent)
+        match method:
+            case "chat.postMessage":
+                self.calls += 1
+                self._next_behaviour()(call)
+            case "auth.test":
+                call.answer({"ok": True, "team": "Example", "user": "beaconhunt"})
+            case "conversations.history":
+                top = [message for message in self.messages if "thread_ts" not in message]
+                call.answer({"ok": True, "messages": top[::-1], "has_more": False})
+            case _:
+                call.answer({"ok": False, "error": "unknown_method"})
+
+    def _next_behaviour(self) -> Behaviour:
+        return self._behaviours.popleft() if len(self._behaviours) > 1 else self._behaviours[0]
+
+    def _handler(slack: Self) -> type[BaseHTTPRequestHandler]:  # noqa: N805  `self` is the handler
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                slack.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer "))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                is_json = self.headers.get_content_type() == "application/json"
+                sent = json.loads(body) if is_json else dict(parse_qsl(body))
+                slack._answer(self, self.path.rpartition("/")[2], sent)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing: tests look at `messages`."""
+
+        return Handler

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import pickle
+import traceback
+
+import pytest
+from pydantic import SecretStr
+
+from tasks import notify
+from tasks.digests import Message, violations
+from tasks.errors import SlackError, SlackRefused, SlackUnreachable
+from tasks.notify import Posted, post
+from tests.slack_server import (
+    Behaviour,
+    SlackServer,
+    fault,
+    half_json,
+    no,
+    not_json,
+    ok,
+    refusing_rich_text,
+    taken_slowly,
+    taken_then_dropped,
+    too_many,
+)
+
+CANARY = "canary-5d1f-must-not-be-seen"
+CHANNEL = "C0123456789"
+METADATA = {"event_type": "beaconhunt_digest", "event_payload": {"digest_id": "0a1b2c3d4e5f"}}
+
+PERMANENT = {
+    "channel_not_found": "channel",
+    "not_in_channel": "/invite",
+    "is_archived": "Unarchive",
+    "restricted_action": "admin",
+    "missing_scope": "chat:write",
+    "invalid_auth": "token_env",
+    "token_revoked": "token_env",
+    "account_inactive": "token_env",
+}
+
+
+def section(words: str) -> dict[str, object]:
+    """Give a block that says these words."""
+    return {"type": "section", "text": {"type": "plain_text", "text": words}}
+
+
+def rich_text(words: str) -> dict[str, object]:
+    """Give a finding's kind of block."""
+    inner = {"type": "rich_text_section", "elements": [{"type": "text", "text": words}]}
+    return {"type": "rich_text", "elements": [inner]}
+
+
+def message(*words: str, replies: tuple[Message, ...] = ()) -> Message:
+    """Give a message with a block for each of these words."""
+    plain = Message.of([rich_text(word) for word in words or ("1 new finding",)], METADATA)
+    return Message(plain.text, plain.blocks, plain.metadata, replies)
+
+
+def posted(slack: SlackServer, what: Message | None = None) -> Posted:
+    """Post to this Slack, without the pauses."""
+    token = SecretStr(CANARY)
+    return post(what or message(), CHANNEL, token, base_url=slack.url, seconds_between_posts=0)
+
+
+def test_a_digest_arrives_once_as_written_and_unfurls_nothing():
+    """What is posted is what was composed, in the right channel, with the id that finds it."""
+    with SlackServer() as slack:
+        receipt = posted(slack)
+    (arrived,) = slack.messages
+    assert receipt == Posted(arrived["ts"])
+    assert arrived["channel"] == CHANNEL
+    assert arrived["text"] == "1 new finding"
+    assert arrived["metadata"] == METADATA
+    assert (arrived["unfurl_links"], arrived["unfurl_media"]) == (False, False)
+    assert slack.tokens == {CANARY}
+
+
+def test_replies_stand_in_the_thread_of_their_message():
+    """Findings 11 to 50 do not flood the channel: they hang below the digest."""
+    replies = (message("eleven"), message("twelve"))
+    with SlackServer() as slack:
+        receipt = posted(slack, message("one", replies=replies))
+    first, *thread = slack.messages
+    assert [reply["thread_ts"] for reply in thread] == [first["ts"]] * 2
+    assert receipt == Posted(first["ts"], tuple(reply["ts"] for reply in thread))
+
+
+@pytest.mark.parametrize("behaviour", [taken_then_dropped, fault(500), fault(503)])
+def test_a_lost_answer_is_not_posted_again(behaviour: Behaviour):
+    """Whether Slack has the message is for the ledger to settle: two of them would be worse."""
+    with SlackServer(behaviour, ok) as slack:
+        with pytest.raises(SlackUnreachable, match="may or may not have been posted"):
+            posted(slack)
+        assert slack.calls == 1
+
+
+@pytest.mark.parametrize("behaviour", [not_json, half_json, no("internal_error")])
+def test_an_answer_that_is_no_receipt_is_never_taken_for_one(behaviour: Behaviour):
+    """A sign-in page of a captive portal answers 200 and is not Slack."""
+    with SlackServer(behaviour) as slack, pytest.raises(SlackUnreachable):
+        posted(slack)
+
+
+def test_a_slack_that_answers_too_late_is_unreachable(monkeypatch: pytest.MonkeyPatch):
+    """A hung connection ends in an error that says the message may have arrived, and it has."""
+    monkeypatch.setattr(notify, "TIMEOUT_SECONDS", 0.1)
+    with SlackServer(taken_slowly(0.5)) as slack:
+        with pytest.raises(SlackUnreachable, match="may or may not"):
+            posted(slack)
+        assert len(slack.messages) == 1
+
+
+def test_nobody_at_the_address_is_unreachable():
+    """A Slack that cannot be reached at all is an error to try again, not a crash."""
+    with SlackServer() as slack:
+        pass
+    with pytest.raises(SlackUnreachable, match="URLError"):
+        posted(slack)
+
+
+def test_a_short_wait_that_slack_asks_for_is_kept():
+    """Two polite refusals, then the message arrives, once."""
+    with SlackServer(too_many(0), too_many(0), ok) as slack:
+        posted(slack)
+    assert (slack.calls, len(slack.messages)) == (3, 1)
+
+
+@pytest.mark.parametrize("behaviour", [too_many(121), too_many(86_400)])
+def test_a_long_wait_is_left_to_the_next_attempt(behaviour: Behaviour):
+    """A run does not sleep for a day because Slack asks it to."""
+    with SlackServer(behaviour, ok) as slack:
+        with pytest.raises(SlackUnreachable, match=r"asks to wait \d+ seconds. Nothing was posted"):
+            posted(slack)
+        assert slack.calls == 1
+
+
+@pytest.mark.parametrize(("word", "remedy"), PERMANENT.items())
+def test_a_refusal_names_its_reason_and_the_remedy(word: str, remedy: str):
+    """Who reads the error knows what to change, and that trying again will not help."""
+    with SlackServer(no(word)) as slack:
+        with pytest.raises(SlackRefused) as refused:
+            posted(slack)
+        assert slack.calls == 1
+    assert word in refused.value.problem
+    assert remedy in refused.value.remedy
+
+
+def test_an_unknown_refusal_is_still_named():
+    """A word that Slack adds tomorrow reaches the reader."""
+    behaviour = no("brand_new_reason")
+    with SlackServer(behaviour) as slack, pytest.raises(SlackRefused, match="brand_new_reason"):
+        posted(slack)
+
+
+def test_what_slack_finds_too_long_arrives_in_halves():
+    """A digest is never lost to a limit: its blocks come in several posts, in their order."""
+    words = [f"{number} {'x' * 2_900}" for number in range(7)]
+    with SlackServer() as slack:
+        receipt = posted(slack, message(*words))
+    first, *rest = slack.messages
+    assert [block for part in slack.messages for block in part["blocks"]] == [
+        dict(block) for block in message(*words).blocks
+    ]
+    assert {part["thread_ts"] for part in rest} == {first["ts"]}
+    assert receipt == Posted(first["ts"], tuple(part["ts"] for part in rest))
+
+
+def test_blocks_that_slack_does_not_know_arrive_in_words():
+    """At last the words alone go out: nothing of the digest is missing."""
+    with SlackServer(refusing_rich_text) as slack:
+        posted(slack, message("first", "second", "third"))
+    assert [part["text"] for part in slack.messages] == ["first", "second", "third"]
+    assert not any("blocks" in part for part in slack.messages)
+
+
+def test_words_that_slack_refuses_too_are_an_error():
+    """When even words are refused, somebody must hear of it."""
+    with SlackServer(no("invalid_blocks")) as slack, pytest.raises(SlackRefused):
+        posted(slack)
+
+
+@pytest.mark.parametrize("behaviour", [fault(500), no("is_archived"), taken_then_dropped])
+def test_a_missing_reply_does_not_unsay_the_message(behaviour: Behaviour):
+    """Once the digest is in the channel it is posted; what its thread lacks is named."""
+    with SlackServer(ok, ok, behaviour) as slack:
+        receipt = posted(slack, message("one", replies=(message("two"), message("three"))))
+    assert receipt.ts == slack.messages[0]["ts"]
+    assert receipt.reply_ts == (slack.messages[1]["ts"],)
+    assert isinstance(receipt.fault, SlackError)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        no("invalid_auth"),
+        no(CANARY),
+        fault(500),
+        not_json,
+        half_json,
+        taken_then_dropped,
+        too_many(999),
+    ],
+)
+def test_the_token_is_in_no_error(behaviour: Behaviour, caplog: pytest.LogCaptureFixture):
+    """Not in its text, chain, traceback or pickle, nor in the log: errors are stored and shown."""
+    caplog.set_level("INFO")
+    with SlackServer(behaviour) as slack, pytest.raises(SlackError) as caught:
+        posted(slack)
+    error = caught.value
+    shown = (str(error), repr(error), "".join(traceback.format_exception(error)))
+    assert CANARY not in "".join(shown) + caplog.text
+    assert CANARY.encode() not in pickle.dumps(error)
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_the_server_refuses_what_slack_refuses():
+    """The stand-in is worth something only if it says no where Slack does."""
+    too_many_blocks = message(*map(str, range(51)))
+    assert violations(too_many_blocks)
+    with SlackServer() as slack:
+        receipt = posted(slack, too_many_blocks)
+    assert [len(part["blocks"]) for part in slack.messages] == [25, 26]
+    assert receipt.reply_ts
