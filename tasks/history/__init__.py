@@ -1,0 +1,16 @@
+"""The history: what every run found, and what every destination was told. Only this speaks SQL."""
+
+from tasks.history.ledger import Ledger, Pending, UnsettledDigest
+from tasks.history.schema import upgrade
+from tasks.history.store import History, Known, Memory, RecordedRun
+
+__all__ = [
+    "History",
+    "Known",
+    "Ledger",
+    "Memory",
+    "Pending",
+    "RecordedRun",
+    "UnsettledDigest",
+    "upgrade",
+]

@@ -1,0 +1,230 @@
+"""A history's address: to sessions that read or write, and to errors that carry a remedy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import ValidationError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tasks.errors import HistoryError, RunInProgress
+from tasks.settings import located
+
+Sortable = TypeVar("Sortable", str, tuple[str, str])
+
+UPGRADE = "beaconhunt db upgrade"
+"""The command that creates a history or brings it up to date."""
+
+WAIT_SECONDS = 30
+"""How long a writer waits for another one: a run's transaction takes a second or two."""
+
+BATCH = 1000
+"""Values in one query: both databases bound the number of parameters."""
+
+_BEGIN = {
+    # Taking the lock at once keeps two writers from each waiting for the other.
+    ("sqlite", "write"): "BEGIN IMMEDIATE",
+    ("sqlite", "read"): "BEGIN",
+    # One writer at a time, as on SQLite, so that both databases behave alike.
+    ("postgresql", "write"): (
+        f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'; "
+        "SELECT pg_advisory_xact_lock(hashtextextended('beaconhunt history', 0))"
+    ),
+    ("postgresql", "read"): "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+}
+
+_RESTORE = (
+    "It was left as it is. Restore it from a backup, or move it away and run "
+    f"`{UPGRADE}`: every cluster then starts with a baseline."
+)
+_LOCKED = (
+    "is locked by another process",
+    "Nothing was written. Wait until the other process has ended, and run again.",
+)
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_NOTADB: ("is not a database", _RESTORE),
+    sqlite3.SQLITE_CORRUPT: ("is corrupt", _RESTORE),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot be opened",
+        f"If there is none yet, create it with `{UPGRADE}`. If there is, let the worker's user "
+        "read and write the file and its folder.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "cannot be written",
+        "Nothing was written. Let the worker's user write the file and its folder.",
+    ),
+    sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "Nothing was written. Make room."),
+}
+_CONNECT = (
+    "Check that the server runs, that the database exists and that this user may use it. A "
+    "password belongs into PGPASSWORD or ~/.pgpass on the worker."
+)
+_POSTGRESQL = {
+    "55P03": _LOCKED,
+    "42501": (
+        "does not let this user do that",
+        "Let the user of `history_url` own its tables.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open history, with the place that errors name: a path, or a host and a database."""
+
+    engine: Engine
+    place: str
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session whose queries all see the same moment."""
+        with _translated(self.place), _begun(self.engine, "read") as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give a session that writes all or nothing, one writer at a time."""
+        with _translated(self.place), _begun(self.engine, "write") as session:
+            yield session
+
+
+@contextmanager
+def connected(url: str, *, create: bool = False) -> Iterator[Database]:
+    """Connect to the history at a URL.
+
+    Args:
+        url: `sqlite:///path`, which may hold `$BEACONHUNT_HOME`, or `postgresql://host/database`.
+        create: whether a missing SQLite file is made. Only a person's command does that: a typing
+            error in the URL would otherwise look like a history that knows nothing.
+
+    Raises:
+        HistoryError: a URL of another kind, or its driver is not installed.
+    """
+    address = _address(url)
+    if address.get_backend_name() == "sqlite":
+        path = Path(address.database or "").expanduser().absolute()
+        engine, place = _sqlite(address, path, create=create), str(path)
+    else:
+        engine = _postgresql(address)
+        place = address.set(username=None, password=None, query={}).render_as_string()
+        place = place.replace("+psycopg", "")
+    event.listen(engine, "begin", _begin)
+    try:
+        yield Database(engine, place)
+    finally:
+        engine.dispose()
+
+
+def batches(values: Collection[Sortable]) -> Iterator[list[Sortable]]:
+    """Cut values into sorted lists that fit into one query."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), BATCH):
+        yield ordered[start : start + BATCH]
+
+
+def _address(url: str) -> URL:
+    """Parse the URL; what cannot be parsed is not repeated, for it may hold a password."""
+    try:
+        address = make_url(located(url))
+    except ArgumentError as error:
+        raise HistoryError("`history_url` is not a URL.", _SUPPORTED) from error
+    if address.drivername in {"postgresql", "postgresql+psycopg"}:
+        return address.set(drivername="postgresql+psycopg")
+    if address.drivername == "sqlite" and address.database not in {None, "", ":memory:"}:
+        return address
+    raise HistoryError(f"A history cannot be kept in {address.drivername}.", _SUPPORTED)
+
+
+_SUPPORTED = "Write `sqlite:///` and a path, or `postgresql://host/database`."
+
+
+def _sqlite(address: URL, path: Path, *, create: bool) -> Engine:
+    if create:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HistoryError(
+                f"The folder {path.parent} cannot be made: {error.strerror}.",
+                "Make it, writable for the worker's user, or choose another `history_url`.",
+            ) from error
+    query = {"timeout": str(WAIT_SECONDS), **address.query}
+    query |= {"uri": "true", "mode": "rwc" if create else "rw"}
+    engine = create_engine(
+        address.set(database=f"file:{quote(str(path))}", query=query), hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # Ours is the BEGIN: see `_BEGIN`.
+        connection.execute("PRAGMA foreign_keys = ON")
+        if create:
+            connection.execute("PRAGMA journal_mode = WAL")  # Stays with the file.
+
+    return engine
+
+
+def _postgresql(address: URL) -> Engine:
+    try:
+        return create_engine(
+            address.update_query_dict({"connect_timeout": "10", **address.query}),
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        raise HistoryError(
+            "The driver for PostgreSQL is not installed.",
+            'Install it: pip install "beaconhunt[postgresql]".',
+        ) from error
+
+
+@contextmanager
+def _begun(engine: Engine, access: str) -> Iterator[Session]:
+    with Session(engine.execution_options(access=access)) as session, session.begin():
+        yield session
+
+
+def _begin(connection: Connection) -> None:
+    access = connection.get_execution_options()["access"]
+    connection.exec_driver_sql(_BEGIN[connection.dialect.name, access])
+
+
+@contextmanager
+def _translated(place: str) -> Iterator[None]:
+    """Translate a database's errors, all in this one place."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise RunInProgress(
+            f"The history {place} was changed by another process at the same moment.",
+            "Nothing was written. Run again.",
+        ) from error
+    except DBAPIError as error:
+        raise _problem(place, error.orig) from error
+    except sqlite3.Error as error:  # From preparing a connection, which SQLAlchemy hands through.
+        raise _problem(place, error) from error
+    except ValidationError:
+        # Its text repeats what was read, and that may be a whole event.
+        raise HistoryError(
+            f"The history {place} holds a document that this beaconhunt cannot read.", _RESTORE
+        ) from None
+
+
+def _problem(place: str, error: BaseException | None) -> HistoryError:
+    said = str(error).strip().partition("\n")[0]
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        problem, remedy = _SQLITE.get(code, (f"failed: {said}", _RESTORE))
+    else:
+        state = getattr(error, "sqlstate", None)
+        problem, remedy = _POSTGRESQL.get(state or "", (f"failed: {said}", _CONNECT))
+    return HistoryError(f"The history {place} {problem}.", remedy)

@@ -1,0 +1,228 @@
+"""The history's tables: from values that a run leaves to typed rows, the same on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from tasks.digests import DigestStatus, Medium
+from tasks.findings import Finding, Priority, Status, Value
+from tasks.runs import Outcome, Run
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time; SQLite, which knows no zones, keeps it as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without a zone: another machine would read another time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the time in UTC, whatever the connection's zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class Document(TypeDecorator[object]):
+    r"""A value as its JSON document.
+
+    Text on both databases: PostgreSQL's `jsonb` refuses `\u0000`, and a process's arguments may
+    hold it.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, of: TypeAdapter[Any]) -> None:
+        """Take the adapter that writes and reads the value."""
+        super().__init__()
+        self.of = of
+
+    def process_bind_param(self, value: object, dialect: Dialect) -> str:  # noqa: ARG002 - SQLAlchemy calls it so
+        """Write the value."""
+        return self.of.dump_json(value).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> object:  # noqa: ANN401, ARG002 - SQLAlchemy calls it so
+        """Read it back."""
+        return self.of.validate_json(value)
+
+
+RUN = Document(TypeAdapter(Run))
+FINDING = Document(TypeAdapter(Finding))
+FIGURES = Document(TypeAdapter(Mapping[str, Value]))
+NEWS = Document(TypeAdapter(tuple[tuple[str, str], ...]))
+
+
+def _word(kind: type[StrEnum]) -> Enum:
+    """Keep one of our words as its text, readable in any client."""
+    return Enum(
+        kind,
+        native_enum=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Row(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own declaration
+        datetime: Moment,
+        Status: _word(Status),
+        Outcome: _word(Outcome),
+        Priority: _word(Priority),
+        Medium: _word(Medium),
+        DigestStatus: _word(DigestStatus),
+    }
+
+
+class RunRow(Row):
+    """The run that stands for a slot, with its coverage; a repeated slot takes its place."""
+
+    __tablename__ = "runs"
+    __table_args__ = (UniqueConstraint("cluster", "hunt_uuid", "slot"), Index(None, "slot"))
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(12), unique=True)
+    hunt_uuid: Mapped[str]
+    hunt: Mapped[str]
+    cluster: Mapped[str]
+    slot: Mapped[datetime]
+    outcome: Mapped[Outcome]
+    document: Mapped[Run] = mapped_column(RUN)
+
+
+class FindingRow(Row):
+    """An identity, for ever, with the newest document that a run wrote of it.
+
+    When it was first and last seen is not kept here: its sightings say so.
+    """
+
+    __tablename__ = "findings"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    id: Mapped[str] = mapped_column(String(67), unique=True)
+    document_slot: Mapped[datetime]
+    document: Mapped[Finding] = mapped_column(FINDING)
+
+
+class SightingRow(Row):
+    """A finding in the run of a slot; with status `quiet` the word that it was not there.
+
+    Slim, because this table grows by every finding with every run. The slot repeats that of the
+    run, so that "when first, when last" is one step in the primary key's index.
+
+    Attributes:
+        hash_sha256: of the binary in this run, to tell a changed one later.
+        news: what it tells a destination that has not heard it; see `tasks.history.ledger.news`.
+    """
+
+    __tablename__ = "sightings"
+    __table_args__ = (
+        Index(None, "run_key", "status"),
+        Index(
+            "ix_sightings_news",
+            "slot",
+            sqlite_where=text("news IS NOT NULL"),
+            postgresql_where=text("news IS NOT NULL"),
+        ),
+    )
+
+    finding_key: Mapped[int] = mapped_column(ForeignKey("findings.key"), primary_key=True)
+    slot: Mapped[datetime] = mapped_column(primary_key=True)
+    run_key: Mapped[int] = mapped_column(ForeignKey("runs.key"))
+    status: Mapped[Status]
+    changed_binary: Mapped[bool]
+    hash_sha256: Mapped[str | None] = mapped_column(String(64))
+    priority: Mapped[Priority | None]
+    news: Mapped[str | None]
+    figures: Mapped[Mapping[str, Value]] = mapped_column(FIGURES)
+
+
+class DestinationRow(Row):
+    """A destination in one medium, and since which slot it hears."""
+
+    __tablename__ = "destinations"
+    __table_args__ = (UniqueConstraint("name", "medium"),)
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    medium: Mapped[Medium]
+    since: Mapped[datetime]
+
+
+class DigestRow(Row):
+    """A digest from before its post to after it; at most one of a destination is being sent.
+
+    Attributes:
+        news: fingerprint and news of all that it tells: its deliveries, once it is sent.
+    """
+
+    __tablename__ = "digests"
+    __table_args__ = (
+        Index(None, "destination_key", "slot"),
+        Index(
+            "uq_digests_sending",
+            "destination_key",
+            unique=True,
+            sqlite_where=text("status = 'sending'"),
+            postgresql_where=text("status = 'sending'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    destination_key: Mapped[int] = mapped_column(ForeignKey("destinations.key"))
+    slot: Mapped[datetime]
+    status: Mapped[DigestStatus]
+    payload_hash: Mapped[str]
+    slack_ts: Mapped[str | None]
+    begun_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    news: Mapped[tuple[tuple[str, str], ...]] = mapped_column(NEWS)
+
+
+class DeliveryRow(Row):
+    """This news of this finding went to this destination, in this digest."""
+
+    __tablename__ = "deliveries"
+
+    destination_key: Mapped[int] = mapped_column(ForeignKey("destinations.key"), primary_key=True)
+    finding_key: Mapped[int] = mapped_column(ForeignKey("findings.key"), primary_key=True)
+    news: Mapped[str] = mapped_column(primary_key=True)
+    digest_id: Mapped[str] = mapped_column(ForeignKey("digests.id"))

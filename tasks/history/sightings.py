@@ -1,0 +1,134 @@
+"""Sightings: from a finding in a run to a slim row, and from rows back to the finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, ScalarSelect, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from tasks.findings import Finding, Priority, Status
+from tasks.history.models import FindingRow, SightingRow
+
+FOUND = "found"
+"""The news that a finding exists: told once, as new or as part of a baseline."""
+
+RANKS: Mapping[Priority | None, int] = {priority: rank for rank, priority in enumerate(Priority)}
+"""Highest first."""
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_OF_FINDING = aliased(SightingRow)
+
+Column = TypeVar("Column")
+
+
+def news(finding: Finding) -> str | None:
+    """Say what a finding in a run tells a destination that has not heard it.
+
+    Returns:
+        `found` for a new or baseline finding, `changed:<sha256>` for a changed binary, so that
+        another change is other news; None for what is known.
+    """
+    if finding.status in {Status.NEW, Status.BASELINE}:
+        return FOUND
+    if finding.changed_binary:
+        return f"changed:{_hash(finding) or ''}"
+    return None
+
+
+def sighting(finding: Finding) -> dict[str, Any]:
+    """Give the columns that one run decides about a finding."""
+    return {
+        "status": finding.status,
+        "changed_binary": finding.changed_binary,
+        "hash_sha256": _hash(finding),
+        "priority": finding.priority,
+        "news": news(finding),
+        "figures": finding.figures,
+    }
+
+
+def restored(
+    row: FindingRow, seen: SightingRow, first_seen: datetime, last_seen: datetime
+) -> Finding:
+    """Give a finding as its newest document describes it, with the status of one sighting."""
+    finding = replace(
+        row.document,
+        id=row.id,
+        status=seen.status,
+        changed_binary=seen.changed_binary,
+        first_seen=first_seen,
+        last_seen=last_seen,
+    )
+    if seen.status is Status.QUIET:
+        return quiet(finding)
+    if seen.changed_binary:
+        return replace(finding, process=replace(finding.process, hash_sha256=seen.hash_sha256))
+    return finding
+
+
+def quiet(finding: Finding) -> Finding:
+    """Give the finding as a run lists it that did not see it: without figures of its own."""
+    return replace(
+        finding,
+        status=Status.QUIET,
+        changed_binary=False,
+        figures={},
+        candidates=0,
+        evidence=None,
+    )
+
+
+def by_priority(finding: Finding) -> tuple[int, str]:
+    """Give the key that sorts findings: highest priority first, unscored ones last."""
+    return RANKS.get(finding.priority, len(RANKS)), finding.id
+
+
+def first_seen(before: datetime | None = None) -> ScalarSelect[datetime]:
+    """Give the subquery for the slot of a finding's first sighting."""
+    return _of_one(_OF_FINDING.slot, _OF_FINDING.slot.asc(), *_earlier(before))
+
+
+def last_seen(before: datetime | None = None) -> ScalarSelect[datetime]:
+    """Give the subquery for the slot of a finding's newest sighting."""
+    return _of_one(_OF_FINDING.slot, _OF_FINDING.slot.desc(), *_earlier(before))
+
+
+def last_hash(before: datetime) -> ScalarSelect[str | None]:
+    """Give the subquery for the hash in a finding's newest sighting that knows one."""
+    known = _OF_FINDING.hash_sha256.is_not(None)
+    return _of_one(_OF_FINDING.hash_sha256, _OF_FINDING.slot.desc(), known, *_earlier(before))
+
+
+def _of_one(
+    column: InstrumentedAttribute[Column],
+    order: ColumnElement[Any],
+    *conditions: ColumnElement[bool],
+) -> ScalarSelect[Column]:
+    """Read one sighting of a finding: with an order and a limit, one step in the index."""
+    return (
+        select(column)
+        .where(
+            _OF_FINDING.finding_key == FindingRow.key,
+            _OF_FINDING.status != Status.QUIET,
+            *conditions,
+        )
+        .order_by(order)
+        .limit(1)
+        .correlate(FindingRow)
+        .scalar_subquery()
+    )
+
+
+def _earlier(before: datetime | None) -> tuple[ColumnElement[bool], ...]:
+    return () if before is None else (_OF_FINDING.slot < before,)
+
+
+def _hash(finding: Finding) -> str | None:
+    """Give the binary's hash; what is not SHA-256 in hex comes from a liar and is no hash."""
+    found = finding.process.hash_sha256
+    return found if found is not None and _SHA256.fullmatch(found) else None

@@ -1,0 +1,412 @@
+"""The history: from a run's report to what later runs, reports and commands know of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Select, and_, case, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from tasks.digests import Medium
+from tasks.errors import RunInProgress
+from tasks.findings import Finding, Status, short_id
+from tasks.history import schema
+from tasks.history.database import Database, batches, connected
+from tasks.history.ledger import Ledger
+from tasks.history.models import FindingRow, RunRow, SightingRow
+from tasks.history.sightings import (
+    RANKS,
+    by_priority,
+    first_seen,
+    last_hash,
+    last_seen,
+    quiet,
+    restored,
+    sighting,
+)
+from tasks.runs import Outcome, Report, Run, Trend
+from tasks.settings import Destination
+
+_COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
+_SEARCHED = [outcome for outcome in Outcome if outcome.searched]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What earlier runs know of one finding.
+
+    Attributes:
+        id: what people know it by.
+        first_seen: slot of the earliest run that saw it.
+        last_seen: slot of the newest earlier run that saw it.
+        hash_sha256: of its binary, from the newest earlier run that knew it.
+    """
+
+    id: str
+    first_seen: datetime
+    last_seen: datetime
+    hash_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the runs before a slot know, for the run of that slot.
+
+    Attributes:
+        comparable: slot of the newest earlier complete or baseline run; None without one.
+        in_comparable: fingerprints of the findings that it saw.
+        absent: those of them that the run did not see, highest priority first, as a complete run
+            lists them: quiet, described as they were last seen.
+        memories: by fingerprint, of the run's findings that any earlier run saw.
+        ids: by fingerprint, the id of each of the run's findings: the one it has always had, or a
+            free one.
+    """
+
+    comparable: datetime | None
+    in_comparable: frozenset[str]
+    absent: tuple[Finding, ...]
+    memories: Mapping[str, Memory]
+    ids: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run and how many findings of each status it has."""
+
+    run: Run
+    counts: Mapping[Status, int]
+
+
+class History:
+    """All that earlier runs left, in one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Take an open database whose schema has been checked; see `open`."""
+        self._database = database
+
+    @classmethod
+    @contextmanager
+    def open(cls, url: str) -> Iterator[History]:
+        """Open the history at a URL, which must exist and fit this code.
+
+        Args:
+            url: `sqlite:///path`, which may hold `$BEACONHUNT_HOME`, or
+                `postgresql://host/database`.
+
+        Raises:
+            HistoryError: it cannot be read, does not exist yet, or is older or newer than this
+                code. Nothing was changed.
+        """
+        with connected(url) as database:
+            schema.check(database)
+            yield cls(database)
+
+    def ledger(self, destination: Destination, medium: Medium) -> Ledger:
+        """Give the ledger of what one destination has heard through one medium."""
+        return Ledger(self._database, destination, medium)
+
+    def known(
+        self, hunt_uuid: str, cluster: str, slot: datetime, fingerprints: Collection[str]
+    ) -> Known:
+        """Say what the runs of a hunt on a cluster before a slot know.
+
+        Args:
+            hunt_uuid: the hunt.
+            cluster: the cluster's name.
+            slot: the slot of the asking run; later runs have no say, so that the order in which
+                slots are run does not matter. Only ids are remembered from later runs too.
+            fingerprints: of the findings of the asking run.
+        """
+        with self._database.reading() as session:
+            comparable = session.execute(
+                select(RunRow.key, RunRow.slot)
+                .where(
+                    RunRow.cluster == cluster,
+                    RunRow.hunt_uuid == hunt_uuid,
+                    RunRow.slot < slot,
+                    RunRow.outcome.in_(_COMPARABLE),
+                )
+                .order_by(RunRow.slot.desc())
+                .limit(1)
+            ).one_or_none()
+            sighted = frozenset(
+                session.scalars(
+                    select(FindingRow.fingerprint)
+                    .join(SightingRow)
+                    .where(
+                        SightingRow.run_key == comparable.key, SightingRow.status != Status.QUIET
+                    )
+                )
+                if comparable
+                else ()
+            )
+            return Known(
+                comparable=comparable.slot if comparable else None,
+                in_comparable=sighted,
+                absent=_absent(session, sighted.difference(fingerprints), slot),
+                memories=_memories(session, fingerprints, slot),
+                ids=_ids(session, fingerprints),
+            )
+
+    def record(self, report: Report) -> bool:
+        """Write a run with all that it saw, in one transaction.
+
+        A slot that was recorded before is replaced, sightings included. A finding that no run sees
+        any more keeps its identity, and the last document that was written of it.
+
+        Returns:
+            Whether it was written: a run that did not search does not replace one that did.
+
+        Raises:
+            RunInProgress: another run recorded this slot while this one was under way.
+            HistoryError: it cannot be written. Nothing was.
+        """
+        run = report.run
+        with self._database.writing() as session:
+            row = session.scalar(
+                select(RunRow).where(
+                    RunRow.cluster == run.cluster,
+                    RunRow.hunt_uuid == run.hunt_uuid,
+                    RunRow.slot == run.slot,
+                )
+            )
+            if row is None:
+                row = RunRow(cluster=run.cluster, hunt_uuid=run.hunt_uuid, slot=run.slot)
+                session.add(row)
+            elif not _replaces(run, row.document):
+                return False
+            row.id, row.hunt, row.outcome, row.document = run.id, run.hunt, run.outcome, run
+            session.flush()
+            session.execute(delete(SightingRow).where(SightingRow.run_key == row.key))
+            keys = _remember(session, report.findings, run.slot)
+            sightings = [
+                {
+                    "finding_key": keys[finding.fingerprint],
+                    "slot": run.slot,
+                    "run_key": row.key,
+                    **sighting(finding),
+                }
+                for finding in report.findings
+            ]
+            if sightings:
+                session.execute(insert(SightingRow), sightings)
+        return True
+
+    def trend(
+        self, hunt_uuid: str, cluster: str, slot: datetime, limit: int = 30
+    ) -> tuple[Trend, ...]:
+        """Give the newest runs of a hunt on a cluster up to a slot, oldest first."""
+        newest = (
+            select(RunRow)
+            .where(RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid, RunRow.slot <= slot)
+            .order_by(RunRow.slot.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as session:
+            recorded = _counted(session, newest)
+        return tuple(
+            Trend(
+                slot=past.run.slot,
+                outcome=past.run.outcome,
+                new=past.counts[Status.NEW],
+                known=past.counts[Status.CONTINUING]
+                + past.counts[Status.RETURNED]
+                + past.counts[Status.BASELINE],
+            )
+            for past in reversed(recorded)
+        )
+
+    def runs(
+        self, cluster: str | None = None, hunt: str | None = None, limit: int = 50
+    ) -> tuple[RecordedRun, ...]:
+        """Give the newest runs, newest first.
+
+        Args:
+            cluster: only of this one.
+            hunt: only of this one, by its slug.
+            limit: how many at most.
+        """
+        newest = select(RunRow).order_by(RunRow.slot.desc(), RunRow.cluster).limit(limit)
+        if cluster is not None:
+            newest = newest.where(RunRow.cluster == cluster)
+        if hunt is not None:
+            newest = newest.where(RunRow.hunt == hunt)
+        with self._database.reading() as session:
+            return _counted(session, newest)
+
+    def findings(
+        self, status: Status | None = None, cluster: str | None = None, limit: int = 100
+    ) -> tuple[Finding, ...]:
+        """Give what the newest searched run of every hunt and cluster says, quiet ones included.
+
+        Args:
+            status: only findings that have this status there.
+            cluster: only of this one.
+            limit: how many at most, those of the highest priority.
+        """
+        newest = (
+            select(RunRow.cluster, RunRow.hunt_uuid, func.max(RunRow.slot).label("slot"))
+            .where(RunRow.outcome.in_(_SEARCHED))
+            .group_by(RunRow.cluster, RunRow.hunt_uuid)
+            .subquery()
+        )
+        wanted = (
+            select(FindingRow, SightingRow, first_seen(), last_seen())
+            .join(SightingRow, SightingRow.finding_key == FindingRow.key)
+            .join(RunRow, RunRow.key == SightingRow.run_key)
+            .join(
+                newest,
+                and_(
+                    newest.c.cluster == RunRow.cluster,
+                    newest.c.hunt_uuid == RunRow.hunt_uuid,
+                    newest.c.slot == RunRow.slot,
+                ),
+            )
+            .order_by(
+                case(RANKS, value=SightingRow.priority, else_=len(RANKS)),
+                FindingRow.id,
+            )
+            .limit(limit)
+        )
+        if status is not None:
+            wanted = wanted.where(SightingRow.status == status)
+        if cluster is not None:
+            wanted = wanted.where(RunRow.cluster == cluster)
+        with self._database.reading() as session:
+            return tuple(restored(*row) for row in session.execute(wanted).tuples())
+
+
+def _replaces(run: Run, recorded: Run) -> bool:
+    """Whether a run takes the place of the one that its slot has.
+
+    Raises:
+        RunInProgress: the other one was recorded while this one was under way.
+    """
+    if recorded.outcome.searched and not run.outcome.searched:
+        return False
+    if recorded.id != run.id and recorded.finished_at > run.started_at:
+        raise RunInProgress(
+            f"{run.cluster}: run {recorded.id} recorded the slot {run.slot:%Y-%m-%d %H:%M} UTC "
+            f"while run {run.id} was still searching for it.",
+            "Nothing is lost: use the report of that run, or run the slot again.",
+        )
+    return True
+
+
+def _remember(session: Session, findings: Sequence[Finding], slot: datetime) -> Mapping[str, int]:
+    """Write identities that are new, and documents that are newer than what is there.
+
+    Returns:
+        The keys of the findings' rows, by fingerprint.
+    """
+    rows = _rows(session, findings)
+    added = [
+        {
+            "fingerprint": finding.fingerprint,
+            "id": finding.id,
+            "document_slot": slot,
+            "document": finding,
+        }
+        for finding in findings
+        if finding.fingerprint not in rows
+    ]
+    described = [
+        {"key": rows[finding.fingerprint][0], "document_slot": slot, "document": finding}
+        for finding in findings
+        if finding.status is not Status.QUIET
+        and finding.fingerprint in rows
+        and rows[finding.fingerprint][1] <= slot
+    ]
+    if added:
+        session.execute(insert(FindingRow), added)
+        rows = _rows(session, findings)
+    if described:
+        session.execute(update(FindingRow), described)
+    return {fingerprint: key for fingerprint, (key, _) in rows.items()}
+
+
+def _rows(session: Session, findings: Sequence[Finding]) -> Mapping[str, tuple[int, datetime]]:
+    """Give key and slot of the document, by fingerprint, of those that the history knows."""
+    return {
+        fingerprint: (key, document_slot)
+        for batch in batches({finding.fingerprint for finding in findings})
+        for fingerprint, key, document_slot in session.execute(
+            select(FindingRow.fingerprint, FindingRow.key, FindingRow.document_slot).where(
+                FindingRow.fingerprint.in_(batch)
+            )
+        ).tuples()
+    }
+
+
+def _memories(
+    session: Session, fingerprints: Collection[str], slot: datetime
+) -> Mapping[str, Memory]:
+    return {
+        fingerprint: Memory(id, first, last, hash_sha256)
+        for batch in batches(fingerprints)
+        for fingerprint, id, first, last, hash_sha256 in session.execute(
+            select(
+                FindingRow.fingerprint,
+                FindingRow.id,
+                first_seen(slot),
+                last_seen(slot),
+                last_hash(slot),
+            ).where(FindingRow.fingerprint.in_(batch))
+        ).tuples()
+        if first is not None
+    }
+
+
+def _absent(session: Session, fingerprints: Collection[str], slot: datetime) -> tuple[Finding, ...]:
+    found = [
+        quiet(replace(document, id=id, first_seen=first, last_seen=last))
+        for batch in batches(fingerprints)
+        for document, id, first, last in session.execute(
+            select(FindingRow.document, FindingRow.id, first_seen(slot), last_seen(slot)).where(
+                FindingRow.fingerprint.in_(batch)
+            )
+        ).tuples()
+    ]
+    return tuple(sorted(found, key=by_priority))
+
+
+def _ids(session: Session, fingerprints: Collection[str]) -> Mapping[str, str]:
+    """Give each fingerprint the id it has, or the shortest of its own that nothing else has."""
+    ids = {
+        fingerprint: id
+        for batch in batches(fingerprints)
+        for fingerprint, id in session.execute(
+            select(FindingRow.fingerprint, FindingRow.id).where(FindingRow.fingerprint.in_(batch))
+        ).tuples()
+    }
+    digits = 8
+    while nameless := sorted(set(fingerprints).difference(ids)):
+        wanted = {fingerprint: short_id(fingerprint, digits) for fingerprint in nameless}
+        taken = {
+            id
+            for batch in batches(wanted.values())
+            for id in session.scalars(select(FindingRow.id).where(FindingRow.id.in_(batch)))
+        }
+        for fingerprint, id in wanted.items():
+            if id not in taken:
+                ids[fingerprint] = id
+                taken.add(id)
+        digits += 4
+    return ids
+
+
+def _counted(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
+    """Give runs in their order, with their findings counted."""
+    rows = session.scalars(runs).all()
+    counts: dict[int, Counter[Status]] = {row.key: Counter() for row in rows}
+    for run_key, status, count in session.execute(
+        select(SightingRow.run_key, SightingRow.status, func.count())
+        .where(SightingRow.run_key.in_(runs.with_only_columns(RunRow.key)))
+        .group_by(SightingRow.run_key, SightingRow.status)
+    ).tuples():
+        counts[run_key][status] = count
+    return tuple(RecordedRun(row.document, counts[row.key]) for row in rows)
