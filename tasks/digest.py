@@ -1,0 +1,485 @@
+"""Compose one day's digest: from new findings, baselines and runs to one Slack message, or none."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from tasks.digests import Announcement, Block, ClusterDay, Digest, Message, violations
+from tasks.findings import Destination, Finding, Priority, Status
+from tasks.hostile import defanged, shortened, visible
+from tasks.runs import Outcome, Run
+
+EVENT_TYPE = "beaconhunt_digest"
+"""Of the message's metadata: by this and the digest's id a posted digest is found again."""
+
+FLOOD = 200
+"""Above so many new findings none is told singly, only in groups."""
+
+TOLD_SINGLY = 50
+"""So many findings are told in the message and its thread; the rest is in the report."""
+
+FINDINGS_PER_MESSAGE = 10
+TOP_GROUPS = 5
+FULL_WARNINGS = 5
+LINKED_REPORTS = 3
+
+MAX_PROCESS = 60
+MAX_HOST = 40
+MAX_DESTINATION = 60
+MAX_NAME = 40
+MAX_NAMES = 400
+MAX_PORTS = 3
+
+_ORDER = {priority: place for place, priority in enumerate([*Priority, None])}
+
+_REASONS = {
+    "unreachable": "no answer came",
+    "unauthorised": "it does not accept the API key",
+    "query": "it refused the hunt's query",
+    "deadline": "no answer came in time",
+    "internal": "see the log of its flow run",
+}
+
+_FIGURES = {"duration_hours": " h", "number_of_con_per_hour": "/h"}
+"""Columns of a hunt that say hours and rate where the evidence could not be had."""
+
+_MOMENT = "%-d %b %H:%M"
+_NOT_HERE = "New findings there are not in this message."
+
+
+@dataclass(frozen=True, slots=True)
+class _Warning:
+    """Why a cluster's silence means little today, in our own words only.
+
+    Attributes:
+        word: the reason in a word.
+        sentence: Slack's mrkdwn.
+    """
+
+    cluster: str
+    word: str
+    sentence: str
+
+
+def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
+    """Compose the message of a day; None when everything was searched and nothing is new.
+
+    Findings stand in the order of their priority, ten to a message; where ten do not fit, five,
+    two or one. What is not told singly is told as a count.
+
+    Args:
+        digest: everything that the day has to say.
+        report_base_url: where people open the archive, for links; None means no links.
+    """
+    warnings = _warnings(digest)
+    if not (digest.announcements or digest.baselines or warnings):
+        return None
+    ranked = sorted(digest.announcements, key=lambda told: _ORDER[told.finding.priority])
+    singly = ranked[:TOLD_SINGLY] if len(ranked) <= FLOOD else []
+    groups = tuple(_groups(ranked)) if len(ranked) > FLOOD else ()
+
+    def blocks_of(part: Sequence[Announcement]) -> list[Block]:
+        return [_finding_block(told, digest.slot, report_base_url) for told in part]
+
+    def first(part: Sequence[Announcement]) -> list[Block]:
+        return [
+            *_opening(digest, warnings),
+            *blocks_of(part),
+            *groups,
+            *_elsewhere(len(singly) - len(part), 0 if groups else len(ranked) - len(singly)),
+            *_report_links(digest, report_base_url),
+        ]
+
+    def reply(start: int, part: Sequence[Announcement]) -> list[Block]:
+        place = f"Findings {start + 1} to {start + len(part)} of {len(ranked)}"
+        return [_context(place), *blocks_of(part)]
+
+    fitting = partial(_fitting, links_below=report_base_url)
+    message, done = fitting(singly, first, least=0)
+    replies: list[Message] = []
+    while done < len(singly):
+        following, count = fitting(singly[done:], partial(reply, done), least=1)
+        replies.append(following)
+        done += count
+    signed = [_signed(part, digest, number) for number, part in enumerate([message, *replies], 1)]
+    return replace(signed[0], replies=tuple(signed[1:]))
+
+
+@task  # no retries: pure
+def write(digest: Digest, report_base_url: str | None) -> Message | None:
+    """Compose the day's message, and say in the log what it holds."""
+    message = compose(digest, report_base_url=report_base_url)
+    get_run_logger().info(
+        "%s: %d new, %d in baselines, %s",
+        digest.destination,
+        len(digest.announcements),
+        len(digest.baselines),
+        f"{1 + len(message.replies)} message(s)" if message else "nothing to say",
+    )
+    return message
+
+
+def _fitting(
+    announcements: Sequence[Announcement],
+    blocks_of: Callable[[Sequence[Announcement]], list[Block]],
+    *,
+    least: int,
+    links_below: str | None,
+) -> tuple[Message, int]:
+    """Make a message of as many of the first findings as fit, and say how many those are."""
+    prefixes = (links_below,) if links_below else ()
+    count = min(FINDINGS_PER_MESSAGE, len(announcements))
+    message = _message(blocks_of(announcements[:count]))
+    while count > least and violations(message, prefixes):
+        count //= 2
+        message = _message(blocks_of(announcements[:count]))
+    return message, count
+
+
+def _message(blocks: Sequence[Block]) -> Message:
+    """Number the blocks, since Slack wants their ids unique."""
+    numbered = [{**block, "block_id": f"part-{number}"} for number, block in enumerate(blocks, 1)]
+    return Message.of(numbered, {})
+
+
+def _signed(message: Message, digest: Digest, number: int) -> Message:
+    """Add the metadata by which the ledger finds the message again."""
+    payload = {
+        "digest_id": digest.id,
+        "part": number,
+        "new": len(digest.announcements),
+        "baseline": len(digest.baselines),
+        "payload_hash": message.payload_hash,
+    }
+    return replace(message, metadata={"event_type": EVENT_TYPE, "event_payload": payload})
+
+
+# The message's head: what happened, when, and what was not seen.
+
+
+def _opening(digest: Digest, warnings: Sequence[_Warning]) -> Iterator[Block]:
+    yield {"type": "header", "text": _plain(_headline(digest, warnings))}
+    yield _context(*_circumstances(digest))
+    if digest.may_repeat:
+        yield _section(
+            f"This message may repeat the one of {_moment(digest.may_repeat)}: Slack's receipt for "
+            "that was lost."
+        )
+    yield from (_section(warning.sentence) for warning in warnings[:FULL_WARNINGS])
+    if more := warnings[FULL_WARNINGS:]:
+        names = ", ".join(f"{warning.cluster} ({warning.word})" for warning in more)
+        yield _section(f"*And {len(more):,} more warnings*: {shortened(names, MAX_NAMES)}")
+    if digest.baselines:
+        counts = Counter(_name(told.finding.cluster) for told in digest.baselines)
+        names = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
+        where = shortened(names, MAX_NAMES)
+        words = f"*{_baseline_words(digest)}* ({where})" if digest.announcements else where
+        yield _section(f"{words}. From now on only what is not in it is posted.")
+
+
+def _headline(digest: Digest, warnings: Sequence[_Warning]) -> str:
+    """Say it in one line: counts and our own words, no data from events."""
+    searched, total = _searched(digest)
+    gap = "not everything was seen" if warnings else ""
+    if searched < total:
+        gap = f"{total - searched} of {_counted(total, 'cluster')} not searched"
+    if digest.announcements:
+        findings = [told.finding for told in digest.announcements]
+        changed = sum(_is_changed(finding) for finding in findings)
+        kinds = (
+            _counted(len(findings) - changed, "new finding") if changed < len(findings) else "",
+            _counted(changed, "changed binary", "changed binaries") if changed else "",
+        )
+        news = " and ".join(filter(None, kinds)) + _on_macs(findings)
+        news += ": more than usual" if len(findings) > FLOOD else ""
+    elif digest.baselines:
+        news = _baseline_words(digest)
+    else:
+        news = "Nothing new, but" if searched else ""
+        return f"{news} {gap}".strip()
+    return f"{news}, {gap}" if gap else news
+
+
+def _circumstances(digest: Digest) -> Iterator[str]:
+    yield f"{digest.slot:%a %-d %b %Y}"
+    runs = [day.run for day in digest.clusters if day.run and day.run.outcome.searched]
+    if runs:
+        start = min(run.window.start for run in runs)
+        end = max(run.window.end for run in runs)
+        yield f"events of {start:{_MOMENT}} to {_moment(end)}"
+    searched, total = _searched(digest)
+    yield f"{searched} of {_counted(total, 'cluster')} searched"
+    if len(digest.announcements) > FINDINGS_PER_MESSAGE:
+        yield _priorities(told.finding for told in digest.announcements)
+
+
+def _searched(digest: Digest) -> tuple[int, int]:
+    """Count the clusters that every hunt has searched, and all."""
+    clusters = {day.cluster for day in digest.clusters}
+    missed = {day.cluster for day in digest.clusters if not (day.run and day.run.outcome.searched)}
+    return len(clusters - missed), len(clusters)
+
+
+def _warnings(digest: Digest) -> list[_Warning]:
+    several_hunts = len({day.hunt for day in digest.clusters}) > 1
+    warnings: list[_Warning] = []
+    for day in digest.clusters:
+        name = _name(day.cluster) + (f" ({_name(day.hunt)})" if several_hunts else "")
+        warnings += [*_outcome_warning(day, name), *_blindness(day.run, name)]
+    return warnings
+
+
+def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
+    run = day.run
+    last = f"last searched {_moment(day.last_searched)}" if day.last_searched else "never searched"
+    not_searched = f"*{name} was not searched*"
+    if run is None or run.outcome is Outcome.MISSED:
+        sentence = f"{not_searched} (late: no run today; {last}). {_NOT_HERE}"
+        yield _Warning(name, "late", sentence)
+    elif run.outcome is Outcome.FAILED:
+        reason = run.reason if run.reason in _REASONS else "internal"
+        sentence = f"{not_searched} ({reason}: {_REASONS[reason]}; {last}). {_NOT_HERE}"
+        yield _Warning(name, reason, sentence)
+    elif run.outcome is Outcome.NO_DATA:
+        newest = run.coverage.newest_event if run.coverage else None
+        seen = f"its newest macOS event is of {_moment(newest)}" if newest else "no macOS event"
+        sentence = f"*{name} has no data* ({seen}; {last}). {_NOT_HERE}"
+        yield _Warning(name, "no data", sentence)
+    elif run.outcome is Outcome.PARTIAL:
+        sentence = (
+            f"*{name} was searched in part only*: the answer was partial or cut. New findings "
+            "there may be missing from this message."
+        )
+        yield _Warning(name, "partial", sentence)
+
+
+def _blindness(run: Run | None, name: str) -> Iterator[_Warning]:
+    agents = run.coverage.agents if run and run.coverage else ()
+    if blind := sum(agent.deduplicated for agent in agents):
+        sentence = (
+            f"*{name} is blind on some Macs*: agents there drop repeated network events ({blind} "
+            f"of {_counted(len(agents), 'version')}), so that hunts which count see nothing. "
+            "Set `mac.advanced.events.deduplicate_network_events` to false in the Defend policy."
+        )
+        yield _Warning(name, "blind", sentence)
+
+
+# The message's body: findings one by one, or in groups.
+
+
+def _finding_block(told: Announcement, slot: datetime, report_base_url: str | None) -> Block:
+    """Show one finding in two lines. Text elements are data: no name in them becomes markup."""
+    finding = told.finding
+    elements = [
+        _text(f"{_priority(finding).upper()} ", bold=True),
+        *([_text("changed binary ")] if _is_changed(finding) else []),
+        _text(_process(finding), code=True),
+        _text(" on "),
+        _text(_data(finding.host.name or finding.host.id or "unknown Mac", MAX_HOST), code=True),
+        _text(" → "),
+        _text(_destination(finding.destination), code=True),
+        _text("\n" + " · ".join(_details(told, slot)) + " · "),
+        _id(finding, told.run, report_base_url),
+    ]
+    return _rich_text(elements)
+
+
+def _details(told: Announcement, slot: datetime) -> Iterator[str]:
+    finding, run = told.finding, told.run
+    yield _signature(finding)
+    if evidence := finding.evidence:
+        yield f"{evidence.hours_active} of {run.window.hours} h"
+        yield f"median {evidence.median_per_hour:,.0f}/h"
+        if evidence.period_seconds is not None:
+            jitter = evidence.jitter_percent
+            spread = "" if jitter is None else f" ± {jitter:.0f} %"
+            yield f"every {_duration(evidence.period_seconds)}{spread}"
+    else:
+        for column, unit in _FIGURES.items():
+            if isinstance(figure := finding.figures.get(column), int | float):
+                yield f"{figure:,.0f}{unit}"
+    yield _data(finding.cluster, MAX_NAME)
+    yield f"first seen {finding.first_seen:{_MOMENT}}"
+    if run.slot <= slot - timedelta(days=1):
+        yield f"from the run of {run.slot:{_MOMENT}}"
+    if finding.faults:
+        yield "not fully enriched"
+
+
+def _groups(announcements: Sequence[Announcement]) -> Iterator[Block]:
+    """Show the largest groups of a flood by process and destination, and count the rest."""
+    members: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for told in announcements:
+        finding = told.finding
+        where = _destination(replace(finding.destination, ports=()))
+        members[_process(finding), where].append(finding)
+    largest = sorted(members.items(), key=lambda group: -len(group[1]))
+    for (process, where), findings in largest[:TOP_GROUPS]:
+        signatures = sorted({_signature(finding) for finding in findings})
+        yield _rich_text(
+            [
+                _text(f"{len(findings):,} × ", bold=True),
+                _text(process, code=True),
+                _text(" → "),
+                _text(where, code=True),
+                _text(f"{_on_macs(findings)}\n{', '.join(signatures)} · {_priorities(findings)}"),
+            ]
+        )
+    others = [finding for _, findings in largest[TOP_GROUPS:] for finding in findings]
+    rest = f"{_counted(len(others), 'other')}: {_priorities(others)}. " if others else ""
+    yield _context(
+        f"{rest}Above {FLOOD} new findings none is told singly: all {len(announcements):,} are in "
+        "the report."
+    )
+
+
+# The message's foot: where the rest is.
+
+
+def _elsewhere(in_thread: int, in_report: int) -> Iterator[Block]:
+    counts = (
+        f"{in_thread} more in the thread" if in_thread else "",
+        f"{in_report} more in the report" if in_report else "",
+    )
+    if any(counts):
+        yield _section("*" + ", ".join(filter(None, counts)) + "*")
+
+
+def _report_links(digest: Digest, report_base_url: str | None) -> Iterator[Block]:
+    """Link the reports that the message is about, if few, and the archive that has them all."""
+    if report_base_url:
+        told = (*digest.announcements, *digest.baselines)
+        runs = {announcement.run.folder: announcement.run for announcement in told}
+        for run in runs.values() if len(runs) <= LINKED_REPORTS else ():
+            name = f"report of {_name(run.cluster)}, {run.slot:{_MOMENT}}"
+            yield _link_line(name, _report(run, report_base_url))
+        yield _link_line("all reports", f"{report_base_url.rstrip('/')}/index.html")
+
+
+def _report(run: Run, report_base_url: str) -> str:
+    return f"{report_base_url.rstrip('/')}/{run.folder}/report.html"
+
+
+# Words for values. What comes from events passes `_data`.
+
+
+def _data(text: str, limit: int) -> str:
+    """Show text from an attacker's hands: nothing hidden, nothing long, nothing that links."""
+    return shortened(visible(text[: limit + 1]).replace("://", "[:]//"), limit)
+
+
+def _name(text: str) -> str:
+    """Show a cluster's or hunt's name in mrkdwn: it is ours, and escaped all the same."""
+    return html.escape(_data(text, MAX_NAME), quote=False)
+
+
+def _process(finding: Finding) -> str:
+    process = finding.process
+    return _data(process.name or process.executable or "unnamed process", MAX_PROCESS)
+
+
+def _destination(destination: Destination) -> str:
+    address = destination.address or destination.ip or destination.domain or "unknown address"
+    shown = defanged(_data(address, MAX_DESTINATION))
+    if not destination.ports:
+        return shown
+    ports = [str(port) for port in destination.ports[:MAX_PORTS]]
+    ports += ["…"] if len(destination.ports) > MAX_PORTS else []
+    host = f"[{shown}]" if "[:]" in shown else shown
+    return f"{host}:{','.join(ports)}"
+
+
+def _signature(finding: Finding) -> str:
+    word = finding.process.code_signature.word
+    return word if word.endswith("signature") else f"{word} signature"
+
+
+def _priority(finding: Finding) -> str:
+    return finding.priority or "unrated"
+
+
+def _priorities(findings: Iterable[Finding]) -> str:
+    """Count by priority: `2 high, 5 medium, 12 low`."""
+    counts = Counter(finding.priority for finding in findings)
+    return ", ".join(f"{counts[p]:,} {p or 'unrated'}" for p in _ORDER if counts[p])
+
+
+def _is_changed(finding: Finding) -> bool:
+    """Whether it is told for its binary only: a new finding has nothing to differ from."""
+    return finding.changed_binary and finding.status is not Status.NEW
+
+
+def _baseline_words(digest: Digest) -> str:
+    findings = [told.finding for told in digest.baselines]
+    count = _counted(len(findings), "process", "processes")
+    return f"Baseline recorded: {count}{_on_macs(findings)}"
+
+
+def _on_macs(findings: Iterable[Finding]) -> str:
+    macs = {(finding.cluster, finding.host.id or finding.host.name) for finding in findings}
+    known = sum(host is not None for _, host in macs)
+    return f" on {_counted(known, 'Mac')}" if known else ""
+
+
+def _counted(count: int, one: str, several: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def _moment(when: datetime) -> str:
+    return f"{when:{_MOMENT}} UTC"
+
+
+def _duration(seconds: float) -> str:
+    """Give a period in the unit in which people would say it."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+# Block Kit's shapes.
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text}
+
+
+def _section(mrkdwn: str) -> Block:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": mrkdwn}}
+
+
+def _context(*texts: str) -> Block:
+    return {"type": "context", "elements": [_plain(text) for text in texts]}
+
+
+def _link_line(name: str, url: str) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"<{url}|{name}>"}]}
+
+
+def _rich_text(elements: Sequence[Block]) -> Block:
+    section = {"type": "rich_text_section", "elements": list(elements)}
+    return {"type": "rich_text", "elements": [section]}
+
+
+def _text(text: str, *, bold: bool = False, code: bool = False) -> Block:
+    style = {"style": {"bold": True} if bold else {"code": True}} if bold or code else {}
+    return {"type": "text", "text": text, **style}
+
+
+def _id(finding: Finding, run: Run, report_base_url: str | None) -> Block:
+    """Show the finding's id, as a link to its place in the report if people can open one."""
+    if report_base_url is None:
+        return _text(finding.id)
+    return {
+        "type": "link",
+        "url": f"{_report(run, report_base_url)}#{finding.id}",
+        "text": finding.id,
+    }

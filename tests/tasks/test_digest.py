@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block as SdkBlock
+from slackblocks import Block as OtherBlock
+
+from tasks.coverage import AgentCoverage, Coverage
+from tasks.digest import compose
+from tasks.digests import Announcement, ClusterDay, Digest, Medium, Message, in_words, violations
+from tasks.findings import (
+    CodeSignature,
+    Destination,
+    Finding,
+    Host,
+    Priority,
+    Process,
+    Status,
+)
+from tasks.runs import Outcome, Run
+from tests.builders import HUNT, SLOT, coverage, day, finding, run
+
+REPORTS = "https://reports.example.com/hunts"
+
+HOSTILE = (
+    "<!channel>",
+    "<@U012AB3CD> *bold* _it_ ~no~ `code`",
+    "<script>alert(1)</script>",
+    "Invoice\u202efdp.app",
+    "a\x00b\r\nc\u2028d\u200be",
+    "x" * 100_000,
+    "& < > &amp; &lt;",
+    "&" * 200,
+    "http://evil.example/login|<https://evil.example|here>",
+    "\N{FIRE}" * 100,
+    "",
+)
+
+
+def announced(number: int, of: Run | None = None, **changes: Any) -> Announcement:
+    """Give a new finding on a Mac of its own, by default of the day's run."""
+    return Announcement(finding(f"mac-{number}", **changes), of or run())
+
+
+def hostile(number: int) -> Announcement:
+    """Give a new finding whose every text comes from an attacker."""
+    words = [HOSTILE[(number + shift) % len(HOSTILE)] for shift in range(4)]
+    return Announcement(
+        replace(
+            finding(f"mac-{number}", priority=[*Priority, None][number % 4]),
+            host=Host(id=f"{number} {words[0]}", name=words[0] or None),
+            process=Process(name=words[1], executable=words[2], code_signature=CodeSignature()),
+            destination=Destination(address=words[3], ip="203.0.113.47", ports=tuple(range(9))),
+        ),
+        run(),
+    )
+
+
+def searched(cluster: str = "demo-eu", hunt: str = HUNT.slug, **changes: Any) -> ClusterDay:
+    """Give a cluster that was searched today, or whose run ended as said."""
+    return ClusterDay(cluster, hunt, run(cluster=cluster, **changes), day(-2))
+
+
+def digest(*announcements: Announcement, **changes: Any) -> Digest:
+    """Give the digest of a morning on which the one cluster was searched."""
+    plain = Digest(
+        id="0a1b2c3d4e5f",
+        destination="soc",
+        medium=Medium.SLACK,
+        slot=SLOT + timedelta(minutes=30),
+        clusters=(searched(),),
+        announcements=announcements,
+    )
+    return replace(plain, **changes)
+
+
+def composed(of: Digest, report_base_url: str | None = None) -> Message:
+    """Compose a digest that has something to say."""
+    message = compose(of, report_base_url=report_base_url)
+    assert message is not None
+    return message
+
+
+def header(message: Message) -> str:
+    """Give the words of the header."""
+    return in_words(message.blocks[0])
+
+
+def findings_in(message: Message) -> list[str]:
+    """Give the words of each finding or group, in their order, without those in replies."""
+    return [in_words(block) for block in message.blocks if block["type"] == "rich_text"]
+
+
+def parts(message: Message) -> Iterator[Message]:
+    """Give the message and its replies."""
+    yield message
+    yield from message.replies
+
+
+def everything(message: Message) -> str:
+    """Give all that is posted, as JSON."""
+    return json.dumps([[part.text, part.blocks, part.metadata] for part in parts(message)])
+
+
+# Which case says what
+
+
+def test_a_day_on_which_all_was_searched_and_nothing_is_new_is_silent():
+    """A channel that says nothing new every day is soon read by nobody."""
+    assert compose(digest(), report_base_url=REPORTS) is None
+
+
+BLIND = Coverage(9_000, 20, SLOT, (AgentCoverage("8.15.2", 9_000, 2_000, 1_999, 0, 0),))
+
+SILENT_FOR_A_REASON = {
+    "failed": (searched("prod-us", outcome=Outcome.FAILED, reason="unauthorised"), "unauthorised"),
+    "internal": (searched("prod-us", outcome=Outcome.FAILED, reason=None), "internal"),
+    "late": (ClusterDay("prod-us", HUNT.slug, None, day(-3)), "late"),
+    "missed": (searched("prod-us", outcome=Outcome.MISSED), "late"),
+    "no data": (searched("prod-us", outcome=Outcome.NO_DATA), "no data"),
+    "partial": (searched("prod-us", outcome=Outcome.PARTIAL), "in part only"),
+    "blind": (searched("prod-us", coverage=BLIND), "blind"),
+}
+
+
+@pytest.mark.parametrize("case", SILENT_FOR_A_REASON)
+def test_silence_of_a_cluster_is_never_taken_for_safety(case: str):
+    """Where something was not seen, a message says so, also when nothing is new."""
+    cluster, word = SILENT_FOR_A_REASON[case]
+    message = composed(digest(clusters=(searched(), cluster)))
+    (warning,) = (in_words(block) for block in message.blocks if block["type"] == "section")
+    assert warning.startswith("prod-us ")
+    assert word in warning
+    assert "not searched" in header(message) or header(message).startswith("Nothing new, but not")
+
+
+@pytest.mark.parametrize("case", ["failed", "late", "missed", "no data"])
+def test_a_digest_says_that_what_an_unsearched_cluster_hides_is_not_in_it(case: str):
+    """Three new findings elsewhere do not make an unsearched cluster clean."""
+    cluster, _ = SILENT_FOR_A_REASON[case]
+    message = composed(digest(announced(1), clusters=(searched(), cluster)))
+    assert header(message) == "1 new finding on 1 Mac, 1 of 2 clusters not searched"
+    assert "1 of 2 clusters searched" in message.text
+    assert "New findings there are not in this message." in message.text
+    assert re.search(r"last searched 2[12] Nov 06:00 UTC", message.text)
+
+
+def test_nothing_new_is_not_said_where_nothing_was_searched():
+    """A digest does not give an all-clear that no search stands behind."""
+    nothing = SILENT_FOR_A_REASON["failed"][0]
+    assert header(composed(digest(clusters=(nothing,)))) == "1 of 1 cluster not searched"
+
+
+def test_a_cluster_that_one_hunt_could_not_search_was_not_searched():
+    """With several hunts, the warning names the one that failed."""
+    failed = searched(hunt="another-hunt", outcome=Outcome.FAILED, reason="deadline")
+    message = composed(digest(clusters=(searched(), failed)))
+    assert header(message) == "1 of 1 cluster not searched"
+    assert "demo-eu (another-hunt) was not searched (deadline" in message.text
+
+
+def test_many_warnings_become_short_and_none_is_lost():
+    """When forty clusters fail at once, the digest still fits and counts them all."""
+    failed = [searched(f"c-{n}", outcome=Outcome.FAILED, reason="unreachable") for n in range(40)]
+    message = composed(digest(clusters=tuple(failed)))
+    assert header(message) == "40 of 40 clusters not searched"
+    assert "And 35 more warnings: c-5 (unreachable), c-6 (unreachable)" in message.text
+    assert violations(message) == ()
+
+
+def test_a_first_run_is_told_as_a_count():
+    """What was there before we looked is recorded, not announced one by one."""
+    baselines = tuple(announced(n % 31, executable=f"/opt/{n}") for n in range(42))
+    message = composed(digest(baselines=baselines))
+    assert header(message) == "Baseline recorded: 42 processes on 31 Macs"
+    assert "demo-eu: 42. From now on only what is not in it is posted." in message.text
+    assert findings_in(message) == []
+
+
+def test_a_first_run_beside_new_findings_is_told_too():
+    """A second cluster's first run does not hide what is new on the first."""
+    message = composed(digest(announced(1), baselines=(announced(2), announced(3))))
+    assert header(message) == "1 new finding on 1 Mac"
+    assert "Baseline recorded: 2 processes on 2 Macs (demo-eu: 2)" in message.text
+
+
+def test_a_digest_that_may_repeat_one_says_so():
+    """After a lost receipt the reader learns which message this one may repeat."""
+    message = composed(digest(announced(1), may_repeat=day(-1)))
+    assert "may repeat the one of 23 Nov 06:00 UTC" in message.text
+
+
+# How many are told, and where
+
+
+@pytest.mark.parametrize(
+    ("new", "here", "in_thread", "in_report"),
+    [
+        (1, 1, [], 0),
+        (10, 10, [], 0),
+        (11, 10, [1], 0),
+        (25, 10, [10, 5], 0),
+        (50, 10, [10] * 4, 0),
+        (51, 10, [10] * 4, 1),
+        (200, 10, [10] * 4, 150),
+    ],
+)
+def test_the_highest_stand_in_the_message_the_next_in_its_thread_the_rest_is_counted(
+    new: int, here: int, in_thread: list[int], in_report: int
+):
+    """Nobody reads two hundred findings in a channel, and nobody loses one either."""
+    message = composed(digest(*map(announced, range(new))), REPORTS)
+    assert len(findings_in(message)) == here
+    assert [len(findings_in(reply)) for reply in message.replies] == in_thread
+    assert header(message).startswith(f"{new} new finding")
+    assert (f"{sum(in_thread)} more in the thread" in message.text) == bool(in_thread)
+    assert (f"{in_report} more in the report" in message.text) == bool(in_report)
+    assert violations(message, [REPORTS]) == ()
+
+
+def test_a_flood_is_told_in_groups_whose_counts_add_up():
+    """Five thousand findings of one roll-out are one line, and the nineteen others are counted."""
+    flood = [announced(n, executable="/opt/agentd") for n in range(4_981)]
+    others = [announced(n, executable=f"/opt/{n}", priority=Priority.HIGH) for n in range(19)]
+    message = composed(digest(*flood, *others), REPORTS)
+    groups = findings_in(message)
+    assert header(message) == "5,000 new findings on 4,981 Macs: more than usual"
+    assert groups[0].startswith("4,981 × agentd → 203.0.113[.]47 on 4,981 Macs\nno signature · ")
+    assert len(groups) == 5
+    told = sum(int(group.partition(" ")[0].replace(",", "")) for group in groups)
+    assert f"{5_000 - told} others: {5_000 - told} high." in message.text
+    assert "all 5,000 are in the report" in message.text
+    assert message.replies == ()
+
+
+@pytest.mark.parametrize("new", [0, 1, 10, 11, 50, 200, 201, 5_000])
+def test_hostile_names_break_no_limit_and_lose_no_finding(new: int):
+    """Whatever a process calls itself, the digest is one that Slack takes, and its counts hold."""
+    failed = SILENT_FOR_A_REASON["failed"][0]
+    of = digest(*map(hostile, range(new)), clusters=(searched(), failed))
+    message = composed(of, REPORTS)
+    assert violations(message, [REPORTS]) == ()
+    if new <= 200:
+        told = sum(len(findings_in(part)) for part in parts(message))
+        more = re.search(r"(\d+) more in the report", message.text)
+        assert told + int(more[1] if more else 0) == new
+
+
+@pytest.mark.parametrize("new", [1, 50, 201])
+def test_other_readers_of_slacks_blocks_read_ours_back_unchanged(new: int):
+    """Slack's own library knows every block; slackblocks, by other hands, all but rich text."""
+    message = composed(digest(*map(hostile, range(new))), REPORTS)
+    blocks = [dict(block) for part in parts(message) for block in part.blocks]
+    assert [block.to_dict() for block in SdkBlock.parse_all(blocks)] == blocks
+    plain = [block for block in blocks if block["type"] != "rich_text"]
+    assert [json.loads(repr(OtherBlock.from_dict(block))) for block in plain] == plain
+
+
+text = st.text(max_size=300) | st.sampled_from(HOSTILE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(st.tuples(text, text, text, text), max_size=14),
+    clusters=st.lists(
+        st.tuples(st.from_regex(r"[a-z0-9]{1,80}", fullmatch=True), st.sampled_from(Outcome)),
+        min_size=1,
+        max_size=12,
+    ),
+    linked=st.booleans(),
+)
+def test_no_text_makes_a_digest_that_slack_refuses(
+    texts: list[tuple[str, str, str, str]], clusters: list[tuple[str, Outcome]], linked: bool
+):
+    """Not any name, host, address or cluster, alone or together."""
+    new = [
+        Announcement(
+            replace(
+                finding(f"mac-{n}", status=Status.CONTINUING, changed_binary=True),
+                host=Host(name=host),
+                process=Process(name=name, executable=path),
+                destination=Destination(address=address, ports=(1, 22, 333, 4_444)),
+                faults=("not enriched: no answer",),
+            ),
+            run(day(-n)),
+        )
+        for n, (host, name, path, address) in enumerate(texts)
+    ]
+    days = tuple(searched(name, outcome=outcome, coverage=BLIND) for name, outcome in clusters)
+    of = digest(*new, clusters=days, baselines=tuple(new), may_repeat=day(-1))
+    base = REPORTS if linked else None
+    message = composed(of, base)
+    assert violations(message, [base] if base else []) == ()
+    assert sum(len(findings_in(part)) for part in parts(message)) == len(new)
+
+
+# How a finding is told
+
+
+def test_a_finding_is_told_with_all_that_a_first_look_needs():
+    """Who reads the digest knows which program on which Mac calls whom, how often, since when."""
+    (told,) = findings_in(composed(digest(announced(1, priority=Priority.HIGH))))
+    told_id = announced(1).finding.id
+    assert told == (
+        "HIGH updater on mac-1.example → 203.0.113[.]47:443\n"
+        "no signature · 168 of 168 h · median 120/h · every 30 s ± 3 % · demo-eu · "
+        f"first seen 24 Nov 06:00 · {told_id}"
+    )
+
+
+def test_a_finding_without_evidence_is_told_by_the_figures_of_its_hunt():
+    """A finding that could not be scored is announced all the same, and says that it lacks that."""
+    bare = announced(1, evidence=None, faults=("not scored: no answer",), priority=None)
+    (told,) = findings_in(composed(digest(bare)))
+    assert told.startswith("UNRATED updater on ")
+    assert "no signature · 168 h · demo-eu" in told
+    assert "not fully enriched" in told
+
+
+def test_the_highest_priority_comes_first_whatever_the_order_of_runs():
+    """The first line of the morning is the one that matters most."""
+    order = [Priority.LOW, None, Priority.HIGH, Priority.MEDIUM]
+    new = [announced(n, priority=priority) for n, priority in enumerate(order)]
+    told = findings_in(composed(digest(*new)))
+    assert [line.partition(" ")[0] for line in told] == ["HIGH", "MEDIUM", "LOW", "UNRATED"]
+
+
+def test_a_finding_of_an_older_run_carries_the_date_of_its_run():
+    """After days without Slack nobody takes an old finding for today's."""
+    old = announced(1, run(day(-3)), first_seen=day(-3))
+    today, before = findings_in(composed(digest(announced(2), old)))
+    assert "from the run of 21 Nov 06:00" in before
+    assert "from the run" not in today
+
+
+def test_a_changed_binary_is_announced_as_such():
+    """A known program with a new hash is news of another kind than a new program."""
+    changed = announced(1, status=Status.CONTINUING, changed_binary=True, first_seen=day(-9))
+    message = composed(digest(changed, announced(2), announced(3)))
+    assert header(message) == "2 new findings and 1 changed binary on 3 Macs"
+    assert "MEDIUM changed binary updater on mac-1.example" in message.text
+    assert header(composed(digest(changed))) == "1 changed binary on 1 Mac"
+
+
+@pytest.mark.parametrize(
+    ("destination", "shown"),
+    [
+        (Destination("203.0.113.47", ports=(443,)), "203.0.113[.]47:443"),
+        (Destination("2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
+        (Destination("c2.evil.example", ports=(80, 443, 8443, 9001)), "[.]example:80,443,8443,…"),
+        (Destination(ip="203.0.113.47"), "203.0.113[.]47"),
+        (Destination("http://c2.evil"), "http[:]//c2[.]evil"),
+        (Destination(), "unknown address"),
+    ],
+)
+def test_no_destination_can_be_clicked(destination: Destination, shown: str):
+    """Nobody visits a command-and-control server by a slip of the finger."""
+    message = composed(digest(announced(1, destination=destination)), REPORTS)
+    assert shown in message.text
+    assert shown in findings_in(message)[0]
+    if destination.address:
+        assert destination.address not in everything(message)
+
+
+def test_names_stay_data_and_mention_nobody():
+    """A process called `<!channel>` wakes nobody up, and the reader sees its name as it is."""
+    message = composed(digest(announced(1, process=Process(name="<!channel> *x*"))))
+    assert "<!channel> *x*" in findings_in(message)[0]
+    assert "&lt;!channel&gt; *x*" in message.text
+    assert "<!channel>" not in message.text
+
+
+def test_what_cannot_be_seen_is_shown_and_what_is_long_is_cut():
+    """A right-to-left override does not turn a name around, nor 100 kB push the rest away."""
+    names = ("Invoice\u202efdp.app", "x" * 100_000)
+    overridden, long = (announced(n, process=Process(name=name)) for n, name in enumerate(names))
+    first, second = findings_in(composed(digest(overridden, long)))
+    assert r"Invoice\u202efdp.app on" in first
+    assert f"{'x' * 59}… on" in second
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_header_holds_no_data_from_events(name: str):
+    """What pops up on a locked phone is ours word for word."""
+    told = announced(1, process=Process(name=name), host=Host(id="a", name=name))
+    assert header(composed(digest(told))) == "1 new finding on 1 Mac"
+
+
+def test_ids_link_into_the_report_only_where_people_can_open_it():
+    """A link goes to the finding's place in its run's report; without an address there is none."""
+    told = announced(1)
+    place = f"{REPORTS}/{told.run.folder}/report.html#{told.finding.id}"
+    assert place in everything(composed(digest(told), REPORTS))
+    assert place in everything(composed(digest(told), f"{REPORTS}/"))
+    assert "://" not in everything(composed(digest(told)))
+
+
+def test_the_text_tells_every_finding_of_its_message():
+    """Who only gets the notification misses nothing that the channel shows."""
+    message = composed(digest(*map(announced, range(25))), REPORTS)
+    told = [line for part in parts(message) for line in part.text.splitlines()]
+    for number in range(25):
+        assert sum(announced(number).finding.id in line for line in told) == 1
+
+
+def test_each_part_can_be_found_again_by_the_digests_id():
+    """After a lost receipt the ledger looks for the id, and compares the payload's hash."""
+    message = composed(digest(*map(announced, range(25)), baselines=(announced(99),)))
+    payloads = [part.metadata["event_payload"] for part in parts(message)]
+    assert {part.metadata["event_type"] for part in parts(message)} == {"beaconhunt_digest"}
+    assert [payload["part"] for payload in payloads] == [1, 2, 3]
+    assert payloads[0] == {
+        "digest_id": "0a1b2c3d4e5f",
+        "part": 1,
+        "new": 25,
+        "baseline": 1,
+        "payload_hash": message.payload_hash,
+    }
+
+
+def test_the_same_day_gives_the_same_message():
+    """What is composed again after a crash is what was composed before it."""
+    new: list[Finding] = [hostile(number).finding for number in range(30)]
+    of = digest(*(Announcement(each, run()) for each in new))
+    assert composed(of, REPORTS) == composed(of, REPORTS)
+
+
+def test_healthy_coverage_is_no_warning():
+    """A cluster whose agents send everything is not called blind."""
+    healthy = searched(coverage=coverage())
+    assert compose(digest(clusters=(healthy,)), report_base_url=None) is None
