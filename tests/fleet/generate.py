@@ -3,12 +3,12 @@
     python -m tests.fleet.generate FOLDER --macs 60 --days 9 --seed 1 --end 2026-11-24T06:00Z
 
 The model. A fleet is a number of Macs and a few Windows and Linux hosts, seen for some days.
-Laptops are awake on working days and a few weekends; one Mac in eight never sleeps. On a host run
-the ambient programs of `programs.py`, and on some the plants. One life of a program is a session:
-a process with the times at which it connects. A connection becomes events by the policy of the
-host: `paired` (two events), `merged` (one, with arrays) or `deduplicated` (one a process, address
-and port, until a connection moves 1 MiB). A `mixed` fleet has Macs of each, under agents that can.
-The connections are the same whatever the encoding.
+Laptops are awake on working days and a few weekends; one Mac in eight without a plant never
+sleeps. On a host run the ambient programs of `programs.py`, and on half of the Macs the plants. One
+life of a program is a session: a process with the times at which it connects. A connection becomes
+events by the policy of the host: `paired` (two events), `merged` (one, with arrays) or
+`deduplicated` (one a process, address and port, until a connection moves 1 MiB). A `mixed` fleet
+has Macs of each, under agents that can. The connections are the same whatever the encoding.
 
 What it leaves out: a host keeps its address, a connection lasts below a second, and nothing
 arrives late, twice or out of order.

@@ -86,9 +86,13 @@ _AGENTS: dict[Encoding, tuple[str, ...]] = {
 
 
 def place(fleet: Fleet) -> list[Placed]:
-    """Give each plant its hosts: in turns, and only hosts of its encoding while there are any."""
+    """Give each plant its hosts, in turns: while there are any, hosts of the encoding it needs.
+
+    Half of the Macs have plants, so that the policies of the others are drawn.
+    """
     macs = list(range(fleet.macs))
     fleet.random("places").shuffle(macs)
+    del macs[max(3, fleet.macs // 2) :]
     others = {
         family: list(range(fleet.macs + turn, fleet.macs + fleet.others, 2))
         for turn, family in enumerate(("windows", "linux"))

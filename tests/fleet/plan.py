@@ -271,8 +271,8 @@ def _beats(life: Span, per_hour: float, jitter: float | None, random: Random) ->
 
 def _session(fleet: Fleet, host: Host, life: Span, **traits: Any) -> Session:
     """A process and its process events; one that is older than the fleet is found running."""
-    program = traits["executable"] or traits["name"]
-    pid = fleet.random("pid", host.id, program, life[0]).randrange(500, 60_000)
+    program = traits.get("content") or traits["executable"]
+    pid = fleet.random("pid", host.id, program, life[0]).randrange(500, 99_999)
     process = Process(pid=pid, entity_id=entity_id(host.agent_id, pid, moment(life[0])), **traits)
     older = life[0] <= fleet.span[0]
     marks: list[Mark] = [(life[0] + 1_000, "already_running") if older else (life[0], "exec")]

@@ -46,8 +46,8 @@ class Group:
     entity_id: str
     address: str | None
     ip: str | None
-    times: "array[int]" = field(default_factory=lambda: array("q"))
-    opened: "array[int]" = field(default_factory=lambda: array("q"))
+    times: "array[int]" = field(default_factory=lambda: array("q"), repr=False)
+    opened: "array[int]" = field(default_factory=lambda: array("q"), repr=False)
 
     @property
     def hunted(self) -> bool:
