@@ -1,0 +1,24 @@
+"""The embedded Elasticsearch: a folder of events that answers ES|QL through the official client."""
+
+from tasks.esql.errors import (
+    DocumentError,
+    EsqlError,
+    ParsingError,
+    VerificationError,
+    explain_position,
+)
+from tasks.esql.node import FOLDER, SKIP_BAD_LINES, EmbeddedNode
+from tasks.esql.syntax import Query, parse
+
+__all__ = [
+    "FOLDER",
+    "SKIP_BAD_LINES",
+    "DocumentError",
+    "EmbeddedNode",
+    "EsqlError",
+    "ParsingError",
+    "Query",
+    "VerificationError",
+    "explain_position",
+    "parse",
+]

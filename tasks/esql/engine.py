@@ -1,0 +1,138 @@
+"""A question goes in, rows come out: the steps from ES|QL text to an answer, over one folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+
+from tasks.esql.documents import Documents
+from tasks.esql.errors import EsqlError
+from tasks.esql.filters import condition, filter_fields
+from tasks.esql.sql import Sql, sql
+from tasks.esql.syntax import From, parse
+from tasks.esql.translate import Demand, Plan, Relation, demand, translate
+from tasks.esql.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a client asks: ES|QL, the values of its parameters, and a Query DSL filter or None."""
+
+    query: str
+    parameters: Mapping[str, object]
+    filter: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Columns by name and type, rows as JSON holds them, and what the reader should know.
+
+    `documents` counts the documents that the filter let through; `values_loaded` their values.
+    """
+
+    columns: tuple[tuple[str, Type], ...]
+    rows: list[list[object]]
+    warnings: tuple[str, ...]
+    documents: int
+    values_loaded: int
+
+
+class Engine:
+    """Answers questions over a folder. One question at a time: it has one DuckDB connection."""
+
+    def __init__(self, folder: Path, *, skip_bad_lines: bool = False) -> None:
+        """Look at the folder; documents are read when a question needs them.
+
+        Raises:
+            SettingsError: the folder does not exist.
+        """
+        self._connection = duckdb.connect(
+            config={
+                "preserve_insertion_order": False,
+                "temp_directory": str(Path(tempfile.gettempdir()) / "beaconhunt-duckdb"),
+            }
+        )
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute(
+            files("tasks.esql").joinpath("macros.sql").read_text(encoding="utf-8")
+        )
+        self._documents = Documents(folder, self._connection, skip_bad_lines=skip_bad_lines)
+
+    def close(self) -> None:
+        """Forget everything that was read."""
+        self._connection.close()
+
+    def answer(self, question: Question) -> Answer:
+        """Answer a question.
+
+        Raises:
+            EsqlError: the question cannot be answered; its kind says why.
+        """
+        query = parse(question.query)
+        relation, documents, warnings = self._relation(query.commands[0], demand(query), question)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        plan = translate(query, relation, question.parameters, now)
+        rows = self._rows(plan.answer)
+        failed = self._failures(plan)
+        return Answer(
+            plan.columns,
+            [[_json_value(value) for value in row] for row in rows] if plan.columns else [],
+            (*warnings, *plan.warnings, *failed),
+            documents,
+            documents * len(relation.columns) if relation else 0,
+        )
+
+    def _relation(
+        self, source: object, wanted: Demand, question: Question
+    ) -> tuple[Relation | None, int, tuple[str, ...]]:
+        if not isinstance(source, From):
+            return None, 0, ()
+        if question.filter is None:
+            return self._documents.open(source, wanted)
+        also = Demand(wanted.names | filter_fields(question.filter), wanted.patterns)
+        relation, _, warnings = self._documents.open(source, also)
+        filtered = sql(
+            "SELECT * FROM ({}) WHERE {}",
+            relation.sql,
+            condition(question.filter, relation.columns),
+        )
+        ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered))
+        return Relation(filtered, relation.columns), int(str(documents)), warnings
+
+    def _failures(self, plan: Plan) -> tuple[str, ...]:
+        """The warnings of what went wrong in some row: two lines each, as Elasticsearch words them."""
+        if plan.failed is None:
+            return ()
+        ((happened,),) = self._rows(plan.failed)
+        assert isinstance(happened, list)  # noqa: S101 - the statement makes a list
+        lines: list[str] = []
+        for failure, true in zip(plan.failures_in_order(), happened, strict=True):
+            if true:
+                line = f"Line {failure.source.position}: "
+                lines += [
+                    f"{line}evaluation of [{failure.source.text}] failed, treating result as "
+                    "null. Only first 20 failures recorded.",
+                    line + failure.message,
+                ]
+        return tuple(dict.fromkeys(lines))
+
+    def _rows(self, statement: Sql) -> list[tuple[object, ...]]:
+        try:
+            return self._connection.execute(statement.text, statement.values).fetchall()
+        except (duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
+            # What only the data shows, for example a regular expression that RE2 does not take.
+            raise EsqlError(str(error).splitlines()[0]) from error
+
+
+def _json_value(value: object) -> object:
+    """A list of one value is that value."""
+    if isinstance(value, list) and len(value) == 1:
+        return value[0]
+    return value

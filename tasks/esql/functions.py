@@ -1,0 +1,781 @@
+"""The functions and operators of ES|QL: one entry each, from a name to types and DuckDB SQL.
+
+Three kinds, by what they make of a field with several values: a `Scalar` answers null, a
+`Conversion` converts each value, a `Multivalue` function sees them all. `AGGREGATES` are apart.
+To add a function is to add its entry.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.esql.errors import Source, refused
+from tasks.esql.sql import Sql, bound, joined, sql
+from tasks.esql.syntax import Literal, Timespan
+from tasks.esql.types import ANY, NUMBER, STRING, WHOLE, Type
+
+NOT_FINITE = "java.lang.ArithmeticException: not a finite double number"
+DIVISION = "java.lang.ArithmeticException: / by zero"
+OVERFLOW = "java.lang.ArithmeticException: {type} overflow"
+BAD_NUMBER = "org.elasticsearch.xpack.esql.core.InvalidArgumentException: Cannot parse number"
+BAD_DATE = "java.lang.IllegalArgumentException: failed to parse date field"
+BAD_ADDRESS = "java.lang.IllegalArgumentException: not an IP string literal"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """SQL that gives values of one type; `several`: as a list."""
+
+    sql: Sql
+    type: Type
+    source: Source
+    several: bool = False
+    constant: Literal | Timespan | None = None
+
+    def text_constant(self, role: str) -> str:
+        """The text, where only a constant is possible."""
+        if isinstance(self.constant, Literal) and isinstance(self.constant.value, str):
+            return self.constant.value
+        raise refused(
+            f"{role} must be a constant [string], found [{self.source.text}]", self.source
+        )
+
+
+Values = Sequence[Value]
+Builder = str | Callable[[Values], Sql]
+Rule = Type | Callable[[Values], Type]
+Group = frozenset[Type]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A function of single values.
+
+    Attributes:
+        takes: the types that each argument may have; the last counts for all further ones.
+        gives: the type of the result.
+        sql: a template with a slot for each argument, or a function that writes it.
+        fails: the warning when arguments have values and the result is null; none if that is right.
+        required: how many arguments there must be; all of `takes` if None.
+        variadic: whether the last argument may be repeated.
+        alike: whether all arguments are brought to one type first.
+        strict: whether a null argument makes the result null.
+    """
+
+    takes: tuple[Group, ...]
+    gives: Rule
+    sql: Builder
+    fails: str | None = None
+    required: int | None = None
+    variadic: bool = False
+    alike: bool = False
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A function that turns each value into one of another type; `sql` has a slot by source type."""
+
+    gives: Type
+    sql: Mapping[Type, str]
+    fails: str
+
+
+@dataclass(frozen=True, slots=True)
+class Multivalue:
+    """A function that sees all values of its first argument, as a list in the first slot.
+
+    `several` says whether the result is a list; on a field with single values `single` is used.
+    `all_lists`: every argument comes as a list.
+    """
+
+    takes: tuple[Group, ...]
+    gives: Rule
+    sql: Builder
+    single: Builder | None = None
+    several: bool = False
+    required: int | None = None
+    all_lists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A function over rows.
+
+    Attributes:
+        takes: the types of its arguments; those after the first are constants.
+        gives: the type of the result.
+        single: SQL over a column with single values.
+        listed: SQL over a column of lists.
+        narrowed: whether the result is computed wider and may not fit its type: null then.
+        several: whether the result is a list.
+    """
+
+    takes: tuple[Group, ...]
+    gives: Rule
+    single: Builder
+    listed: Builder
+    narrowed: bool = False
+    several: bool = False
+    required: int | None = None
+
+
+def _of(*types: Type) -> Group:
+    return frozenset(types)
+
+
+def _same(arguments: Values) -> Type:
+    first = arguments[0].type
+    return Type.KEYWORD if first is Type.TEXT else first
+
+
+def widest(types: Sequence[Type]) -> Type:
+    """The type in which numbers of several types are computed."""
+    for wide in (Type.DOUBLE, Type.UNSIGNED_LONG, Type.LONG):
+        if wide in types:
+            return wide
+    return Type.INTEGER
+
+
+def _arithmetic_type(arguments: Values) -> Type:
+    types = [a.type for a in arguments]
+    if Type.DATE in types:
+        return Type.DATE
+    if Type.UNSIGNED_LONG in types and set(types) != {Type.UNSIGNED_LONG}:
+        raise refused(
+            "[unsigned_long] can only be operated on together with another [unsigned_long], "
+            f"found [{types[0]}] and [{types[1]}]",
+            arguments[0].source,
+        )
+    return widest(types)
+
+
+def _arithmetic(operator: str) -> Callable[[Values], Sql]:
+    def write(arguments: Values) -> Sql:
+        left, right = arguments
+        kinds = [left.type, right.type]
+        if Type.TIMESPAN in kinds or Type.DATE in kinds:
+            return _shifted(operator, left, right)
+        of_type = _arithmetic_type(arguments)
+        cast = f"CAST({{}} AS {of_type.duckdb}) {operator} CAST({{}} AS {of_type.duckdb})"
+        wrapped = f"finite({cast})" if of_type is Type.DOUBLE else f"TRY({cast})"
+        return sql(wrapped, left.sql, right.sql)
+
+    return write
+
+
+def _shifted(operator: str, left: Value, right: Value) -> Sql:
+    """A date plus or minus a timespan."""
+    if left.type is Type.TIMESPAN and right.type is Type.DATE and operator == "+":
+        left, right = right, left
+    if left.type is not Type.DATE or right.type is not Type.TIMESPAN or operator == "*":
+        raise refused(
+            f"[{operator}] has arguments with incompatible types "
+            f"[{left.type.spoken}] and [{right.type.spoken}]",
+            left.source,
+        )
+    return sql(f"TRY({{}} {operator} {{}})", left.sql, right.sql)
+
+
+def _divided(operator: str) -> Callable[[Values], Sql]:
+    def write(arguments: Values) -> Sql:
+        of_type = _arithmetic_type(arguments)
+        form = of_type.duckdb
+        whole = "//" if operator == "/" else "%"
+        template = (
+            f"finite(CAST({{}} AS DOUBLE) {operator} CAST({{}} AS DOUBLE))"
+            if of_type is Type.DOUBLE
+            else f"TRY(CAST({{}} AS {form}) {whole} NULLIF(CAST({{}} AS {form}), 0))"
+        )
+        return sql(template, arguments[0].sql, arguments[1].sql)
+
+    return write
+
+
+def _joined_with(separator: str, opening: str = "(", closing: str = ")") -> Callable[[Values], Sql]:
+    def write(arguments: Values) -> Sql:
+        return sql(f"{opening}{{}}{closing}", joined(separator, [a.sql for a in arguments]))
+
+    return write
+
+
+def _in(arguments: Values) -> Sql:
+    return sql("({} IN ({}))", arguments[0].sql, joined(", ", [a.sql for a in arguments[1:]]))
+
+
+def _extreme(function: str) -> Callable[[Values], Sql]:
+    """GREATEST and LEAST are null when any argument is; DuckDB's skip nulls."""
+
+    def write(arguments: Values) -> Sql:
+        all_there = joined(" AND ", [sql("{} IS NOT NULL", a.sql) for a in arguments])
+        of_all = joined(", ", [a.sql for a in arguments])
+        return sql(f"CASE WHEN {{}} THEN {function}({{}}) END", all_there, of_all)
+
+    return write
+
+
+def _like(arguments: Values) -> Sql:
+    """`*` and `?` as SQL's `%` and `_`; `\\` keeps the next character as it is."""
+    tests = []
+    for pattern in arguments[1:]:
+        text = pattern.text_constant("pattern of [LIKE]")
+        likened = "".join(
+            {"*": "%", "?": "_"}.get(piece) or re.sub(r"([%_\\])", r"\\\1", piece[-1])
+            for piece in re.findall(r"\\.|.", text, re.DOTALL)
+        )
+        tests.append(sql(r"{} LIKE {} ESCAPE '\'", arguments[0].sql, bound(likened, "VARCHAR")))
+    return sql("({})", joined(" OR ", tests))
+
+
+_REGEX_PIECE = re.compile(r'\\.|"[^"]*"|\[(?:\\.|[^\]\\])*\]|.', re.DOTALL)
+
+
+def _rlike(arguments: Values) -> Sql:
+    """Lucene's regular expressions as RE2's: anchored, `.` is any character, `"..."` literal."""
+    tests = []
+    for pattern in arguments[1:]:
+        text = pattern.text_constant("pattern of [RLIKE]")
+        pieces = [_re2_piece(piece, pattern) for piece in _REGEX_PIECE.findall(text)]
+        tests.append(
+            sql(
+                "regexp_full_match({}, {}, 's')",
+                arguments[0].sql,
+                bound("".join(pieces), "VARCHAR"),
+            )
+        )
+    return sql("({})", joined(" OR ", tests))
+
+
+def _re2_piece(piece: str, pattern: Value) -> str:
+    if piece in {"^", "$"}:
+        return "\\" + piece
+    if piece == "@":
+        return ".*"
+    if len(piece) > 1 and piece[0] == '"':
+        return re.escape(piece[1:-1])
+    if piece in {"~", "&", "<", "#"}:
+        raise refused(f"Lucene's operator [{piece}] in [RLIKE] is not supported", pattern.source)
+    return re.escape(piece[1]) if piece[0] == "\\" and piece[1] not in "dDwWsS" else piece
+
+
+# --- Addresses ---
+
+_MAPPED = 0xFFFF_0000_0000
+
+
+def block_range(block: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[int, int]:
+    """First and last address of a block, as the numbers that columns of addresses hold."""
+    first, last = int(block.network_address), int(block.broadcast_address)
+    return (first, last) if block.version == 6 else (first + _MAPPED, last + _MAPPED)  # noqa: PLR2004
+
+
+def _block(value: Value) -> tuple[int, int]:
+    text = value.text_constant("block of [CIDR_MATCH]")
+    try:
+        return block_range(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise refused(f"'{text}' is not an IP string literal.", value.source) from None
+
+
+def _cidr_match(arguments: Values) -> Sql:
+    """Blocks as ranges of numbers, neighbours joined; an IPv6 block never matches IPv4."""
+    address = arguments[0].sql
+    ranges: list[tuple[int, int]] = []
+    for first, last in sorted(part for block in arguments[1:] for part in _without_mapped(block)):
+        if ranges and first <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
+        else:
+            ranges.append((first, last))
+    tests = [
+        sql("{} BETWEEN {} AND {}", address, bound(first, "UHUGEINT"), bound(last, "UHUGEINT"))
+        for first, last in ranges
+    ]
+    return sql("({})", joined(" OR ", tests))
+
+
+def _without_mapped(block: Value) -> list[tuple[int, int]]:
+    first, last = _block(block)
+    mapped_end = _MAPPED + 2**32 - 1
+    if _MAPPED <= first and last <= mapped_end:
+        return [(first, last)]
+    parts = [(first, min(last, _MAPPED - 1)), (max(first, mapped_end + 1), last)]
+    return [part for part in parts if part[0] <= part[1]]
+
+
+# --- Dates ---
+
+_CLOCK_UNITS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000}
+_DAY = 86_400_000
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+def interval(span: Timespan) -> Sql:
+    """A timespan as DuckDB's interval; days and up are calendar arithmetic."""
+    if span.unit in _CLOCK_UNITS:
+        return sql("to_milliseconds({})", bound(span.count * _CLOCK_UNITS[span.unit], "BIGINT"))
+    if span.unit in _MONTHS:
+        return sql("to_months({})", bound(span.count * _MONTHS[span.unit], "INTEGER"))
+    days = span.count * (7 if span.unit == "week" else 1)
+    return sql("to_days({})", bound(days, "INTEGER"))
+
+
+def _date_trunc(arguments: Values) -> Sql:
+    span, date = arguments[0].constant, arguments[1].sql
+    if not isinstance(span, Timespan):
+        raise refused("first argument of [DATE_TRUNC] must be a timespan", arguments[0].source)
+    if span.count <= 0:
+        raise refused("Zero or negative time interval is not supported", span.source)
+    if span.unit in _MONTHS:
+        return _months_trunc(span.count * _MONTHS[span.unit], date)
+    if (span.unit, span.count) in {("week", 1), ("day", 7)}:
+        return sql("CAST(date_trunc('week', {}) AS TIMESTAMP)", date)
+    unit_ms = _CLOCK_UNITS.get(span.unit) or _DAY * (7 if span.unit == "week" else 1)
+    step = bound(span.count * unit_ms, "BIGINT")
+    return sql("make_timestamp_ms(floored(epoch_ms({}), {}))", date, step)
+
+
+def _months_trunc(months: int, date: Sql) -> Sql:
+    """Several months count from January, several years from year 1."""
+    if months % 12 == 0:
+        return sql(
+            "make_timestamp(CAST(floored(year({}) - 1, {}) + 1 AS BIGINT), 1, 1, 0, 0, 0)",
+            date,
+            bound(months // 12, "BIGINT"),
+        )
+    return sql(
+        "make_timestamp(CAST(year({0}) AS BIGINT), "
+        "CAST(floored(month({0}) - 1, {1}) + 1 AS BIGINT), 1, 0, 0, 0)",
+        date,
+        bound(months, "BIGINT"),
+    )
+
+
+_DIFF_UNITS = {
+    "year": ("year", "years", "yyyy", "yy"),
+    "quarter": ("quarter", "quarters", "qq", "q"),
+    "month": ("month", "months", "mm", "m"),
+    "week": ("week", "weeks", "wk", "ww"),
+    "day": ("dayofyear", "dy", "y", "day", "days", "dd", "d", "weekday", "weekdays", "dw"),
+    "hour": ("hour", "hours", "hh"),
+    "minute": ("minute", "minutes", "mi", "n"),
+    "second": ("second", "seconds", "ss", "s"),
+    "millisecond": ("millisecond", "milliseconds", "ms"),
+    "microsecond": ("microsecond", "microseconds", "mcs"),
+    "nanosecond": ("nanosecond", "nanoseconds", "ns"),
+}
+_DIFF_UNIT_NAMES = {name: unit for unit, names in _DIFF_UNITS.items() for name in names}
+
+
+def _date_diff(arguments: Values) -> Sql:
+    name = arguments[0].text_constant("unit of [DATE_DIFF]")
+    unit = _DIFF_UNIT_NAMES.get(name.lower())
+    if unit is None:
+        raise refused(f"Received value [{name}] is not a valid date part", arguments[0].source)
+    start, end = arguments[1].sql, arguments[2].sql
+    if unit == "nanosecond":
+        count = sql("CAST(datesub('microsecond', {}, {}) AS HUGEINT) * 1000", start, end)
+    else:
+        count = sql(f"datesub('{unit}', {{}}, {{}})", start, end)
+    return sql("TRY_CAST({} AS INTEGER)", count)
+
+
+_DATE_PARTS = {
+    "year": "year({})",
+    "month_of_year": "month({})",
+    "day_of_month": "day({})",
+    "day_of_year": "dayofyear({})",
+    "day_of_week": "isodow({})",
+    "hour_of_day": "hour({})",
+    "minute_of_hour": "minute({})",
+    "second_of_minute": "second({})",
+    "milli_of_second": "epoch_ms({}) % 1000",
+    "minute_of_day": "hour({0}) * 60 + minute({0})",
+    "second_of_day": "hour({0}) * 3600 + minute({0}) * 60 + second({0})",
+    "epoch_day": "CAST(floor(epoch_ms({}) / 86400000) AS BIGINT)",
+    "aligned_week_of_year": "(dayofyear({}) - 1) // 7 + 1",
+}
+
+
+def _date_extract(arguments: Values) -> Sql:
+    name = arguments[0].text_constant("part of [DATE_EXTRACT]")
+    part = _DATE_PARTS.get(name.lower())
+    if part is None:
+        raise refused(f"the date part [{name}] is not supported", arguments[0].source)
+    return sql(f"CAST({part} AS BIGINT)", arguments[1].sql)
+
+
+# Java's pattern letters as strftime's.
+_JAVA_DATE = {
+    "yyyy": "%Y",
+    "uuuu": "%Y",
+    "yy": "%y",
+    "MM": "%m",
+    "M": "%-m",
+    "MMM": "%b",
+    "MMMM": "%B",
+    "dd": "%d",
+    "d": "%-d",
+    "DDD": "%j",
+    "HH": "%H",
+    "H": "%-H",
+    "hh": "%I",
+    "h": "%-I",
+    "a": "%p",
+    "mm": "%M",
+    "m": "%-M",
+    "ss": "%S",
+    "s": "%-S",
+    "SSS": "%g",
+    "E": "%a",
+    "EEE": "%a",
+    "EEEE": "%A",
+    "X": "Z",
+    "XXX": "Z",
+    "z": "Z",
+    "VV": "Z",
+}
+_JAVA_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
+
+
+def _date_format(arguments: Values) -> Sql:
+    if len(arguments) == 1:
+        return sql("date_to_text({})", arguments[0].sql)
+    pattern = arguments[0].text_constant("pattern of [DATE_FORMAT]")
+    pieces = []
+    for match in _JAVA_PIECE.finditer(pattern):
+        piece = match.group()
+        if match.group(2) and piece not in _JAVA_DATE:
+            raise refused(f"the date pattern [{piece}] is not supported", arguments[0].source)
+        literal = piece if match.group(1) is None else match.group(1).replace("''", "'") or "'"
+        pieces.append(_JAVA_DATE[piece] if match.group(2) else literal.replace("%", "%%"))
+    return sql("strftime({}, {})", arguments[1].sql, bound("".join(pieces), "VARCHAR"))
+
+
+# --- Text ---
+
+
+def _replace(arguments: Values) -> Sql:
+    """Java's `$1` in the replacement is RE2's `\\1`."""
+    replacement = arguments[2].text_constant("replacement of [REPLACE]")
+    rewritten = "".join(
+        "\\" + piece[1:] if piece[0] == "$" else piece[-1].replace("\\", "\\\\")
+        for piece in re.findall(r"\$\d|\\.|.", replacement, re.DOTALL)
+    )
+    text, pattern = arguments[0].sql, arguments[1].sql
+    return sql("regexp_replace({}, {}, {}, 'g')", text, pattern, bound(rewritten, "VARCHAR"))
+
+
+def _substring(arguments: Values) -> Sql:
+    text, start = arguments[0].sql, arguments[1].sql
+    length = sql(", greatest({}, 0)", arguments[2].sql) if len(arguments) == 3 else Sql("")  # noqa: PLR2004
+    return sql("substring({0}, substring_start({0}, {1}){2})", text, start, length)
+
+
+_BLANKS = r"' \t\n\r\f\v'"
+
+
+# --- Numbers ---
+
+
+def _number(double: str, whole: str = "{}") -> Callable[[Values], Sql]:
+    def write(arguments: Values) -> Sql:
+        return sql(double if arguments[0].type is Type.DOUBLE else whole, arguments[0].sql)
+
+    return write
+
+
+def _round(arguments: Values) -> Sql:
+    value = arguments[0]
+    if len(arguments) == 1:
+        return sql("round({})" if value.type is Type.DOUBLE else "{}", value.sql)
+    places = sql("CAST({} AS INTEGER)", arguments[1].sql)
+    return sql(f"TRY_CAST(round({{}}, {{}}) AS {value.type.duckdb})", value.sql, places)
+
+
+def _absolute(arguments: Values) -> Sql:
+    return sql(f"TRY(abs(CAST({{}} AS {arguments[0].type.duckdb})))", arguments[0].sql)
+
+
+def _negate(arguments: Values) -> Sql:
+    value = arguments[0]
+    if value.type is Type.TIMESPAN:
+        return sql("(-{})", value.sql)
+    return sql(f"TRY(-CAST({{}} AS {value.type.duckdb}))", value.sql)
+
+
+_BOOLEAN = _of(Type.BOOLEAN)
+_DATE = _of(Type.DATE)
+_ADDABLE = NUMBER | {Type.DATE, Type.TIMESPAN}
+
+
+_ORDERED = ANY - {Type.BOOLEAN}
+
+
+def _comparison(operator: str, of: Group = _ORDERED) -> Scalar:
+    return Scalar((of, of), Type.BOOLEAN, f"({{}} {operator} {{}})", alike=True)
+
+
+SCALARS: dict[str, Scalar] = {
+    "and": Scalar((_BOOLEAN, _BOOLEAN), Type.BOOLEAN, "({} AND {})", strict=False),
+    "or": Scalar((_BOOLEAN, _BOOLEAN), Type.BOOLEAN, "({} OR {})", strict=False),
+    "not": Scalar((_BOOLEAN,), Type.BOOLEAN, "(NOT {})"),
+    "==": _comparison("=", ANY),
+    "!=": _comparison("<>", ANY),
+    "<": _comparison("<"),
+    "<=": _comparison("<="),
+    ">": _comparison(">"),
+    ">=": _comparison(">="),
+    "in": Scalar((ANY, ANY), Type.BOOLEAN, _in, variadic=True, alike=True, strict=False),
+    "like": Scalar((STRING, STRING), Type.BOOLEAN, _like, variadic=True),
+    "rlike": Scalar((STRING, STRING), Type.BOOLEAN, _rlike, variadic=True),
+    "+": Scalar((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("+"), OVERFLOW),
+    "-": Scalar((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("-"), OVERFLOW),
+    "*": Scalar((NUMBER, NUMBER), _arithmetic_type, _arithmetic("*"), OVERFLOW),
+    "/": Scalar((NUMBER, NUMBER), _arithmetic_type, _divided("/"), DIVISION),
+    "%": Scalar((NUMBER, NUMBER), _arithmetic_type, _divided("%"), DIVISION),
+    "negate": Scalar((NUMBER | {Type.TIMESPAN},), _same, _negate, OVERFLOW),
+    "abs": Scalar((NUMBER,), _same, _absolute, OVERFLOW),
+    "ceil": Scalar((NUMBER,), _same, _number("ceil({})")),
+    "cidr_match": Scalar((_of(Type.IP), STRING), Type.BOOLEAN, _cidr_match, variadic=True),
+    "concat": Scalar((STRING, STRING), Type.KEYWORD, _joined_with(" || "), variadic=True),
+    "contains": Scalar((STRING, STRING), Type.BOOLEAN, "contains({}, {})"),
+    "date_diff": Scalar(
+        (STRING, _DATE, _DATE),
+        Type.INTEGER,
+        _date_diff,
+        "org.elasticsearch.xpack.esql.core.InvalidArgumentException: out of [integer] range",
+    ),
+    "date_extract": Scalar((STRING, _DATE), Type.LONG, _date_extract),
+    "date_format": Scalar((STRING | _DATE, _DATE), Type.KEYWORD, _date_format, required=1),
+    "date_trunc": Scalar((_of(Type.TIMESPAN), _DATE), Type.DATE, _date_trunc),
+    "ends_with": Scalar((STRING, STRING), Type.BOOLEAN, "ends_with({}, {})"),
+    "floor": Scalar((NUMBER,), _same, _number("floor({})")),
+    "greatest": Scalar(
+        (ANY,), _same, _extreme("greatest"), variadic=True, alike=True, strict=False
+    ),
+    "least": Scalar((ANY,), _same, _extreme("least"), variadic=True, alike=True, strict=False),
+    "left": Scalar((STRING, WHOLE), Type.KEYWORD, "left({}, greatest({}, 0))"),
+    "length": Scalar((STRING,), Type.INTEGER, "CAST(length({}) AS INTEGER)"),
+    "log10": Scalar(
+        (NUMBER,),
+        Type.DOUBLE,
+        "finite(log10(CAST({} AS DOUBLE)))",
+        "java.lang.ArithmeticException: Log of non-positive number",
+    ),
+    "pow": Scalar(
+        (NUMBER, NUMBER),
+        Type.DOUBLE,
+        "finite(pow(CAST({} AS DOUBLE), CAST({} AS DOUBLE)))",
+        NOT_FINITE,
+    ),
+    "replace": Scalar((STRING, STRING, STRING), Type.KEYWORD, _replace),
+    "right": Scalar((STRING, WHOLE), Type.KEYWORD, "right({}, greatest({}, 0))"),
+    "round": Scalar((NUMBER, WHOLE), _same, _round, OVERFLOW, required=1),
+    "sqrt": Scalar(
+        (NUMBER,),
+        Type.DOUBLE,
+        "finite(sqrt(CAST({} AS DOUBLE)))",
+        "java.lang.ArithmeticException: Square root of negative",
+    ),
+    "starts_with": Scalar((STRING, STRING), Type.BOOLEAN, "starts_with({}, {})"),
+    "substring": Scalar((STRING, WHOLE, WHOLE), Type.KEYWORD, _substring, required=2),
+    "to_lower": Scalar((STRING,), Type.KEYWORD, "lower({})"),
+    "to_upper": Scalar((STRING,), Type.KEYWORD, "upper({})"),
+    "trim": Scalar((STRING,), Type.KEYWORD, f"trim({{}}, E{_BLANKS})"),
+}
+
+
+def _from_text(template: str) -> dict[Type, str]:
+    return dict.fromkeys(STRING, template)
+
+
+def _to_whole(form: str) -> dict[Type, str]:
+    return {
+        Type.BOOLEAN: f"CAST({{}} AS {form})",
+        **dict.fromkeys(WHOLE, f"TRY_CAST({{}} AS {form})"),
+        Type.DOUBLE: f"TRY_CAST(half_up({{}}) AS {form})",
+        Type.DATE: f"TRY_CAST(epoch_ms({{}}) AS {form})",
+        **_from_text(f"TRY_CAST(long_from_text({{}}) AS {form})"),
+    }
+
+
+CONVERSIONS: dict[str, Conversion] = {
+    "to_boolean": Conversion(
+        Type.BOOLEAN,
+        {
+            Type.BOOLEAN: "{}",
+            **dict.fromkeys(NUMBER, "({} <> 0)"),
+            **_from_text("coalesce(boolean_from_text({}), false)"),
+        },
+        BAD_NUMBER,
+    ),
+    "to_datetime": Conversion(
+        Type.DATE,
+        {
+            Type.DATE: "{}",
+            **dict.fromkeys(WHOLE, "make_timestamp_ms(CAST({} AS BIGINT))"),
+            Type.DOUBLE: "make_timestamp_ms(TRY_CAST(half_up({}) AS BIGINT))",
+            **_from_text("date_from_text({})"),
+        },
+        BAD_DATE,
+    ),
+    "to_double": Conversion(
+        Type.DOUBLE,
+        {
+            Type.BOOLEAN: "CAST(CAST({} AS INTEGER) AS DOUBLE)",
+            **dict.fromkeys(NUMBER, "CAST({} AS DOUBLE)"),
+            Type.DATE: "CAST(epoch_ms({}) AS DOUBLE)",
+            **_from_text("finite(TRY_CAST({} AS DOUBLE))"),
+        },
+        BAD_NUMBER,
+    ),
+    "to_integer": Conversion(Type.INTEGER, _to_whole("INTEGER"), BAD_NUMBER),
+    "to_ip": Conversion(Type.IP, {Type.IP: "{}", **_from_text("ip_from_text({})")}, BAD_ADDRESS),
+    "to_long": Conversion(Type.LONG, _to_whole("BIGINT"), BAD_NUMBER),
+    "to_string": Conversion(
+        Type.KEYWORD,
+        {
+            **dict.fromkeys(WHOLE | _BOOLEAN, "CAST({} AS VARCHAR)"),
+            Type.DOUBLE: "double_to_text({})",
+            Type.DATE: "date_to_text({})",
+            Type.IP: "ip_to_text({})",
+            **_from_text("{}"),
+        },
+        "",
+    ),
+}
+
+
+def _sorted(arguments: Values) -> Sql:
+    order = "asc"
+    if len(arguments) > 1:
+        order = arguments[1].text_constant("order of [MV_SORT]").lower()
+    function = "list_reverse_sort" if order == "desc" else "list_sort"
+    return sql(f"{function}({{}})", arguments[0].sql)
+
+
+def _sliced(arguments: Values) -> Sql:
+    """From zero and inclusive; DuckDB counts from one, and negative numbers from the end too."""
+    place = "CASE WHEN {0} >= 0 THEN {0} + 1 ELSE {0} END"
+    start, end = arguments[1].sql, arguments[-1].sql
+    return sql(
+        "filled(list_slice({}, {}, {}))", arguments[0].sql, sql(place, start), sql(place, end)
+    )
+
+
+def _summed(arguments: Values) -> Sql:
+    form = arguments[0].type.duckdb
+    return sql(f"TRY_CAST(list_sum({{}}) AS {form})", arguments[0].sql)
+
+
+MULTIVALUES: dict[str, Multivalue] = {
+    "mv_avg": Multivalue((NUMBER,), Type.DOUBLE, "list_avg({})", "CAST({} AS DOUBLE)"),
+    "mv_concat": Multivalue((STRING, STRING), Type.KEYWORD, "array_to_string({}, {})"),
+    "mv_contains": Multivalue(
+        (ANY, ANY), Type.BOOLEAN, "list_has_all(coalesce({}, []), coalesce({}, []))", all_lists=True
+    ),
+    "mv_count": Multivalue(
+        (ANY,),
+        Type.INTEGER,
+        "CAST(len({}) AS INTEGER)",
+        "CASE WHEN {} IS NOT NULL THEN 1 END",
+    ),
+    "mv_dedupe": Multivalue((ANY,), _same, "list_sort(list_distinct({}))", "{}", several=True),
+    "mv_first": Multivalue((ANY,), _same, "{}[1]", "{}"),
+    "mv_last": Multivalue((ANY,), _same, "{}[-1]", "{}"),
+    "mv_max": Multivalue((ANY,), _same, "list_max({})", "{}"),
+    "mv_min": Multivalue((ANY,), _same, "list_min({})", "{}"),
+    "mv_slice": Multivalue((ANY, WHOLE, WHOLE), _same, _sliced, several=True, required=2),
+    "mv_sort": Multivalue((ANY, STRING), _same, _sorted, "{}", several=True, required=1),
+    "mv_sum": Multivalue((NUMBER,), _same, _summed, "{}"),
+    "split": Multivalue((STRING, STRING), Type.KEYWORD, "string_split({}[1], {})", several=True),
+}
+
+
+def _sum_type(arguments: Values) -> Type:
+    return Type.DOUBLE if arguments[0].type is Type.DOUBLE else Type.LONG
+
+
+_ALL_VALUES = "flatten(list({}))"
+
+
+def _top(direct: str, sort: str) -> tuple[str, str]:
+    return f"{direct}({{}}, {{}})", f"list_slice({sort}({_ALL_VALUES}), 1, {{}})"
+
+
+_TOPS = {"asc": _top("min", "list_sort"), "desc": _top("max", "list_reverse_sort")}
+
+
+def _top_of(listed: bool) -> Callable[[Values], Sql]:
+    def write(arguments: Values) -> Sql:
+        limit = arguments[1].constant
+        order = "asc"
+        if len(arguments) > 2:  # noqa: PLR2004
+            order = arguments[2].text_constant("order of [TOP]").lower()
+        if order not in _TOPS:
+            raise refused(
+                f"Invalid order value in [TOP], expected [ASC, DESC] but got [{order}]",
+                arguments[2].source,
+            )
+        if not isinstance(limit, Literal) or not isinstance(limit.value, int) or limit.value < 1:
+            raise refused(
+                f"Limit must be greater than 0 in [TOP], found [{arguments[1].source.text}]",
+                arguments[1].source,
+            )
+        single, several = _TOPS[order]
+        template = several if listed else single
+        return sql(f"filled({template})", arguments[0].sql, bound(limit.value, "BIGINT"))
+
+    return write
+
+
+AGGREGATES: dict[str, Aggregate] = {
+    "avg": Aggregate(
+        (NUMBER,),
+        Type.DOUBLE,
+        "sum({0}) / count({0})",
+        "sum(list_sum({0})) / sum(len({0}))",
+        narrowed=True,
+    ),
+    "count": Aggregate(
+        (ANY,),
+        Type.LONG,
+        "count({})",
+        "CAST(coalesce(sum(len({})), 0) AS BIGINT)",
+        required=0,
+    ),
+    "count_distinct": Aggregate(
+        (ANY, WHOLE),
+        Type.LONG,
+        "count(DISTINCT {})",
+        f"CAST(coalesce(len(list_distinct({_ALL_VALUES})), 0) AS BIGINT)",
+        required=1,
+    ),
+    "max": Aggregate((ANY,), _same, "max({})", "max(list_max({}))"),
+    "median": Aggregate(
+        (NUMBER,), Type.DOUBLE, "CAST(median({}) AS DOUBLE)", f"list_median({_ALL_VALUES})"
+    ),
+    "min": Aggregate((ANY,), _same, "min({})", "min(list_min({}))"),
+    "sum": Aggregate((NUMBER,), _sum_type, "sum({})", "sum(list_sum({}))", narrowed=True),
+    "top": Aggregate(
+        (ANY, WHOLE, STRING), _same, _top_of(False), _top_of(True), several=True, required=2
+    ),
+    "values": Aggregate(
+        (ANY,),
+        _same,
+        "map_keys(histogram({}))",
+        f"filled(list_sort(list_distinct({_ALL_VALUES})))",
+        several=True,
+    ),
+}
+
+ALIASES = {
+    "to_int": "to_integer",
+    "to_str": "to_string",
+    "to_dbl": "to_double",
+    "to_bool": "to_boolean",
+    "to_dt": "to_datetime",
+}

@@ -1,0 +1,100 @@
+"""Constants of a query: a text becomes the date, address or truth value that it is compared with."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tasks.esql.errors import Source, refused
+from tasks.esql.sql import Sql, bound, joined, sql
+from tasks.esql.syntax import Literal
+from tasks.esql.types import Type, whole_type
+
+CONVERTIBLE = frozenset({Type.DATE, Type.IP, Type.BOOLEAN})
+
+_DATE = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?)?)?)?"
+    r"(Z|[+-]\d\d(?::?\d\d)?)?"
+)
+
+
+def parse_date(text: str) -> datetime | None:
+    """A date as `strict_date_optional_time` reads it, in UTC without a zone; None if it is none."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    iso = (
+        f"{year}-{month or '01'}-{day or '01'}T{hour or '00'}:{minute or '00'}:{second or '00'}"
+        f".{(fraction or '0')[:3]:0<3}{zone or 'Z'}"
+    )
+    try:
+        return datetime.fromisoformat(iso).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_address(text: str) -> int | None:
+    """An address as the number of its 16 bytes, IPv4 as ::ffff:a.b.c.d; None if it is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return int(address) + (0xFFFF_0000_0000 if address.version == 4 else 0)  # noqa: PLR2004
+
+
+def convert(literal: Literal, to: Type) -> Literal:
+    """Read a text (or several) as another type.
+
+    Raises:
+        VerificationError: the text is not one.
+    """
+    several = literal.value if isinstance(literal.value, tuple) else (literal.value,)
+    converted = tuple(_converted(str(text), to, literal) for text in several)
+    return replace(
+        literal, value=converted if isinstance(literal.value, tuple) else converted[0], type=to
+    )
+
+
+def _converted(text: str, to: Type, literal: Literal) -> object:
+    if to is Type.DATE:
+        value: object = parse_date(text)
+        problem = f"failed to parse date field [{text}] with format [strict_date_optional_time]"
+    elif to is Type.IP:
+        value, problem = parse_address(text), f"'{text}' is not an IP string literal."
+    else:
+        value = {"true": True, "false": False}.get(text.lower())
+        problem = f"Failed to parse value [{text}] as only [true] or [false] are allowed."
+    if value is None:
+        raise refused(
+            f"Cannot convert string [{text}] to [{to.spoken.upper()}], error [{problem}]",
+            literal.source,
+        )
+    return value
+
+
+def literal_sql(literal: Literal) -> Sql:
+    """A constant as bound values; a list if it has several."""
+    form = literal.type.duckdb
+    if isinstance(literal.value, tuple):
+        return sql("[{}]", joined(", ", [bound(value, form) for value in literal.value]))
+    return bound(literal.value, form)
+
+
+def constant(value: object, source: Source) -> Literal | None:
+    """A value from a request as a constant; None if it is a list or an object."""
+    match value:
+        case None:
+            return Literal(None, Type.NULL, source)
+        case bool():
+            return Literal(value, Type.BOOLEAN, source)
+        case int():
+            return Literal(value, whole_type(value), source)
+        case float():
+            return Literal(value, Type.DOUBLE, source)
+        case str():
+            return Literal(value, Type.KEYWORD, source)
+        case _:
+            return None
