@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.history import History, upgrade
+from tests import postgresql
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """One server for the session, started by the first test that asks for it."""
+    with postgresql.running(postgresql.require_binaries()) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a history can be made, on each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/history.db"
+    server: postgresql.Server = request.getfixturevalue("postgresql_server")
+    return server.new_database()
+
+
+@pytest.fixture
+def history_url(empty_url: str) -> str:
+    """A history without runs, on each database."""
+    upgrade(empty_url)
+    return empty_url
+
+
+@pytest.fixture
+def history(history_url: str) -> Iterator[History]:
+    """The same, open."""
+    with History.open(history_url) as history:
+        yield history
