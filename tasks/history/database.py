@@ -117,8 +117,9 @@ def connected(url: str, *, create: bool = False) -> Iterator[Database]:
         engine, place = _sqlite(address, path, create=create), str(path)
     else:
         engine = _postgresql(address)
-        place = address.set(username=None, password=None, query={}).render_as_string()
-        place = place.replace("+psycopg", "")
+        place = URL.create(
+            "postgresql", host=address.host, port=address.port, database=address.database
+        ).render_as_string()
     event.listen(engine, "begin", _begin)
     try:
         yield Database(engine, place)
