@@ -1,0 +1,222 @@
+"""Archive runs and days: from rendered pages to files that are never rewritten, and their index.
+
+    <archive>/index.html
+    <archive>/<hunt>/<cluster>/2026/11/24/0600Z-<run id>/{report.html,findings.json,...}
+    <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.html
+
+Every file is written under a temporary name and renamed, so nobody ever reads half of one; a run's
+`run.json` comes last, and a folder without it does not count.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import fsspec
+from fsspec.core import url_to_fs
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import ValidationError
+
+from tasks.digests import Digest
+from tasks.errors import ArchiveError
+from tasks.pages import Pages, page
+from tasks.runs import Report
+from tasks.settings import located
+from tasks.views.daily import daily_path
+from tasks.views.index import Record, index_view
+from tasks.views.parts import ARCHIVE_INDEX
+
+RECORD = "run.json"
+
+
+def write_run(archive_url: str, report: Report, pages: Pages) -> str:
+    """Write a run's files into a folder of its own.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        report: the run's document.
+        pages: what was rendered from it.
+
+    Returns:
+        Where report.html stands.
+
+    Raises:
+        ArchiveError: it cannot be written, or the folder holds another run's record.
+    """
+    archive = _Archive.at(archive_url)
+    folder = report.run.folder
+    record = Record.of(report).to_json()
+    if archive.holds(f"{folder}/{RECORD}"):
+        if archive.read([f"{folder}/{RECORD}"]) != {f"{folder}/{RECORD}": record}:
+            raise ArchiveError(
+                f"{archive_url}: {folder} holds another record of this run already.",
+                "Nothing is rewritten: run the slot again, which gives it a new run id.",
+            )
+        return archive.address(f"{folder}/report.html")
+    files = {
+        "report.html": pages.html.encode(),
+        "findings.json": report.to_json(),
+        "findings.csv": pages.csv,
+        RECORD: record,
+    }
+    for name, content in files.items():
+        archive.write(f"{folder}/{name}", content)
+    return archive.address(f"{folder}/report.html")
+
+
+def write_daily(archive_url: str, digest: Digest, html: str) -> str:
+    """Write a destination's daily page, and give where it stands.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    archive = _Archive.at(archive_url)
+    archive.write(daily_path(digest), html.encode())
+    return archive.address(daily_path(digest))
+
+
+def write_index(archive_url: str) -> str:
+    """Build the archive's first page from the records that are there, and give where it stands.
+
+    When another writer added a run meanwhile, the page is built again: whoever renames last has
+    seen every run.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    archive = _Archive.at(archive_url)
+    built = None
+    while built != (files := archive.files()):
+        archive.write(ARCHIVE_INDEX, _index(archive, files).encode())
+        built = files
+    return archive.address(ARCHIVE_INDEX)
+
+
+def check_writable(archive_url: str) -> None:
+    """Find out before a run whether its report can be kept; leave nothing behind.
+
+    Raises:
+        ArchiveError: an unknown kind of URL, a file in the way, or no permission.
+    """
+    _Archive.at(archive_url).probe()
+
+
+def _index(archive: _Archive, files: tuple[str, ...]) -> str:
+    """Render the index of the runs whose records can be read."""
+    records: dict[str, Record] = {}
+    unreadable = []
+    paths = [path for path in files if posixpath.basename(path) == RECORD]
+    for path, content in archive.read(paths).items():
+        try:
+            records[posixpath.dirname(path)] = Record.from_json(content)
+        except ValidationError:
+            unreadable.append(path)
+    days = [path for path in files if path.startswith("daily/")]
+    return page("archive.html.j2", index_view(records, days, unreadable))
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """A folder of a file system; paths are relative to it. Translates the file system's errors."""
+
+    url: str
+    system: fsspec.AbstractFileSystem
+    root: str
+
+    @classmethod
+    def at(cls, url: str) -> _Archive:
+        try:
+            system, root = url_to_fs(located(url))
+        except (ValueError, ImportError) as error:
+            raise ArchiveError(
+                f"{url}: no archive can be kept there: {error}.",
+                "Name a folder, or a URL that fsspec knows and whose package is installed.",
+            ) from error
+        return cls(url, system, root.rstrip("/"))
+
+    def address(self, path: str) -> str:
+        """Give where a file stands, as a person or another program finds it."""
+        return str(self.system.unstrip_protocol(self._full(path)))
+
+    def holds(self, path: str) -> bool:
+        return bool(self.system.exists(self._full(path)))
+
+    def read(self, paths: list[str]) -> Mapping[str, bytes]:
+        """Read files, many at once where the file system can."""
+        contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
+        return {self._relative(path): content for path, content in contents.items()}
+
+    def files(self) -> tuple[str, ...]:
+        """List what the index speaks of: records of runs, and daily pages."""
+        found = map(self._relative, self.system.find(self.root))
+        return tuple(
+            sorted(
+                path
+                for path in found
+                if posixpath.basename(path) == RECORD
+                or (path.startswith("daily/") and path.endswith(".html"))
+            )
+        )
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file under a temporary name, then give it its own."""
+        target = self._full(path)
+        temporary = f"{target}.{uuid.uuid4().hex}.tmp"
+        try:
+            self.system.makedirs(posixpath.dirname(target), exist_ok=True)
+            self.system.pipe_file(temporary, content)
+            self.system.mv(temporary, target)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def probe(self) -> None:
+        """Write and remove a file where the archive stands, or in the folder that will hold it."""
+        folder = self.root
+        try:
+            while not self.system.exists(folder) and folder not in {"", "/"}:
+                folder = posixpath.dirname(folder)
+            if not self.system.isdir(folder or "/"):
+                raise NotADirectoryError(f"{folder} is a file")
+            temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
+            self.system.pipe_file(temporary, b"")
+            self.system.rm_file(temporary)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ArchiveError:
+        return ArchiveError(
+            f"The archive {self.url} cannot be written: {error.strerror or error}.",
+            "Make it a folder that the worker may write, or correct `archive_url`.",
+        )
+
+    def _full(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(f"{self.root}/")
+
+
+@task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.
+def store(
+    archive_url: str, report: Report, pages: Pages, report_base_url: str | None
+) -> str | None:
+    """Archive a run and give the address at which people open its report, if one is set."""
+    location = write_run(archive_url, report, pages)
+    write_index(archive_url)
+    get_run_logger().info("Report: %s", location)
+    if report_base_url is None:
+        return None
+    return f"{report_base_url.rstrip('/')}/{report.run.folder}/report.html"
+
+
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def store_daily(archive_url: str, digest: Digest, html: str) -> str:
+    """Archive a daily page."""
+    location = write_daily(archive_url, digest, html)
+    write_index(archive_url)
+    get_run_logger().info("Daily page: %s", location)
+    return location

@@ -1,0 +1,291 @@
+"""Charts: from counts to SVG that is the same bytes every time and says its numbers aloud.
+
+Coordinates are integers. Bars stand in an inner `<svg>` that is stretched to the page's width;
+words stand outside it, at percentages, so that they keep their shape. Colours come from the
+page's style by class; the attributes beside them are for a reader without style.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+
+from markupsafe import Markup
+
+from tasks import moments
+from tasks.runs import Outcome, Trend
+
+ACTIVITY_BARS = 168
+"""One an hour for a week; of a longer window each bar is its busiest hour."""
+
+SPARKLINE_BARS = 84
+
+TREND_RUNS = 30
+
+CLIP_AT_MEDIANS = 3
+"""A run that found more than so many times the median is cut off: one flood must not flatten the
+rest."""
+
+_LABELS = 8
+"""At most so many days are named below an activity chart."""
+
+_LABEL_ROOM = 0.08
+"""The share of the width that a day's name needs."""
+
+
+class _Level(StrEnum):
+    """What an hour was; the word is its class in the page's style."""
+
+    NO_DATA = "gap"
+    NONE = "zero"
+    BELOW = "low"
+    REACHED = "bar"
+
+
+_FILLS = {
+    _Level.NO_DATA: "#dddddd",
+    _Level.NONE: "#888888",
+    _Level.BELOW: "#99aabb",
+    _Level.REACHED: "#445566",
+}
+
+
+def activity(hourly: Sequence[int | None], start: datetime, threshold: float | None) -> Markup:
+    """Draw connections per hour over a window.
+
+    Hours with no event of the Mac are a grey band, hours without a connection a thin line, and
+    hours that reach the threshold are darker than those below it.
+
+    Args:
+        hourly: connections in each hour, oldest first; None where the Mac sent nothing.
+        start: of the window, aware UTC.
+        threshold: the hunt's connections per hour; None draws no line.
+    """
+    height = 56
+    limit = round(threshold or 0)
+    bars = _binned(hourly, ACTIVITY_BARS)
+    top = max(_peak(hourly), limit * 5 // 4, 1)
+    days = _midnights(start, len(hourly))
+    grid = "".join(f"M{hour * len(bars) // len(hourly)} 0v{height}" for hour, _ in days)
+    shapes = [
+        *_outlines(bars, limit, top, height, _Level),
+        _line("day", "#cccccc", grid),
+        _line("limit", "#444444", f"M0 {height - _scaled(limit, top, height)}h{len(bars)}")
+        if limit
+        else Markup(),
+    ]
+    month = Markup('{}<tspan class="wide"> {}</tspan>').format(*moments.day(start).split())
+    labels = [(0, month), *days[:: -(-len(days) // _LABELS) or 1]]
+    words = [
+        _word(hour, len(hourly), height + 16, label)
+        for (hour, label), (following, _) in zip(
+            labels, [*labels[1:], (len(hourly), month)], strict=True
+        )
+        if following - hour >= _LABEL_ROOM * len(hourly)
+    ]
+    return _drawing(
+        "activity",
+        height + 20,
+        _said(hourly, start, limit),
+        _stretched(len(bars), height, shapes),
+        *words,
+    )
+
+
+def sparkline(hourly: Sequence[int | None]) -> Markup:
+    """Draw connections per hour as small as a row of a table."""
+    height = 18
+    bars = _binned(hourly, SPARKLINE_BARS)
+    drawn = (_Level.NO_DATA, _Level.REACHED)
+    active = sum(1 for count in hourly if count)
+    return Markup(
+        '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" width="120" height="{}"'
+        ' role="img" aria-label="{} of {} hours active">{}</svg>'
+    ).format(
+        len(bars),
+        height,
+        height,
+        active,
+        len(hourly),
+        Markup().join(_outlines(bars, 0, max(_peak(hourly), 1), height, drawn)),
+    )
+
+
+def trend(runs: Sequence[Trend]) -> Markup:
+    """Draw what the last runs found: new above known, dashed where a run is missing or partial.
+
+    Args:
+        runs: at most 30, oldest first.
+    """
+    above, height, place, width = 14, 96, 10, 6
+    whole = max(len(runs), TREND_RUNS) * place
+    left = whole - len(runs) * place
+    top = _clipped_top([run.new + run.known for run in runs])
+    known = new = cut = dashed = ""
+    words = []
+    for number, run in enumerate(runs):
+        x = left + number * place + (place - width) // 2
+        if not run.outcome.comparable:
+            dashed += f"M{x} 1h{width}v{height - 1}h-{width}z"
+        if not run.outcome.searched:
+            continue
+        total = _scaled(run.new + run.known, top, height)
+        older = min(_scaled(run.known, top, height), total)
+        known += f"M{x} {height}v-{older}h{width}v{older}z" if older else ""
+        new += f"M{x} {height - total}h{width}v{total - older}h-{width}z" if run.new else ""
+        if run.new + run.known > top:
+            cut += f"M{x - 1} 16l{width + 2} -6v4l-{width + 2} 6z"
+            words.append(
+                _word(x + width // 2, whole, above - 4, f"{run.new + run.known:,}", "middle")
+            )
+    if runs:
+        words.append(_word(left, whole, above + height + 16, moments.day(runs[0].slot)))
+    if len(runs) > 1:
+        words.append(_word(whole, whole, above + height + 16, moments.day(runs[-1].slot), "end"))
+    shapes = [
+        _shape("known", "#667788", known),
+        _shape("new", "#aa2222", new),
+        _shape("cut", "#ffffff", cut),
+        _line("missing", "#444444", dashed),
+    ]
+    return _drawing(
+        "trend",
+        above + height + 20,
+        _told(runs),
+        _stretched(whole, height, shapes, y=above),
+        *words,
+    )
+
+
+def _outlines(
+    bars: Sequence[int | None], limit: int, top: int, height: int, drawn: Iterable[_Level]
+) -> list[Markup]:
+    """Draw one path a level, neighbours of equal height as one step."""
+    levels = [(_level(count, limit), _bar_height(count, top, height)) for count in bars]
+    paths = dict.fromkeys(_Level, "")
+    x = 0
+    for level, group in groupby(levels, key=lambda bar: bar[0]):
+        heights = [bar_height for _, bar_height in group]
+        steps = "".join(
+            f"V{height - bar_height}h{len(list(same))}" for bar_height, same in groupby(heights)
+        )
+        paths[level] += f"M{x} {height}{steps}V{height}z"
+        x += len(heights)
+    return [_shape(level, _FILLS[level], paths[level]) for level in drawn]
+
+
+def _level(count: int | None, limit: int) -> _Level:
+    if count is None:
+        return _Level.NO_DATA
+    if count == 0:
+        return _Level.NONE
+    return _Level.REACHED if count >= limit else _Level.BELOW
+
+
+def _bar_height(count: int | None, top: int, height: int) -> int:
+    """A hour without data is as high as the chart, and one without a connection a thin line."""
+    return height if count is None else max(_scaled(count, top, height), 1)
+
+
+def _scaled(count: int, top: int, height: int) -> int:
+    """Give a bar's height; any count shows, and none is higher than the chart."""
+    return min(-(-count * height // top), height) if top else 0
+
+
+def _binned(hourly: Sequence[int | None], bars: int) -> list[int | None]:
+    """Bring a window down to at most so many bars: the busiest hour of each."""
+    size = max(-(-len(hourly) // bars), 1)
+    groups = (hourly[at : at + size] for at in range(0, len(hourly), size))
+    return [max((count for count in group if count is not None), default=None) for group in groups]
+
+
+def _peak(hourly: Sequence[int | None]) -> int:
+    return max((count or 0 for count in hourly), default=0)
+
+
+def _clipped_top(totals: Sequence[int]) -> int:
+    """Give the count at the top of the axis: the runs that found nothing do not lower it."""
+    found = [total for total in totals if total]
+    return min(max(found), round(CLIP_AT_MEDIANS * statistics.median(found))) if found else 0
+
+
+def _midnights(start: datetime, hours: int) -> list[tuple[int, Markup]]:
+    """Give the window's midnights: hours from its start, and the day's name."""
+    first = start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    offset = round((first - start) / timedelta(hours=1))
+    days = ((hour, start + timedelta(hours=hour)) for hour in range(offset, hours, 24))
+    label = Markup('<tspan class="wide">{} </tspan>{}')  # A phone has no room for the weekday.
+    return [(hour, label.format(moments.weekday(at), at.day)) for hour, at in days]
+
+
+def _shape(css: str, fill: str, path: str) -> Markup:
+    return (
+        Markup('<path class="{}" fill="{}" d="{}"/>').format(css, fill, path) if path else Markup()
+    )
+
+
+def _line(css: str, stroke: str, path: str) -> Markup:
+    """Draw lines that stay one pixel wide however the chart is stretched."""
+    drawn = Markup(
+        '<path class="{}" fill="none" stroke="{}" vector-effect="non-scaling-stroke" d="{}"/>'
+    )
+    return drawn.format(css, stroke, path) if path else Markup()
+
+
+def _word(x: int, whole: int, y: int, text: str, anchor: str = "start") -> Markup:
+    """Write a word at `x` of the whole width, from there on, around it or up to it."""
+    tenths = x * 1000 // whole
+    return Markup('<text x="{}.{}%" y="{}" text-anchor="{}">{}</text>').format(
+        tenths // 10, tenths % 10, y, anchor, text
+    )
+
+
+def _stretched(width: int, height: int, shapes: Iterable[Markup], y: int = 0) -> Markup:
+    """Draw shapes as wide as the page, whatever their own width."""
+    return Markup(
+        '<svg y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">'
+        "{}</svg>"
+    ).format(y, height, width, height, Markup().join(shapes))
+
+
+def _drawing(css: str, height: int, said: str, *parts: Markup) -> Markup:
+    return Markup(
+        '<svg class="{}" width="100%" height="{}" role="img" aria-label="{}">{}</svg>'
+    ).format(css, height, said, Markup().join(parts))
+
+
+def _said(hourly: Sequence[int | None], start: datetime, limit: int) -> str:
+    """Say an activity chart's numbers."""
+    silent = sum(1 for count in hourly if count is None)
+    parts = [
+        f"Connections per hour over {len(hourly)} hours from {moments.full(start)}",
+        f"{sum(1 for count in hourly if count)} hours with connections",
+        f"peak {_peak(hourly)}",
+    ]
+    if limit:
+        reached = sum(1 for count in hourly if count is not None and count >= limit)
+        parts.append(f"{reached} hours at {limit} or more")
+    if silent:
+        parts.append(f"{silent} hours without data")
+    return "; ".join(parts)
+
+
+def _told(runs: Sequence[Trend]) -> str:
+    """Say the trend chart's numbers."""
+    if not runs:
+        return "No run yet"
+    missing = sum(1 for run in runs if not run.outcome.searched)
+    partial = sum(1 for run in runs if run.outcome is Outcome.PARTIAL)
+    return "; ".join(
+        [
+            f"Findings of {len(runs)} runs from {moments.day(runs[0].slot)} "
+            f"to {moments.day(runs[-1].slot)}",
+            f"highest {max(run.new + run.known for run in runs):,}",
+            f"last {runs[-1].new:,} new and {runs[-1].known:,} known",
+            f"{missing} not searched",
+            f"{partial} partial",
+        ]
+    )

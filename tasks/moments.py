@@ -1,0 +1,54 @@
+"""Moments: from times in UTC to the words that people read, the same on every machine.
+
+`strftime` names months in the machine's language; these names are ours.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+_HOURS_AS_DAYS = 48
+"""From here on a span reads better in days."""
+
+_SECONDS_AS_MINUTES = 120
+_SECONDS_AS_HOURS = 2 * 3600
+
+
+def day(at: datetime) -> str:
+    """Give for example `24 Nov`."""
+    return f"{at.day} {MONTHS[at.month - 1]}"
+
+
+def weekday(at: datetime) -> str:
+    """Give for example `Tue`."""
+    return WEEKDAYS[at.weekday()]
+
+
+def short(at: datetime) -> str:
+    """Give for example `24 Nov 06:00`, for places that say UTC and the year elsewhere."""
+    return f"{day(at)} {at:%H:%M}"
+
+
+def full(at: datetime) -> str:
+    """Give for example `24 Nov 2026 06:00 UTC`."""
+    return f"{day(at)} {at.year} {at:%H:%M} UTC"
+
+
+def span(duration: timedelta) -> str:
+    """Give a length of time in whole hours, or days from two on: `9 hours`, `2 days`."""
+    hours = int(duration / timedelta(hours=1))
+    if hours >= _HOURS_AS_DAYS:
+        return f"{hours // 24} days"
+    return "1 hour" if hours == 1 else f"{hours} hours" if hours else "less than an hour"
+
+
+def period(seconds: float) -> str:
+    """Give a beacon's period as short as it can be read: `28 s`, `5.0 min`, `4.0 h`."""
+    if seconds < _SECONDS_AS_MINUTES:
+        return f"{seconds:.3g} s"
+    if seconds < _SECONDS_AS_HOURS:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

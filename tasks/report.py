@@ -1,0 +1,191 @@
+"""Report a run: from its frozen document to a page, a table for spreadsheets and a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.digests import Digest
+from tasks.findings import Finding, Status
+from tasks.hostile import markdown_code, markdown_text, shortened, spreadsheet_safe, visible
+from tasks.moments import full
+from tasks.pages import Pages, page
+from tasks.runs import Outcome, Report
+from tasks.verdicts import (
+    OUTCOME_WORDS,
+    REASON_WORDS,
+    is_news,
+    known_words,
+    newest_event_words,
+    searched_words,
+    summary,
+)
+from tasks.views.cards import destination_words, name
+from tasks.views.daily import daily_view
+from tasks.views.report import Links, report_view
+
+CELL_LIMIT = 32_767
+"""Characters that a spreadsheet takes in one cell; findings.json has longer ones whole."""
+
+SUMMARY_FINDINGS = 20
+"""So many new findings stand in the markdown summary."""
+
+_NO_LINKS = Links()
+
+
+def render_report(report: Report, links: Links = _NO_LINKS) -> str:
+    """Render a run's page: the same report and links give the same bytes."""
+    return page("report.html.j2", report_view(report, links))
+
+
+def render_daily(digest: Digest) -> str:
+    """Render a destination's day: every cluster, and what is new with its evidence."""
+    return page("daily.html.j2", daily_view(digest))
+
+
+def findings_csv(report: Report) -> bytes:
+    """Write the findings as UTF-8 CSV, one row each, columns in ECS words, times in ISO 8601.
+
+    A cell that a spreadsheet would run gets a leading `'`, and hidden characters are shown as
+    escapes. Addresses are *not* defanged: a table is for programs too. The hunt's own columns
+    stand last, as `figures.<name>`; hourly counts and identities are in findings.json only.
+    """
+    figures = sorted({column for finding in report.findings for column in finding.figures})
+    rows = [
+        {
+            **{column: _cell(value(finding)) for column, value in _COLUMNS.items()},
+            **{f"figures.{column}": _cell(finding.figures.get(column)) for column in figures},
+        }
+        for finding in report.findings
+    ]
+    columns = [*_COLUMNS, *(f"figures.{column}" for column in figures)]
+    table = pd.DataFrame(rows, columns=columns, dtype="object")
+    table.columns = pd.Index([_cell(column) for column in columns])
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _cell(value: object) -> object:
+    """Give what a cell holds: a number as it is, anything else as text that is safe to open."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return shortened(spreadsheet_safe(visible(text)), CELL_LIMIT)
+
+
+def state_message(report: Report) -> str:
+    """Say the outcome in the few words that Prefect shows beside a run's final state."""
+    run = report.run
+    counts = f"{len(report.having(Status.NEW)):,} new"
+    changed = sum(is_news(each) and each.status is not Status.NEW for each in report.findings)
+    counts += f", {changed:,} changed" if changed else ""
+    counts += f", {len(report.having(Status.CONTINUING)):,} continuing"
+    match run.outcome:
+        case Outcome.COMPLETE:
+            return counts
+        case Outcome.BASELINE:
+            return f"baseline: {len(report.having(Status.BASELINE)):,}"
+        case Outcome.PARTIAL:
+            return f"partial: {counts}"
+        case Outcome.NO_DATA:
+            return f"no data: {newest_event_words(run)}"
+        case Outcome.MISSED:
+            return "not searched: the run never started"
+        case Outcome.FAILED:
+            reason = run.reason if run.reason in REASON_WORDS else "internal"
+            problem = (run.detail or REASON_WORDS[reason]).partition(". ")[0].rstrip(".")
+            return f"not searched: {reason} ({visible(problem)})"
+
+
+def markdown_summary(report: Report) -> str:
+    """Write the run's summary for Prefect's markdown artifact.
+
+    All that comes from events is code or escaped: nothing in it is markup, HTML or a link.
+    """
+    return "\n\n".join(_paragraphs(report)) + "\n"
+
+
+def _paragraphs(report: Report) -> Iterator[str]:
+    run = report.run
+    yield f"## {markdown_text(summary(report))}"
+    yield f"{run.cluster}, {full(run.slot)}, {OUTCOME_WORDS[run.outcome]}"
+    for said in filter(None, (run.detail, *run.warnings)):
+        yield f"> {markdown_text(said)}"
+    told = [finding for finding in report.findings if is_news(finding)]
+    if told:
+        yield "\n".join(map(_item, told[:SUMMARY_FINDINGS]))
+    if len(told) > SUMMARY_FINDINGS:
+        yield f"{len(told) - SUMMARY_FINDINGS:,} more new findings in the report."
+    yield from filter(None, (known_words(report), searched_words(run.coverage)))
+
+
+def _item(finding: Finding) -> str:
+    process, mac, destination = (
+        markdown_code(text)
+        for text in (
+            name(finding.process.name),
+            name(finding.host.name or finding.host.id),
+            destination_words(finding.destination),
+        )
+    )
+    why = f": {markdown_text(finding.why)}" if finding.why else ""
+    level = f"**{finding.priority}** " if finding.priority else ""
+    return f"- {level}{process} on {mac} calls {destination} ({finding.id}){why}"
+
+
+_COLUMNS: Mapping[str, Callable[[Finding], object]] = {
+    "id": lambda finding: finding.id,
+    "status": lambda finding: finding.status,
+    "priority": lambda finding: finding.priority,
+    "why": lambda finding: finding.why,
+    "cluster": lambda finding: finding.cluster,
+    "first_seen": lambda finding: finding.first_seen,
+    "last_seen": lambda finding: finding.last_seen,
+    "changed_binary": lambda finding: finding.changed_binary,
+    "host.id": lambda finding: finding.host.id,
+    "host.name": lambda finding: finding.host.name,
+    "user.name": lambda finding: finding.user_name,
+    "process.name": lambda finding: finding.process.name,
+    "process.executable": lambda finding: finding.process.executable,
+    "process.command_line": lambda finding: finding.process.command_line,
+    "process.hash.sha256": lambda finding: finding.process.hash_sha256,
+    "process.entity_id": lambda finding: finding.process.entity_ids,
+    "process.parent.name": lambda finding: finding.process.parent.name,
+    "process.parent.executable": lambda finding: finding.process.parent.executable,
+    "process.code_signature": lambda finding: finding.process.code_signature.word,
+    "process.code_signature.signing_id": lambda finding: finding.process.code_signature.signing_id,
+    "process.code_signature.team_id": lambda finding: finding.process.code_signature.team_id,
+    "destination.address": lambda finding: finding.destination.address,
+    "destination.ip": lambda finding: finding.destination.ip,
+    "destination.domain": lambda finding: finding.destination.domain,
+    "destination.port": lambda finding: finding.destination.ports,
+    "connections": lambda finding: finding.evidence and finding.evidence.connections,
+    "first_connection": lambda finding: finding.evidence and finding.evidence.first_connection,
+    "last_connection": lambda finding: finding.evidence and finding.evidence.last_connection,
+    "regularity": lambda finding: finding.evidence and finding.evidence.regularity,
+    "period_seconds": lambda finding: finding.evidence and finding.evidence.period_seconds,
+    "jitter_percent": lambda finding: finding.evidence and finding.evidence.jitter_percent,
+    "hours_active": lambda finding: finding.evidence and finding.evidence.hours_active,
+    "hours_at_threshold": lambda finding: finding.evidence and finding.evidence.hours_at_threshold,
+    "median_per_hour": lambda finding: finding.evidence and finding.evidence.median_per_hour,
+    "faults": lambda finding: finding.faults,
+    "fingerprint": lambda finding: finding.fingerprint,
+}
+
+
+@task(cache_policy=NO_CACHE)  # No retries: pure.
+def render(report: Report) -> Pages:
+    """Render everything that the archive keeps of a run, beside its document."""
+    pages = Pages(html=render_report(report), csv=findings_csv(report))
+    get_run_logger().info(
+        "%s: page of %d kB, table of %d findings",
+        report.run.cluster,
+        len(pages.html) // 1000,
+        len(report.findings),
+    )
+    return pages

@@ -1,0 +1,380 @@
+"""A finding: from its value to everything that a page shows of it, at full length or as a row.
+
+Text from events stays as it came, only shortened: `tasks.pages` escapes it and makes hidden
+characters visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup
+
+from tasks import charts, moments
+from tasks.findings import Destination, Effect, Evidence, Finding, Status, Value
+from tasks.hostile import defanged, has_hidden, shortened
+from tasks.hunts import Hunt
+from tasks.runs import Run
+from tasks.verdicts import counted
+
+HOURLY_THRESHOLD = "min_connections_per_hour"
+"""The threshold of a hunt that a chart can draw."""
+
+MAX_NAME = 100
+"""Characters of a name: a process, a host, a user."""
+
+MAX_TEXT = 1000
+"""Characters of a path or a command line; findings.json has it whole."""
+
+MAX_PORTS = 3
+MAX_ENTITY_IDS = 20
+MAX_VALUES = 20
+
+_OF_ADDRESSES = ("destination.", "dns.", "server.", "url.")
+"""ECS fields that hold what a reader must not follow."""
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A labelled value; `code` sets it in letters of equal width, `copy` offers to copy it."""
+
+    label: str
+    value: str
+    code: bool = False
+    copy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of the evidence, with what it means in one line."""
+
+    label: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A finding at full length.
+
+    Attributes:
+        link: where its id leads: to itself, or from a daily page to the run's report.
+        level: its priority as a class of the style.
+        mark: its priority as a word, and whether its binary changed.
+        chart: None without evidence.
+        silent_hours: how many hours of the chart the Mac sent nothing; "" when none.
+        facts: what is seen at once; `details` stand behind a fold.
+        check: lines of ES|QL; empty where the hunt is not at hand.
+    """
+
+    id: str
+    link: str
+    level: str
+    mark: str
+    process: str
+    host: str
+    destination: str
+    why: str
+    chart: Markup | None
+    chart_title: str
+    chart_note: str
+    silent_hours: str
+    facts: tuple[Fact, ...]
+    raises: tuple[str, ...]
+    lowers: tuple[str, ...]
+    faults: tuple[str, ...]
+    details: tuple[Fact, ...]
+    figures: tuple[Figure, ...]
+    hunt_figures: tuple[Fact, ...]
+    check: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A finding as a line of a table."""
+
+    id: str
+    status: str
+    priority: str
+    process: str
+    host: str
+    destination: str
+    signature: str
+    hours: str
+    per_hour: str
+    days: str
+    spark: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A finding that the run before saw and this one does not."""
+
+    id: str
+    process: str
+    host: str
+    destination: str
+    last_seen: str
+
+
+def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -> Card:
+    """Lay a finding out at full length.
+
+    Args:
+        finding: with evidence and priority as far as they are known.
+        run: the one that saw it.
+        hunt: for the threshold line and the query to check it; a daily page has none.
+        link: where its id leads; by default to itself.
+    """
+    seen = finding.evidence
+    threshold = hunt.pipeline.thresholds.get(HOURLY_THRESHOLD) if hunt else None
+    silent = sum(1 for count in seen.hourly if count is None) if seen else 0
+    return Card(
+        id=finding.id,
+        link=link or f"#{finding.id}",
+        level=finding.priority or "none",
+        mark=_mark(finding),
+        process=name(finding.process.name),
+        host=name(finding.host.name or finding.host.id),
+        destination=destination_words(finding.destination),
+        why=finding.why,
+        chart=charts.activity(seen.hourly, run.window.start, threshold) if seen else None,
+        chart_title=_chart_title(seen, threshold) if seen else "",
+        chart_note=_chart_note(seen) if seen else "",
+        silent_hours=f"{silent:,}" if silent else "",
+        facts=tuple(_facts(finding)),
+        raises=_reasons(finding, Effect.RAISES),
+        lowers=_reasons(finding, Effect.LOWERS),
+        faults=finding.faults,
+        details=tuple(_details(finding)),
+        figures=tuple(_figures(seen, threshold)) if seen else (),
+        hunt_figures=_values(finding.figures),
+        check=check_query(finding, run, hunt) if hunt else (),
+    )
+
+
+def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
+    """Lay a finding out as a line of a table."""
+    seen = finding.evidence
+    return Row(
+        id=finding.id,
+        status=f"{finding.status}, changed" if finding.changed_binary else finding.status,
+        priority=finding.priority or NOTHING,
+        process=name(finding.process.name),
+        host=name(finding.host.name or finding.host.id),
+        destination=destination_words(finding.destination),
+        signature=finding.process.code_signature.word,
+        hours=f"{seen.hours_active:,}" if seen else NOTHING,
+        per_hour=f"{seen.median_per_hour:,.0f}" if seen else NOTHING,
+        days=f"{days_known(finding, slot):,}",
+        spark=charts.sparkline(seen.hourly) if seen and spark else None,
+    )
+
+
+def quiet(finding: Finding) -> Quiet:
+    """Lay a finding out that is not there any more."""
+    return Quiet(
+        id=finding.id,
+        process=name(finding.process.name),
+        host=name(finding.host.name or finding.host.id),
+        destination=destination_words(finding.destination),
+        last_seen=moments.short(finding.last_seen),
+    )
+
+
+def name(text: str | None) -> str:
+    """Give a name as a page has room for it."""
+    return shortened(text, MAX_NAME) if text else NOTHING
+
+
+def text(whole: str) -> str:
+    """Give a long text as a page has room for it, and say where the rest is."""
+    if len(whole) <= MAX_TEXT:
+        return whole
+    return f"{shortened(whole, MAX_TEXT)} (all {len(whole):,} characters are in findings.json)"
+
+
+def destination_words(destination: Destination) -> str:
+    """Give for example `203.0.113[.]47:443`, `[2001[:]db8::1]:443`, `c2[.]example:80,443 +2`."""
+    address = destination.address or destination.ip or destination.domain
+    if not address:
+        return NOTHING
+    shown = name(defanged(address))
+    if not destination.ports:
+        return shown
+    ports = ",".join(map(str, destination.ports[:MAX_PORTS]))
+    more = len(destination.ports) - MAX_PORTS
+    host = f"[{shown}]" if address.count(":") > 1 else shown
+    return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
+
+
+def days_known(finding: Finding, slot: datetime) -> int:
+    """Count the days since a run first saw it, the first day being 1."""
+    return (slot - finding.first_seen).days + 1
+
+
+def check_query(finding: Finding, run: Run, hunt: Hunt) -> tuple[str, ...]:
+    """Write the ES|QL that shows a finding's traffic by hour, line by line.
+
+    ES|QL has no escape for hidden characters, so a value that holds one is left out: the entity
+    ids alone say which process is meant.
+    """
+    ids = [entity for entity in finding.process.entity_ids if not has_hidden(entity)]
+    address = finding.destination.address
+    conditions = [
+        f'@timestamp >= "{run.window.start:%Y-%m-%dT%H:%M:%SZ}"',
+        f'@timestamp < "{run.window.end:%Y-%m-%dT%H:%M:%SZ}"',
+    ]
+    if ids:
+        listed = ", ".join(map(esql_string, ids[:MAX_ENTITY_IDS]))
+        conditions.append(f"process.entity_id IN ({listed})")
+    elif finding.host.id and not has_hidden(finding.host.id):
+        conditions.append(f"host.id == {esql_string(finding.host.id)}")
+    if address and not has_hidden(address):
+        conditions.append(f"destination.address == {esql_string(address)}")
+    return (
+        f"FROM {hunt.sources}",
+        f"| WHERE {conditions[0]}",
+        *(f"    AND {condition}" for condition in conditions[1:]),
+        "| STATS events = COUNT(*), bytes_out = SUM(source.bytes)",
+        "    BY hour = DATE_TRUNC(1 hour, @timestamp)",
+        "| SORT hour",
+    )
+
+
+def esql_string(value: str) -> str:
+    """Quote a value without hidden characters as an ES|QL string."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _mark(finding: Finding) -> str:
+    words = [finding.priority.upper() if finding.priority else "NOT SCORED"]
+    if finding.changed_binary:
+        words.append("CHANGED BINARY")
+    if finding.status is Status.RETURNED:
+        words.append("RETURNED")
+    return " · ".join(words)
+
+
+def _chart_title(seen: Evidence, threshold: float | None) -> str:
+    hours = len(seen.hourly)
+    if threshold is None or seen.hours_at_threshold is None:
+        return f"{seen.hours_active:,} of {hours:,} hours active"
+    return f"{seen.hours_at_threshold:,} of {hours:,} hours at {threshold:g} connections or more"
+
+
+def _chart_note(seen: Evidence) -> str:
+    peak = max((count or 0 for count in seen.hourly), default=0)
+    return f"{counted(seen.connections, 'connection', 'connections')} · at most {peak:,} an hour"
+
+
+def _facts(finding: Finding) -> Iterator[Fact]:
+    seen = finding.evidence
+    yield Fact("Mac", name(finding.host.name or finding.host.id), code=True)
+    yield Fact("User", name(finding.user_name), code=True)
+    yield Fact("Signature", finding.process.code_signature.word)
+    yield Fact("First seen", moments.full(finding.first_seen))
+    if seen:
+        period = moments.period(seen.period_seconds) if seen.period_seconds else None
+        yield Fact("Calls every", period or NOTHING)
+        yield Fact("Jitter", _percent(seen.jitter_percent))
+        yield Fact("Regularity", _ratio(seen.regularity))
+        yield Fact("Active", f"{seen.hours_active:,} of {len(seen.hourly):,} hours")
+
+
+def _reasons(finding: Finding, effect: Effect) -> tuple[str, ...]:
+    return tuple(reason.text for reason in finding.reasons if reason.effect is effect)
+
+
+def _details(finding: Finding) -> Iterator[Fact]:
+    """List what an analyst looks up; what is not known is left out."""
+    process, destination = finding.process, finding.destination
+    signature, parent = process.code_signature, process.parent
+    for label, value, copy in (
+        ("Path", process.executable, True),
+        ("Command line", process.command_line, False),
+        ("SHA-256", process.hash_sha256, True),
+        ("Signature", signature.status, False),
+        ("Signing id", signature.signing_id, False),
+        ("Team id", signature.team_id, False),
+        ("Signed by", signature.subject_name, False),
+        ("Parent", parent.executable or parent.name, False),
+        ("Parent's command", parent.command_line, False),
+        ("Ancestry", _listed(process.ancestry), False),
+        ("Entity ids", _listed(process.entity_ids), False),
+        ("Host id", finding.host.id, True),
+        ("Domain", defanged(destination.domain) if destination.domain else None, False),
+        ("Address", defanged(destination.ip) if destination.ip else None, False),
+        ("Ports", _listed(tuple(map(str, destination.ports))), False),
+    ):
+        if value:
+            yield Fact(label, text(value), code=True, copy=copy)
+    if finding.candidates > 1:
+        yield Fact("Rows", f"{finding.candidates:,} rows of the hunt's answer are this finding")
+    yield Fact("Fingerprint", finding.fingerprint, code=True)
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    shown = " ".join(values[:MAX_ENTITY_IDS])
+    more = len(values) - MAX_ENTITY_IDS
+    return f"{shown} and {more:,} more in findings.json" if more > 0 else shown
+
+
+def _figures(seen: Evidence, threshold: float | None) -> Iterator[Figure]:
+    hours = len(seen.hourly)
+    yield Figure("Connections", f"{seen.connections:,}", "each counted once, however it was logged")
+    yield Figure("Hours active", f"{seen.hours_active:,}", f"of {hours:,}, with any connection")
+    if seen.hours_at_threshold is not None and threshold is not None:
+        yield Figure(
+            "Hours at threshold",
+            f"{seen.hours_at_threshold:,}",
+            f"with {threshold:g} connections or more",
+        )
+    yield Figure("Median", f"{seen.median_per_hour:,.0f}", "connections in an active hour")
+    if seen.period_seconds is not None:
+        yield Figure(
+            "Period", moments.period(seen.period_seconds), "median gap between two connections"
+        )
+    yield Figure("Regularity", _ratio(seen.regularity), "1 is a clock, 0.31 is chance")
+    yield Figure("Jitter", _percent(seen.jitter_percent), "of the period by which gaps vary")
+    yield Figure("First", moments.full(seen.first_connection), "connection in the window")
+    yield Figure("Last", moments.full(seen.last_connection), "connection in the window")
+
+
+def _values(figures: Mapping[str, Value]) -> tuple[Fact, ...]:
+    """List the hunt's own columns, whatever its author kept; addresses among them defanged."""
+    return tuple(
+        Fact(column, text(defanged(words) if column.startswith(_OF_ADDRESSES) else words))
+        for column, words in ((column, value_words(value)) for column, value in figures.items())
+    )
+
+
+def value_words(value: Value) -> str:
+    """Write a cell of an ES|QL answer."""
+    match value:
+        case None:
+            return NOTHING
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:,.4f}".rstrip("0").rstrip(".")
+        case int():
+            return f"{value:,}"
+        case tuple():
+            more = f" and {len(value) - MAX_VALUES:,} more" if len(value) > MAX_VALUES else ""
+            return ", ".join(map(value_words, value[:MAX_VALUES])) + more
+        case _:
+            return value
+
+
+def _ratio(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.0f} %"

@@ -1,0 +1,186 @@
+"""A destination's day: from its digest to everything that its page shows, in its order."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tasks import moments, verdicts
+from tasks.digests import Announcement, ClusterDay, Digest
+from tasks.findings import Finding, Priority
+from tasks.runs import Outcome
+from tasks.verdicts import counted
+from tasks.views import cards
+from tasks.views.cards import NOTHING, Card
+from tasks.views.parts import (
+    ARCHIVE_INDEX,
+    MAX_CARDS,
+    Alert,
+    Badge,
+    Cards,
+    Table,
+    Tile,
+    badge,
+    cards_of,
+    href,
+    table_of,
+)
+
+_PLACES = {priority: place for place, priority in enumerate([*Priority, None])}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """One hunt on one cluster in a day, with a link to its report."""
+
+    cluster: str
+    hunt: str
+    badge: Badge
+    slot: str
+    events: str
+    macs: str
+    newest_event: str
+    new: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class DailyView:
+    """A destination's day, from top to bottom."""
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    window: str
+    headline: str
+    lede: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+    tiles: tuple[Tile, ...]
+    clusters: tuple[ClusterRow, ...]
+    news: Cards
+    known: Table
+    digest: str
+
+
+def daily_view(digest: Digest) -> DailyView:
+    """Lay a destination's day out."""
+    here = posixpath.dirname(daily_path(digest))
+    ranked = sorted(digest.announcements, key=lambda told: _PLACES[told.finding.priority])
+    findings = [told.finding for told in ranked]
+    searched = [day for day in digest.clusters if day.run and day.run.outcome.searched]
+    headline = _day_headline(digest, findings, len(searched))
+    news = cards_of(
+        [_announced(told, here) for told in ranked[:MAX_CARDS]],
+        len(ranked),
+        title="New findings",
+        nothing="No finding is new to this destination.",
+    )
+    return DailyView(
+        title=f"{headline} · {digest.destination} · {moments.full(digest.slot)}",
+        archive=href(here, ARCHIVE_INDEX),
+        badge=_day_badge(digest, len(searched)),
+        eyebrow=f"Daily page · {digest.destination}",
+        window=f"The 24 hours up to {moments.full(digest.slot)}",
+        headline=headline,
+        lede=tuple(_day_lede(digest)),
+        alerts=tuple(_day_alerts(digest)),
+        tiles=tuple(_day_tiles(digest, findings, searched)),
+        clusters=tuple(_cluster_row(day, digest, here) for day in digest.clusters),
+        news=news,
+        known=table_of(tuple(findings[MAX_CARDS:]), digest.slot, len(findings) - MAX_CARDS),
+        digest=digest.id,
+    )
+
+
+def daily_path(digest: Digest) -> str:
+    """Give where a daily page stands below the archive."""
+    return f"daily/{digest.destination}/{digest.slot:%Y/%m/%d/%H%MZ}-{digest.id}.html"
+
+
+def _announced(told: Announcement, here: str) -> Card:
+    page = href(here, f"{told.run.folder}/report.html")
+    return cards.card(told.finding, told.run, link=f"{page}#{told.finding.id}")
+
+
+def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) -> str:
+    missing = len(digest.clusters) - searched
+    pairs = "clusters" if len({day.hunt for day in digest.clusters}) == 1 else "searches"
+    gap = f"{missing} of {len(digest.clusters)} {pairs} not searched" if missing else ""
+    if digest.baselines:
+        recorded = counted(len(digest.baselines), "process", "processes")
+        nothing = f"Baseline recorded: {recorded}"
+    else:
+        nothing = "Nothing new" if searched else ""
+    return ", ".join(filter(None, (verdicts.news(findings, nothing), gap))) or "No cluster in scope"
+
+
+def _day_badge(digest: Digest, searched: int) -> Badge:
+    total = len(digest.clusters)
+    if searched == total:
+        return Badge("all searched", "ok")
+    return Badge(f"{searched} of {total} searched", "warn" if searched else "fail")
+
+
+def _day_lede(digest: Digest) -> Iterator[str]:
+    if digest.baselines and digest.announcements:
+        yield (
+            f"{counted(len(digest.baselines), 'process', 'processes')} recorded at a cluster's "
+            "first run."
+        )
+    if digest.may_repeat:
+        yield (
+            f"This day may repeat the one of {moments.full(digest.may_repeat)}: the receipt for "
+            "its message was lost."
+        )
+
+
+def _day_alerts(digest: Digest) -> Iterator[Alert]:
+    for day in digest.clusters:
+        run = day.run
+        last = (
+            f"Last searched {moments.full(day.last_searched)}."
+            if day.last_searched
+            else "Never searched yet."
+        )
+        if run is None:
+            yield Alert(f"{day.cluster} was not searched: no run today.", last, "bad")
+            continue
+        if not run.outcome.searched:
+            words = verdicts.ending(run)
+            yield Alert(f"{day.cluster}: {words}.", f"{run.detail or ''} {last}".strip(), "bad")
+        elif run.outcome is Outcome.PARTIAL:
+            yield Alert(f"{day.cluster} was searched in part only.", run.detail or "")
+        for warning in run.warnings:
+            yield Alert(f"{day.cluster}:", warning)
+
+
+def _day_tiles(
+    digest: Digest, findings: Sequence[Finding], searched: Sequence[ClusterDay]
+) -> Iterator[Tile]:
+    seen = [day.run.coverage for day in searched if day.run and day.run.coverage]
+    yield Tile("New", f"{len(findings):,}", verdicts.priorities_words(findings), hot=bool(findings))
+    yield Tile("Macs affected", f"{verdicts.mac_count(findings):,}", "by new findings")
+    yield Tile("Searched", f"{len(searched)}/{len(digest.clusters)}", "hunts on clusters")
+    yield Tile("Macs seen", f"{sum(each.macs for each in seen):,}")
+    yield Tile("Events searched", verdicts.rounded(sum(each.events for each in seen)))
+
+
+def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
+    run, seen = day.run, day.run.coverage if day.run else None
+    new = sum(
+        told.run.cluster == day.cluster and told.run.hunt == day.hunt
+        for told in digest.announcements
+    )
+    return ClusterRow(
+        cluster=day.cluster,
+        hunt=day.hunt,
+        badge=badge(run.outcome if run else Outcome.MISSED),
+        slot=moments.full(run.slot) if run else NOTHING,
+        events=f"{seen.events:,}" if seen else NOTHING,
+        macs=f"{seen.macs:,}" if seen else NOTHING,
+        newest_event=moments.full(seen.newest_event) if seen and seen.newest_event else NOTHING,
+        new=f"{new:,}" if run and run.outcome.searched else NOTHING,
+        link=href(here, f"{run.folder}/report.html") if run else "",
+    )

@@ -1,0 +1,125 @@
+"""Parts that more than one page has, and the words and limits that go with them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks import verdicts
+from tasks.findings import Finding
+from tasks.runs import Outcome
+from tasks.views import cards
+from tasks.views.cards import Card, Row
+
+MAX_CARDS = 100
+MAX_ROWS = 5000
+MAX_SPARKLINES = 500
+
+ARCHIVE_INDEX = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number for the first screen."""
+
+    label: str
+    value: str
+    note: str = ""
+    hot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A run's outcome in a word, and the class that gives it its colour."""
+
+    word: str
+    css: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a reader must know before believing the figures."""
+
+    title: str
+    text: str
+    css: str = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Findings as rows, with the words around them."""
+
+    title: str
+    count: str
+    note: str
+    rows: tuple[Row, ...]
+    statuses: tuple[str, ...]
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Findings at full length, with the words around them."""
+
+    title: str
+    count: str
+    cards: tuple[Card, ...]
+    nothing: str
+    more: str
+
+
+_BADGES = {
+    Outcome.COMPLETE: "ok",
+    Outcome.BASELINE: "base",
+    Outcome.PARTIAL: "warn",
+    Outcome.NO_DATA: "fail",
+    Outcome.FAILED: "fail",
+    Outcome.MISSED: "fail",
+}
+
+
+def href(folder: str, target: str) -> str:
+    """Give the relative link from a page in a folder of the archive to a file of it."""
+    return posixpath.relpath(target, folder)
+
+
+def badge(outcome: Outcome) -> Badge:
+    """Give the outcome's word and colour."""
+    return Badge(verdicts.OUTCOME_WORDS[outcome], _BADGES[outcome])
+
+
+def cards_of(shown: Sequence[Card], count: int, *, title: str, nothing: str) -> Cards:
+    """Put cards together, `count` being how many there would be without a limit."""
+    return Cards(
+        title=title,
+        count=f"{count:,}",
+        cards=tuple(shown),
+        nothing="" if shown else nothing,
+        more=more(count - len(shown), "the table below"),
+    )
+
+
+def table_of(findings: tuple[Finding, ...], slot: datetime, beyond: int) -> Table:
+    """Lay findings out as rows; the first `beyond` of them are those that have no card."""
+    rows = tuple(
+        cards.row(finding, slot, spark=place < MAX_SPARKLINES)
+        for place, finding in enumerate(findings[:MAX_ROWS])
+    )
+    only_known = beyond <= 0
+    return Table(
+        title="Continuing" if only_known else "All others",
+        count=f"{len(findings):,}",
+        note="Reported by an earlier run and still active; not announced again."
+        if only_known
+        else "New findings beyond the cards above stand first.",
+        rows=rows,
+        statuses=tuple(sorted({row.status for row in rows})),
+        more=more(len(findings) - len(rows), "findings.csv"),
+    )
+
+
+def more(count: int, where: str) -> str:
+    """Say how many are not shown here, or nothing."""
+    return f"{count:,} more in {where}." if count > 0 else ""

@@ -1,0 +1,324 @@
+"""A run's report: from its frozen document to everything that its page shows, in its order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup
+
+from tasks import charts, moments, verdicts
+from tasks.coverage import AgentCoverage
+from tasks.findings import Finding, Priority, Status
+from tasks.hunts import Hunt
+from tasks.runs import Outcome, Report, Run, Trend
+from tasks.verdicts import counted
+from tasks.views import cards
+from tasks.views.cards import NOTHING, Card, Fact, Quiet
+from tasks.views.parts import (
+    ARCHIVE_INDEX,
+    MAX_CARDS,
+    Alert,
+    Badge,
+    Cards,
+    Table,
+    Tile,
+    badge,
+    cards_of,
+    href,
+    more,
+    table_of,
+)
+
+MAX_QUIET = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Addresses that a report does not know itself.
+
+    Attributes:
+        flow_run: Prefect's page of the flow run.
+    """
+
+    flow_run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrendRow:
+    """A bar of the trend, in words."""
+
+    slot: str
+    outcome: str
+    new: str
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """What the agents of one version sent, and what is wrong with it."""
+
+    version: str
+    events: str
+    groups: str
+    single: str
+    merged: str
+    without_signature: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """A run's page, from top to bottom.
+
+    Attributes:
+        archive: relative link to the archive's index.
+        look_first: the finding that an analyst should see before all others.
+        query: lines of the hunt's ES|QL, as Discover takes them.
+        sha256: of findings.json, in hex.
+    """
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    window: str
+    headline: str
+    look_first: Card | None
+    lede: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+    tiles: tuple[Tile, ...]
+    trend: Markup | None
+    trend_title: str
+    trend_rows: tuple[TrendRow, ...]
+    news: Cards
+    known: Table
+    quiet: tuple[Quiet, ...]
+    quiet_count: str
+    quiet_more: str
+    coverage: tuple[Fact, ...]
+    agents: tuple[AgentRow, ...]
+    description: str
+    remarks: tuple[str, ...]
+    limits: tuple[str, ...]
+    notes: tuple[str, ...]
+    rule: tuple[Fact, ...]
+    query: tuple[str, ...]
+    versions: tuple[Fact, ...]
+    flow_run: str | None
+    sha256: str
+
+
+def report_view(report: Report, links: Links) -> ReportView:
+    """Lay a run's report out."""
+    run, hunt = report.run, report.hunt
+    told = tuple(finding for finding in report.findings if _is_carded(finding))
+    known = tuple(
+        finding
+        for finding in report.having(Status.CONTINUING, Status.RETURNED)
+        if not verdicts.is_news(finding)
+    )
+    quiet = report.having(Status.QUIET)
+    news = cards_of(
+        [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
+        len(told),
+        title="Recorded at the first run" if run.outcome is Outcome.BASELINE else "New findings",
+        nothing=_nothing_new(run),
+    )
+    headline = verdicts.summary(report)
+    return ReportView(
+        title=f"{headline} · {run.cluster} · {moments.full(run.slot)}",
+        archive=href(run.folder, ARCHIVE_INDEX),
+        badge=badge(run.outcome),
+        eyebrow=f"{hunt.name} · {run.cluster}",
+        window=_window_words(run.window.start, run.window.end),
+        headline=headline,
+        look_first=news.cards[0] if told and told[0].priority is Priority.HIGH else None,
+        lede=tuple(_lede(report, told)),
+        alerts=tuple(_alerts(report, told)),
+        tiles=tuple(_tiles(report, told)),
+        trend=charts.trend(report.trend) if report.trend else None,
+        trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
+        trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
+        news=news,
+        known=table_of((*told[MAX_CARDS:], *known), run.slot, len(told) - MAX_CARDS),
+        quiet=tuple(cards.quiet(finding) for finding in quiet[:MAX_QUIET]),
+        quiet_count=f"{len(quiet):,}",
+        quiet_more=more(len(quiet) - MAX_QUIET, "findings.csv"),
+        coverage=tuple(_coverage_facts(run)),
+        agents=tuple(map(_agent_row, run.coverage.agents)) if run.coverage else (),
+        description=" ".join(hunt.description.split()),
+        remarks=(*_reproducibility(hunt), *hunt.remarks),
+        limits=hunt.pipeline.limits,
+        notes=hunt.notes,
+        rule=tuple(_rule(hunt)),
+        query=tuple(hunt.paste_ready().splitlines()),
+        versions=tuple(_versions(report)),
+        flow_run=links.flow_run,
+        sha256=hashlib.sha256(report.to_json()).hexdigest(),
+    )
+
+
+_OUTCOME_ALERTS = {
+    Outcome.FAILED: ("This cluster was not searched.", "bad"),
+    Outcome.MISSED: ("This run never started.", "bad"),
+    Outcome.NO_DATA: ("There was nothing to search.", "bad"),
+    Outcome.PARTIAL: ("Part of the answer is missing.", "warn"),
+}
+
+
+def _is_carded(finding: Finding) -> bool:
+    return verdicts.is_news(finding) or finding.status is Status.BASELINE
+
+
+def _nothing_new(run: Run) -> str:
+    if run.outcome.searched:
+        words = verdicts.searched_words(run.coverage)
+        return f"No process crossed the threshold for the first time in this window. {words}"
+    return "Nothing was searched, so there may be something new that is not here."
+
+
+def _window_words(start: datetime, end: datetime) -> str:
+    days = counted((end - start).days, "day", "days")
+    return f"{moments.short(start)} to {moments.full(end)}, {days}"
+
+
+def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
+    """Say it in at most two sentences; a third, with the first finding, is the template's."""
+    if flood := verdicts.one_program(told):
+        size, example = flood
+        yield (
+            f"{size:,} of them are {cards.name(example.process.name)} calling "
+            f"{cards.destination_words(example.destination)}: that looks like a roll-out."
+        )
+    if words := verdicts.known_words(report):
+        yield words
+    elif not told and report.run.outcome.searched:
+        yield verdicts.searched_words(report.run.coverage)
+
+
+def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
+    run = report.run
+    if run.outcome in _OUTCOME_ALERTS:
+        title, css = _OUTCOME_ALERTS[run.outcome]
+        yield Alert(title, run.detail or "", css)
+    if run.outcome is Outcome.BASELINE:
+        yield Alert(
+            "First run of this hunt on this cluster.",
+            "What is there now counts as known. From the next run on, only what is not in it "
+            "is announced.",
+            "info",
+        )
+    elif len(told) > verdicts.FLOOD:
+        yield Alert(
+            f"More than {verdicts.FLOOD} new findings.",
+            "They are announced as groups, not singly.",
+        )
+    for warning in run.warnings:
+        yield Alert("", warning)
+
+
+def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
+    run = report.run
+    if not run.outcome.searched:
+        yield from (Tile(label, NOTHING) for label in ("New", "Continuing", "Went quiet"))
+    elif run.outcome is Outcome.BASELINE:
+        yield Tile("Recorded", f"{len(told):,}", verdicts.priorities_words(told))
+    else:
+        continuing = report.having(Status.CONTINUING)
+        returned = len(report.having(Status.RETURNED))
+        longest = max((cards.days_known(each, run.slot) for each in continuing), default=0)
+        new = len(report.having(Status.NEW))
+        yield Tile("New", f"{new:,}", verdicts.priorities_words(told), hot=bool(new))
+        yield Tile(
+            "Continuing",
+            f"{len(continuing):,}",
+            f"{returned:,} more returned"
+            if returned
+            else f"longest {counted(longest, 'day', 'days')}"
+            if longest
+            else "",
+        )
+        yield Tile("Went quiet", f"{len(report.having(Status.QUIET)):,}", "since the run before")
+    active = [each for each in report.findings if each.status is not Status.QUIET]
+    seen = run.coverage
+    yield Tile(
+        "Macs affected",
+        f"{verdicts.mac_count(active):,}" if run.outcome.searched else NOTHING,
+        f"of {seen.macs:,} seen" if seen else "",
+    )
+    yield Tile(
+        "Events searched",
+        verdicts.rounded(seen.events) if seen else NOTHING,
+        f"newest {moments.short(seen.newest_event)}" if seen and seen.newest_event else "",
+    )
+
+
+def _trend_row(entry: Trend) -> TrendRow:
+    searched = entry.outcome.searched
+    return TrendRow(
+        slot=moments.full(entry.slot),
+        outcome=verdicts.OUTCOME_WORDS[entry.outcome],
+        new=f"{entry.new:,}" if searched else NOTHING,
+        known=f"{entry.known:,}" if searched else NOTHING,
+    )
+
+
+def _coverage_facts(run: Run) -> Iterator[Fact]:
+    seen = run.coverage
+    yield Fact("Cluster", run.cluster, code=True)
+    yield Fact("macOS network events", f"{seen.events:,}" if seen else "not known")
+    yield Fact("Macs", f"{seen.macs:,}" if seen else "not known")
+    newest = seen.newest_event if seen else None
+    yield Fact("Newest event", moments.full(newest) if newest else "not known")
+    before = moments.full(run.compared_with) if run.compared_with else "nothing, no earlier run"
+    yield Fact("Compared with", before)
+
+
+def _agent_row(agent: AgentCoverage) -> AgentRow:
+    return AgentRow(
+        version=agent.version or "not said",
+        events=f"{agent.events:,}",
+        groups=f"{agent.groups:,}",
+        single=_share(agent.single_event_groups, agent.groups),
+        merged=_share(agent.merged_events, agent.events),
+        without_signature=_share(agent.unsigned_unknown_events, agent.events),
+        fault="drops repeated events: hunts that count see nothing here"
+        if agent.deduplicated
+        else "",
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else NOTHING
+
+
+def _reproducibility(hunt: Hunt) -> Iterator[str]:
+    if not hunt.reproducible:
+        yield "The query uses NOW(): its answer is not reproducible as of a slot."
+
+
+def _rule(hunt: Hunt) -> Iterator[Fact]:
+    for threshold, value in hunt.pipeline.thresholds.items():
+        yield Fact(threshold.replace("_", " "), f"{value:g}")
+    yield Fact("window days", f"{hunt.pipeline.window_days}")
+    if hunt.pipeline.identity:
+        columns = (
+            column if isinstance(column, str) else " or ".join(column)
+            for column in hunt.pipeline.identity
+        )
+        yield Fact("identity of a finding", ", ".join(columns))
+    if hunt.mitre:
+        yield Fact("ATT&CK", ", ".join(hunt.mitre))
+
+
+def _versions(report: Report) -> Iterator[Fact]:
+    run, hunt = report.run, report.hunt
+    yield Fact("Run", run.id, code=True)
+    yield Fact("Slot", moments.full(run.slot))
+    yield Fact("Flow run", run.flow_run or "outside Prefect")
+    yield Fact("Finished", moments.full(run.finished_at))
+    yield Fact("Hunt", f"{hunt.slug} {hunt.uuid}", code=True)
+    yield Fact("beaconhunt", report.beaconhunt)

@@ -1,0 +1,91 @@
+"use strict";
+(() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  document.documentElement.classList.add("scripted");
+
+  // A link to a finding opens what is folded in its card.
+  const unfold = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const folded = target && target.matches(".card") && target.querySelector("details");
+    if (folded) folded.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // Paper cannot be unfolded.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = all("details:not([open])");
+    opened.forEach((details) => { details.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
+
+  // Copies what stands before the button, as it is shown.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".copy");
+    if (!button) return;
+    const shown = button.previousElementSibling;
+    const done = () => {
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    };
+    if (navigator.clipboard) {
+      navigator.clipboard.writeText(shown.textContent.trim()).then(done);
+    } else {
+      getSelection().selectAllChildren(shown);
+      if (document.execCommand("copy")) done();
+    }
+  });
+
+  // Tables: filter by words and by the values of columns; some sort by any column.
+  const priorities = { high: 1, medium: 2, low: 3 };
+  all(".filtered").forEach((table) => {
+    const bodies = [...table.tBodies];
+    const entries = all("tbody tr:not(.month)", table)
+      .map((row) => ({ row, words: row.textContent.toLowerCase() }));
+    const tools = table.closest("section").querySelector(".tools");
+    const search = tools.querySelector("input");
+    const selects = all("select", tools);
+    const said = (row, column) => row.cells[column].textContent.trim();
+
+    const filter = () => {
+      const wanted = search.value.trim().toLowerCase();
+      const chosen = selects.filter((select) => select.value);
+      let count = 0;
+      entries.forEach(({ row, words }) => {
+        row.hidden = !words.includes(wanted)
+          || chosen.some((select) => said(row, select.dataset.column) !== select.value);
+        if (!row.hidden) count += 1;
+      });
+      bodies.forEach((body) => { body.hidden = ![...body.rows].some((row) => !row.hidden && !row.matches(".month")); });
+      const total = entries.length.toLocaleString("en");
+      tools.querySelector("output").textContent = count === entries.length
+        ? `${total} shown` : `${count.toLocaleString("en")} of ${total} shown`;
+    };
+    let pause;
+    search.addEventListener("input", () => { clearTimeout(pause); pause = setTimeout(filter, 120); });
+    selects.forEach((select) => select.addEventListener("change", filter));
+    filter();
+
+    if (!table.matches(".sortable")) return;
+    all("thead th:not(.plain)", table).forEach((head) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const numeric = head.classList.contains("n");
+        const before = head.getAttribute("aria-sort");
+        const up = before ? before === "descending" : !numeric;
+        all("th[aria-sort]", table).forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        entries.forEach((entry) => {
+          const text = said(entry.row, head.cellIndex);
+          entry.key = numeric ? Number(text.replace(/,/g, "")) || 0 : priorities[text] || text;
+        });
+        entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0) * (up ? 1 : -1));
+        bodies[0].append(...entries.map((entry) => entry.row));
+      });
+    });
+  });
+})();
