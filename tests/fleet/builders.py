@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.fleet.documents import (
     NETWORK,
@@ -125,7 +125,7 @@ def process_event(
     entity_id: str = "e",
     at: datetime = SLOT - timedelta(days=1),
     *,
-    action: str = "exec",
+    action: Literal["exec", "already_running", "end"] = "exec",
     signature: Signature = "none",
     executable: str = "/Users/Shared/.x/agentd",
     user: str = "kim",

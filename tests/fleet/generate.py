@@ -35,6 +35,8 @@ from tests.fleet.hosts import Fleet
 from tests.fleet.plan import Plan
 from tests.fleet.truth import Truth
 
+__all__ = ["Fleet", "events", "main", "write"]
+
 
 def events(fleet: Fleet, stream: str = NETWORK) -> Iterator[Document]:
     """One data stream's documents, in order of time."""
@@ -59,9 +61,12 @@ def write(fleet: Fleet, folder: Path, progress: Callable[[int, int], None] | Non
     Raises:
         FileExistsError: the folder already holds one of the data streams.
     """
-    plan = Plan(fleet)
+    for stream in STREAMS:
+        if (folder / stream).exists():
+            raise FileExistsError(f"{folder / stream} has events already. Choose another folder.")
     for stream in STREAMS:
         (folder / stream).mkdir(parents=True)
+    plan = Plan(fleet)
     for done, day in enumerate(plan.days, start=1):
         with ExitStack() as stack:
             files = {
@@ -79,7 +84,7 @@ def _open(path: Path, stack: ExitStack) -> BufferedWriter:
     """A compressed file whose bytes depend on its content alone: no name, no time."""
     raw = stack.enter_context(path.open("wb"))
     packed = stack.enter_context(GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0))
-    return stack.enter_context(BufferedWriter(packed, 1 << 20))  # type: ignore[arg-type]
+    return stack.enter_context(BufferedWriter(packed, 1 << 20))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -135,8 +140,10 @@ def main(arguments: list[str] | None = None) -> None:
                 chosen.folder,
                 lambda done, days: progress.update(task, completed=done, total=days),
             )
-    except (ValueError, FileExistsError) as error:
-        parser.error(f"{error} (Choose another folder or other figures.)")
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
     Console().print(_summary(truth, fleet.end))
 
 

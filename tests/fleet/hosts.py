@@ -61,11 +61,6 @@ class Fleet:
         end = milliseconds(self.end)
         return end - self.days * MS_PER_DAY, end - round(self.silent_hours * MS_PER_HOUR)
 
-    @property
-    def span_end_ms(self) -> int:
-        """The end from which plants count their hours."""
-        return milliseconds(self.end)
-
     def random(self, *name: object) -> Random:
         """The generator of random numbers that belongs to this name, and to nothing else."""
         return Random(f"{self.seed}/{'/'.join(map(str, name))}")

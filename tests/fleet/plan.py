@@ -4,11 +4,20 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from operator import itemgetter
 from random import Random
 from typing import Any
 
-from tests.fleet.documents import METADATA, Host, Process, entity_id, metadata_document, moment
+from tests.fleet.documents import (
+    METADATA,
+    Host,
+    Process,
+    entity_id,
+    metadata_document,
+    milliseconds,
+    moment,
+)
 from tests.fleet.hosts import (
     MS_PER_DAY,
     Fleet,
@@ -30,6 +39,9 @@ from tests.fleet.programs import (
 )
 from tests.fleet.sessions import NUMBER, TEXT, Mark, Row, Session, Template
 from tests.fleet.truth import MS_PER_HOUR, Planting, Truth
+
+FOREVER_HOURS = 1_000_000
+"""How long a program lives that nothing ends."""
 
 OFFICE: Span = (9 * MS_PER_HOUR, 9 * MS_PER_HOUR + 34_200_000)
 """When a plant of office hours runs: nine and a half hours from nine."""
@@ -128,7 +140,7 @@ def _standing(fleet: Fleet, host: Host) -> Iterator[Session]:
     process = _parent(fleet, host, BY_HAND) if host.family == "macos" else None
     while process is not None:
         mark: Mark = (fleet.span[0] + 1_000, "already_running")
-        yield Session(host, process, (mark,), fleet.random())
+        yield Session(host, process, None, (mark,), fleet.random())
         process = process.parent
 
 
@@ -159,7 +171,7 @@ def _ambient(fleet: Fleet, host: Host) -> Iterator[Session]:
         random = fleet.random("ambient", host.id, program.executable)
         lives = {"boot": starts, "work": [[day] for day in days]}.get(program.habit)
         for awake in lives if lives is not None else _runs(fleet, program, days, random):
-            yield _session(
+            process, marks = _life(
                 fleet,
                 host,
                 (awake[0][0], awake[-1][1]),
@@ -168,12 +180,11 @@ def _ambient(fleet: Fleet, host: Host) -> Iterator[Session]:
                 user="root" if program.root else host.user,
                 signature=program.signature,
                 parent=parent,
-            ).connecting(
-                _moments(fleet, program, awake, random),
-                program.destinations,
-                program.bytes_out,
-                lookups=program.lookups,
+                content=program.executable,
             )
+            times = _moments(fleet, program, awake, random)
+            own = fleet.random("session", process.entity_id)
+            yield Session(host, process, program, marks, own, times)
 
 
 def _runs(fleet: Fleet, program: Ambient, days: list[Span], random: Random) -> Iterator[list[Span]]:
@@ -200,8 +211,7 @@ def _planted(fleet: Fleet, host: Host, plant: Plant) -> Iterator[Session]:
     """The processes of a plant on a host."""
     executable = plant.executable and plant.executable.replace("{user}", host.user)
     for life in _lives(fleet, plant):
-        random = fleet.random("plant", plant.label, host.id, life[0])
-        session = _session(
+        process, marks = _life(
             fleet,
             host,
             life,
@@ -213,44 +223,27 @@ def _planted(fleet: Fleet, host: Host, plant: Plant) -> Iterator[Session]:
             parent=_parent(fleet, host, plant.parents),
             content=plant.label,
         )
-        session.counted = True
-        yield session.connecting(
-            _beats(life, plant.per_hour, plant.jitter, random),
-            plant.destinations,
-            plant.bytes_out,
-            lookups=plant.lookups,
-        )
+        random = fleet.random("session", process.entity_id)
+        times = _beats(life, plant.per_hour, plant.jitter, random)
+        yield Session(host, process, plant, marks, random, times)
 
 
 def _lives(fleet: Fleet, plant: Plant) -> Iterator[Span]:
     """When each process of a plant begins and ends."""
-    before = fleet.span_end_ms
-    whole = cut(
-        (
-            before - round(plant.since_hours * MS_PER_HOUR),
-            before - round(plant.until_hours * MS_PER_HOUR),
-        ),
-        fleet.span,
+    since, until = (
+        milliseconds(fleet.end - timedelta(hours=hours))
+        for hours in (plant.since_hours, plant.until_hours)
     )
+    whole = cut((since, until), fleet.span)
     if whole is None:
         return
     if plant.office:
-        lives = [
-            (midnight + OFFICE[0], midnight + OFFICE[1])
-            for weekday, midnight in local_days(fleet)
-            if weekday < 5
-        ]
+        days = [midnight for weekday, midnight in local_days(fleet) if weekday < 5]
+        lives = [(midnight + OFFICE[0], midnight + OFFICE[1]) for midnight in days]
     else:
-        length = (
-            round(plant.relaunch_hours * MS_PER_HOUR)
-            if plant.relaunch_hours
-            else whole[1] - whole[0]
-        )
-        lives = [(begin, begin + length) for begin in range(whole[0], whole[1], length)]
-    for life in lives:
-        kept = cut(life, whole)
-        if kept is not None:
-            yield kept
+        length = round((plant.relaunch_hours or FOREVER_HOURS) * MS_PER_HOUR)
+        lives = [(begin, begin + length) for begin in range(*whole, length)]
+    yield from filter(None, (cut(life, whole) for life in lives))
 
 
 def _beats(life: Span, per_hour: float, jitter: float | None, random: Random) -> "array[int]":
@@ -269,16 +262,17 @@ def _beats(life: Span, per_hour: float, jitter: float | None, random: Random) ->
         times.append(int(at))
 
 
-def _session(fleet: Fleet, host: Host, life: Span, **traits: Any) -> Session:
+def _life(
+    fleet: Fleet, host: Host, life: Span, *, content: str, **traits: Any
+) -> tuple[Process, tuple[Mark, ...]]:
     """A process and its process events; one that is older than the fleet is found running."""
-    program = traits.get("content") or traits["executable"]
-    pid = fleet.random("pid", host.id, program, life[0]).randrange(500, 99_999)
-    process = Process(pid=pid, entity_id=entity_id(host.agent_id, pid, moment(life[0])), **traits)
-    older = life[0] <= fleet.span[0]
-    marks: list[Mark] = [(life[0] + 1_000, "already_running") if older else (life[0], "exec")]
-    if life[1] < fleet.span[1]:
-        marks.append((life[1], "end"))
-    return Session(host, process, tuple(marks), fleet.random("session", process.entity_id))
+    pid = fleet.random("pid", host.id, content, life[0]).randrange(500, 99_999)
+    own_id = entity_id(host.agent_id, pid, moment(life[0]))
+    process = Process(pid=pid, entity_id=own_id, content=content, **traits)
+    begin: Mark = (life[0], "exec")
+    if life[0] <= fleet.span[0]:
+        begin = (life[0] + 1_000, "already_running")
+    return process, (begin, (life[1], "end")) if life[1] < fleet.span[1] else (begin,)
 
 
 def _last(path: str) -> str:

@@ -307,6 +307,7 @@ BEACONS: tuple[Plant, ...] = (
         "fast enough for hunt 1 though merged",
         "/Users/Shared/.z/pulse",
         _to("45.45.45.9", 9001),
+        signature="revoked",
         encoding="merged",
         per_hour=136,
         since_hours=50,
@@ -317,6 +318,7 @@ BEACONS: tuple[Plant, ...] = (
         "its first day is the last but one",
         "/Users/{user}/.config/.d/daemon",
         _to("45.45.45.10"),
+        signature="unsigned",
         jitter=0.1,
         since_hours=30,
         until_hours=0,
@@ -576,13 +578,17 @@ ELSEWHERE: tuple[Plant, ...] = (
 
 
 def _hostile(
-    label: str, name: str, destination: Destination, user: str | None = None, *args: str
+    label: str,
+    name: str,
+    destinations: tuple[Destination, ...],
+    user: str | None = None,
+    args: tuple[str, ...] = (),
 ) -> Plant:
     return Plant(
         label,
         "hostile data in a field that reports and digests show",
         f"/Users/Shared/.h/{name}",
-        (destination,),
+        destinations,
         kind="hostile",
         name=name,
         user=user,
@@ -591,17 +597,17 @@ def _hostile(
 
 
 HOSTILE: tuple[Plant, ...] = (
-    _hostile("script tag", "<script>alert(1)</script>", *_to("45.45.47.1")),
-    _hostile("channel mention", "<!channel>", *_to("45.45.47.2")),
-    _hostile("right to left", "Zoom\u202egpj.app", *_to("45.45.47.3")),
-    _hostile("control characters", "bell\x07red\x1b[31m\nline", *_to("45.45.47.4")),
-    _hostile("zero width", "Sl\u200back\u2060Helper", *_to("45.45.47.5")),
-    _hostile("formula", "=cmd()", *_to("45.45.47.6")),
-    _hostile("bold", "*bold*", *_to("45.45.47.7")),
-    _hostile("template", "100%s%d{{ 7 * 7 }}", *_to("45.45.47.8")),
-    _hostile("long command line", "longargs", *_to("45.45.47.9"), None, "longargs", "A" * 100_000),
-    _hostile("user name", "payload", *_to("45.45.47.10"), '"><img src=x onerror=alert(1)>'),
-    _hostile("link", "linker", *_to("45.45.47.11", 443, "<https://beacon.example|sign in>")),
+    _hostile("script tag", "<script>alert(1)</script>", _to("45.45.47.1")),
+    _hostile("channel mention", "<!channel>", _to("45.45.47.2")),
+    _hostile("right to left", "Zoom\u202egpj.app", _to("45.45.47.3")),
+    _hostile("control characters", "bell\x07red\x1b[31m\nline", _to("45.45.47.4")),
+    _hostile("zero width", "Sl\u200back\u2060Helper", _to("45.45.47.5")),
+    _hostile("formula", "=cmd()", _to("45.45.47.6")),
+    _hostile("bold", "*bold*", _to("45.45.47.7")),
+    _hostile("template", "100%s%d{{ 7 * 7 }}", _to("45.45.47.8")),
+    _hostile("long command line", "longargs", _to("45.45.47.9"), args=("longargs", "A" * 100_000)),
+    _hostile("user name", "payload", _to("45.45.47.10"), user='"><img src=x onerror=alert(1)>'),
+    _hostile("link", "linker", _to("45.45.47.11", 443, "<https://beacon.example|sign in>")),
 )
 
 PLANTS: tuple[Plant, ...] = BEACONS + TALKERS + NEAR_MISSES + ELSEWHERE

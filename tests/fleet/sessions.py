@@ -20,6 +20,7 @@ from tests.fleet.documents import (
     network_document,
     process_document,
 )
+from tests.fleet.programs import Ambient, Plant
 from tests.fleet.truth import Group
 
 DEDUPLICATE_BELOW_BYTES = 1 << 20
@@ -45,12 +46,14 @@ class Template:
     opens: bool = False
 
     @classmethod
-    def of(cls, stream: str, document: Document, **counts: Any) -> "Template":
+    def of(
+        cls, stream: str, document: Document, group: Group | None = None, *, opens: bool = False
+    ) -> "Template":
         """The template of a document that has stand-ins where fields vary."""
         line = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         line = line.replace("%", "%%").replace(TEXT, "%s")
         text = line.replace(f'"{NUMBER}"', "%d").replace(NUMBER, "%d")
-        return cls(stream, text + "\n", **counts)
+        return cls(stream, f"{text}\n", group, opens)
 
 
 Mark = tuple[int, Literal["exec", "already_running", "end"]]
@@ -67,37 +70,22 @@ class Session:
     """One process and when it connects. Days must be asked for in order.
 
     Attributes:
-        marks: its process events: ms, action.
+        program: what the process is a life of; None if it never connects.
+        marks: its process events.
         times: its connections or look-ups, in ms since the epoch, sorted.
-        counted: whether it is planted, so that its groups are recorded.
+        groups: of a plant, what has been written, by `destination.address`.
     """
 
     host: Host
     process: Process
+    program: Ambient | Plant | None
     marks: tuple[Mark, ...]
     random: Random
     times: "array[int]" = field(default_factory=lambda: array("q"))
-    destinations: tuple[Destination, ...] = ()
-    bytes_out: tuple[int, int] = (0, 0)
-    lookups: bool = False
-    counted: bool = False
     groups: dict[str | None, Group] = field(default_factory=dict)
-    _templates: dict[tuple[int, Phase], Template] = field(default_factory=dict)
-    _shipped: set[tuple[str | None, int]] = field(default_factory=set)
+    _templates: dict[tuple[Destination, Phase], Template] = field(default_factory=dict)
+    _shipped: set[Destination] = field(default_factory=set)
     _port: int = FIRST_PORT
-
-    def connecting(
-        self,
-        times: "array[int]",
-        destinations: tuple[Destination, ...],
-        bytes_out: tuple[int, int],
-        *,
-        lookups: bool,
-    ) -> "Session":
-        """This session, with its connections."""
-        self.times, self.destinations = times, destinations
-        self.bytes_out, self.lookups = bytes_out, lookups
-        return self
 
     def rows(self, begin: int, end: int) -> Iterator[Row]:
         """The events of what begins in this time; the last ones may lie a moment behind it."""
@@ -107,56 +95,64 @@ class Session:
                     self.host, self.process, action, at=TEXT, sequence=NUMBER
                 )
                 yield ms, Template.of(PROCESS, document), ()
+        if self.program is not None:
+            times = self.times[bisect_left(self.times, begin) : bisect_left(self.times, end)]
+            yield from self._connections(self.program, times)
+
+    def _connections(self, program: Ambient | Plant, times: "array[int]") -> Iterator[Row]:
+        """The events of connections, one after the other."""
         draw = self.random.random
-        least, span = self.bytes_out[0], self.bytes_out[1] - self.bytes_out[0]
-        for ms in self.times[bisect_left(self.times, begin) : bisect_left(self.times, end)]:
+        destinations, (least, most) = program.destinations, program.bytes_out
+        encode = self._lookup if program.lookups else self._connection
+        for begun in times:
             self._port = self._port + 1 if self._port < LAST_PORT else FIRST_PORT
-            yield from self._encode(
-                ms,
-                ms + 20 + int(400 * draw()),
-                int(len(self.destinations) * draw()),
-                least + int(span * draw()),
-                200 + int(300_000 * draw() ** 4),
-            )
+            ended = begun + 20 + int(400 * draw())
+            destination = destinations[int(len(destinations) * draw())]
+            bytes_out = least + int((most - least) * draw())
+            bytes_in = 200 + int(300_000 * draw() ** 4)
+            if self.host.encoding == "deduplicated":
+                repeated = destination in self._shipped
+                if repeated and bytes_out + bytes_in < DEDUPLICATE_BELOW_BYTES:
+                    continue
+                self._shipped.add(destination)
+            yield from encode(destination, begun, ended, bytes_out, bytes_in)
 
-    def _encode(
-        self, begun: int, ended: int, to: int, bytes_out: int, bytes_in: int
+    def _connection(
+        self, destination: Destination, begun: int, ended: int, *sizes: int
     ) -> Iterator[Row]:
-        """One connection's events, as the host's policy ships them."""
-        port, encoding = self._port, self.host.encoding
-        if encoding == "deduplicated":
-            key = (self.destinations[to].ip, self.destinations[to].port)
-            if key in self._shipped and bytes_out + bytes_in < DEDUPLICATE_BELOW_BYTES:
-                return
-            self._shipped.add(key)
-        if self.lookups:
-            question = f"site-{port % 40:02}.example"
-            yield begun, self._template(to, "lookup"), (port, question)
-            if encoding != "deduplicated":
-                yield ended, self._template(to, "answer"), (port, question)
-        elif encoding == "merged" or (encoding == "deduplicated" and self.host.minimal):
-            yield ended, self._template(to, "merged"), (port, bytes_out, bytes_in)
-        else:
-            yield begun, self._template(to, "attempt"), (port,)
-            if encoding == "paired":
-                yield ended, self._template(to, "disconnect"), (port, bytes_out, bytes_in)
+        """A connection, as the host's policy ships it."""
+        if self.host.encoding == "merged" or self.host.minimal:
+            yield ended, self._template(destination, "merged"), (self._port, *sizes)
+            return
+        yield begun, self._template(destination, "attempt"), (self._port,)
+        if self.host.encoding == "paired":
+            yield ended, self._template(destination, "disconnect"), (self._port, *sizes)
 
-    def _template(self, to: int, phase: Phase) -> Template:
-        found = self._templates.get((to, phase))
+    def _lookup(
+        self, destination: Destination, begun: int, ended: int, *_sizes: int
+    ) -> Iterator[Row]:
+        """A look-up and its answer: no policy merges them, one drops what repeats."""
+        values = (self._port, f"site-{self._port % 40:02}.example")
+        yield begun, self._template(destination, "lookup"), values
+        if self.host.encoding != "deduplicated":
+            yield ended, self._template(destination, "answer"), values
+
+    def _template(self, destination: Destination, phase: Phase) -> Template:
+        found = self._templates.get((destination, phase))
         if found is None:
-            destination = self.destinations[to]
-            found = self._templates[to, phase] = Template.of(
+            document = network_document(
+                self.host,
+                self.process,
+                destination,
+                phase,
+                at=TEXT,
+                traffic=_VARYING,
+                sequence=NUMBER,
+            )
+            found = self._templates[destination, phase] = Template.of(
                 NETWORK,
-                network_document(
-                    self.host,
-                    self.process,
-                    destination,
-                    phase,
-                    at=TEXT,
-                    traffic=_VARYING,
-                    sequence=NUMBER,
-                ),
-                group=self._group(destination) if self.counted else None,
+                document,
+                group=self._group(destination) if isinstance(self.program, Plant) else None,
                 opens=phase in ("attempt", "merged"),
             )
         return found

@@ -133,16 +133,13 @@ class Planting:
         self, slot: datetime, days: float = 7, hours: int = 8, rate: float = 120
     ) -> frozenset[Found]:
         """The findings that hunt 1 must report of it as of a slot."""
-        if self.host.family != "macos" or not self.unsigned:
+        if self.host.family != "macos" or not self.unsigned or not self.processes:
             return frozenset()
-        process = self.processes[0] if self.processes else None
+        process = self.processes[0]
         return frozenset(
             Found(self.host.id, process.executable or process.name or "", group.address)
             for group in self.groups
-            if process is not None
-            and group.address is not None
-            and group.hunted
-            and group.passes(slot, days, hours, rate)
+            if group.address is not None and group.hunted and group.passes(slot, days, hours, rate)
         )
 
 
