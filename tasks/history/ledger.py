@@ -21,7 +21,7 @@ from tasks.history.models import (
     RunRow,
     SightingRow,
 )
-from tasks.history.sightings import by_priority, first_seen, last_seen, news, restored
+from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
 from tasks.runs import Outcome
 from tasks.settings import Destination
 
@@ -116,10 +116,8 @@ class Ledger:
             first.values(), key=lambda each: (each.run.slot, by_priority(each.finding))
         )
         return Pending(
-            announcements=tuple(
-                each for each in ordered if each.finding.status is not Status.BASELINE
-            ),
-            baselines=tuple(each for each in ordered if each.finding.status is Status.BASELINE),
+            announcements=tuple(each for each in ordered if not _is_baseline(each)),
+            baselines=tuple(each for each in ordered if _is_baseline(each)),
         )
 
     def cluster_days(self, slot: datetime) -> tuple[ClusterDay, ...]:
@@ -218,6 +216,11 @@ class Ledger:
                 DigestRow.status == DigestStatus.SENDING,
             )
         )
+
+
+def _is_baseline(announcement: Announcement) -> bool:
+    finding = announcement.finding
+    return finding.status is Status.BASELINE and news(finding) == FOUND
 
 
 def _cluster_day(session: Session, cluster: str, hunt: str, slot: datetime) -> ClusterDay:

@@ -30,14 +30,12 @@ def news(finding: Finding) -> str | None:
     """Say what a finding in a run tells a destination that has not heard it.
 
     Returns:
-        `found` for a new or baseline finding, `changed:<sha256>` for a changed binary, so that
+        `found` for a new or baseline finding; `changed:<sha256>` for a changed binary, so that
         another change is other news; None for what is known.
     """
-    if finding.status in {Status.NEW, Status.BASELINE}:
-        return FOUND
-    if finding.changed_binary:
+    if finding.changed_binary and finding.status is not Status.NEW:
         return f"changed:{_hash(finding) or ''}"
-    return None
+    return FOUND if finding.status in {Status.NEW, Status.BASELINE} else None
 
 
 def sighting(finding: Finding) -> dict[str, Any]:

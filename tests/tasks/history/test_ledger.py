@@ -150,6 +150,22 @@ def test_a_changed_binary_is_told_once_for_each_hash(history: History, ledger: L
     assert told(ledger, 3) == []
 
 
+def test_a_binary_that_changed_before_the_baseline_is_told(
+    history: History, ledger: Ledger
+) -> None:
+    """A partial first run knew the program: that it was replaced is more than a count."""
+    history.record(
+        report(run(day(0), Outcome.PARTIAL), finding(binary="1", status=Status.BASELINE))
+    )
+    send(ledger, 0)
+    changed = finding(binary="2", status=Status.BASELINE, changed_binary=True)
+    history.record(report(run(day(1), Outcome.BASELINE), changed))
+
+    assert told(ledger, 1) == [changed.id]
+    send(ledger, 1)
+    assert told(ledger, 1) == []
+
+
 def test_an_announcement_shows_the_finding_as_it_was_last_seen(
     history: History, ledger: Ledger
 ) -> None:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.findings import Effect, Reason, Scalar, Status
+from tasks.runs import Outcome, Report, Trend, Window
+from tests.builders import SLOT, day, finding, report, run
+
+SCALARS: st.SearchStrategy[Scalar] = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)
+)
+FIGURES = st.dictionaries(st.text(), SCALARS | st.text() | st.lists(SCALARS | st.text()).map(tuple))
+
+
+def whole_report() -> Report:
+    """A report in which nothing is left out."""
+    return report(
+        run(
+            outcome=Outcome.PARTIAL,
+            detail="Two shards did not answer.",
+            warnings=("Two of ten shards failed.",),
+            compared_with=day(-1),
+            flow_run="quiet-otter",
+        ),
+        finding(
+            "mac-a",
+            changed_binary=True,
+            reasons=(Reason(Effect.RAISES, "The binary changed."),),
+            faults=("not enriched: no process event",),
+        ),
+        finding("mac-b", status=Status.QUIET, evidence=None, binary=None, priority=None),
+        trend=(Trend(day(-1), Outcome.COMPLETE, new=0, known=3),),
+    )
+
+
+def test_a_report_is_read_back_as_it_was_written():
+    """A page can be rendered again from findings.json, and says the same."""
+    assert Report.from_json(whole_report().to_json()) == whole_report()
+
+
+def test_the_same_report_is_the_same_bytes():
+    """A hash over findings.json says whether anything changed."""
+    once = whole_report().to_json()
+
+    assert Report.from_json(once).to_json() == once
+    assert once.endswith(b"\n")
+
+
+@given(FIGURES, st.text())
+def test_whatever_a_finding_holds_is_read_back(figures: dict[str, Scalar], hostile: str):
+    """Figures keep their types, and text keeps what an attacker put into it."""
+    before = report(run(), finding(figures=figures, user_name=hostile))
+
+    [after] = Report.from_json(before.to_json()).findings
+
+    assert (repr(after.figures), after.user_name) == (repr(figures), hostile)
+
+
+def test_findings_are_asked_for_by_status():
+    """In the report's order."""
+    new, quiet, other = finding("a"), finding("b", status=Status.QUIET), finding("c")
+    whole = report(run(), new, quiet, other)
+
+    assert whole.having(Status.NEW) == (new, other)
+    assert whole.having(Status.QUIET, Status.NEW) == (new, quiet, other)
+    assert whole.having(Status.RETURNED) == ()
+
+
+def test_a_runs_folder_sorts_by_slot():
+    """Hunt, cluster, date, time, and the attempt: a folder that is never written twice."""
+    first = run(SLOT, id="0123456789ab")
+
+    assert first.folder == "macos-unsigned-network/demo-eu/2026/11/24/0600Z-0123456789ab"
+    assert run(SLOT).folder != run(SLOT, attempt=2).folder
+
+
+@pytest.mark.parametrize(
+    ("outcome", "searched", "comparable"),
+    [
+        (Outcome.COMPLETE, True, True),
+        (Outcome.BASELINE, True, True),
+        (Outcome.PARTIAL, True, False),
+        (Outcome.NO_DATA, False, False),
+        (Outcome.FAILED, False, False),
+        (Outcome.MISSED, False, False),
+    ],
+)
+def test_only_a_whole_answer_is_a_measure(outcome: Outcome, searched: bool, comparable: bool):
+    """A partial run searched, but later runs are not compared with it."""
+    assert (outcome.searched, outcome.comparable) == (searched, comparable)
+
+
+def test_a_window_ends_with_its_slot():
+    """Seven days are 168 hours, also over a change of the clocks."""
+    slot = datetime(2026, 3, 30, 6, tzinfo=UTC)
+
+    window = Window.before(slot, days=7)
+
+    assert window == Window(slot - timedelta(hours=168), slot)
+    assert window.hours == 168
+    assert replace(window, end=slot - timedelta(minutes=1)).hours == 167
