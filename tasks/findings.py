@@ -12,7 +12,8 @@ from enum import StrEnum
 IDENTITY_VERSION = 1
 """Part of every fingerprint: a change of the rules below gives new identities, knowingly."""
 
-Value = str | int | float | bool | tuple["Value", ...] | None
+Scalar = str | int | float | bool | None
+Value = Scalar | tuple[Scalar, ...]
 """What a cell of an ES|QL answer holds; several values are a sorted tuple."""
 
 

@@ -19,9 +19,14 @@ WINDOW_PARAMETERS = frozenset({"_tstart", "_tend"})
 """The names that Kibana's time picker fills, so that a hunt can be pasted into Discover."""
 
 _PARAMETER = re.compile(r"\?(\w+)")
-_LITERAL_OR_COMMENT = re.compile(
-    r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*(?:.|\n)*?\*/',
-)
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_LITERAL_OR_COMMENT = re.compile(r'""".*?"""|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_BETWEEN_COLUMNS = re.compile(r",(?![^()]*\))")
+
+
+def _bare(query: str) -> str:
+    """Take literals and comments out, so that what is left is structure."""
+    return _LITERAL_OR_COMMENT.sub(" ", query)
 
 
 def _several(value: object) -> object:
@@ -88,12 +93,37 @@ class Hunt(BaseModel):
     @property
     def parameters(self) -> frozenset[str]:
         """Names of the `?name` parameters that the query uses."""
-        return frozenset(_PARAMETER.findall(_LITERAL_OR_COMMENT.sub(" ", self.query)))
+        return frozenset(_PARAMETER.findall(_bare(self.query)))
 
     @property
     def reproducible(self) -> bool:
         """Whether a later run as of the same slot gets the same answer: `NOW()` spoils it."""
-        return not re.search(r"\bnow\s*\(", _LITERAL_OR_COMMENT.sub(" ", self.query), re.IGNORECASE)
+        return not re.search(r"\bnow\s*\(", _bare(self.query), re.IGNORECASE)
+
+    @property
+    def sources(self) -> str:
+        """What stands behind FROM: the index patterns that the hunt reads."""
+        text = _COMMENT.sub(" ", self.query)
+        found = re.match(
+            r"\s*FROM\s+(.+?)\s*(?:\bMETADATA\b|\||$)", text, re.IGNORECASE | re.DOTALL
+        )
+        return " ".join(found.group(1).split()) if found else ""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the columns of the last `STATS .. BY`, in order; empty without one.
+
+        Read from the text alone, so that a hunt may use whatever its cluster understands.
+        """
+        stages = [stage.strip() for stage in _bare(self.query).split("|")]
+        grouping = [
+            stage for stage in stages if re.match(r"(INLINE\s*)?STATS\b", stage, re.IGNORECASE)
+        ]
+        if not grouping:
+            return ()
+        _, *behind = re.split(r"\bBY\b", grouping[-1], maxsplit=1, flags=re.IGNORECASE)
+        columns = _BETWEEN_COLUMNS.split(behind[0]) if behind else []
+        return tuple(column.partition("=")[0].strip().strip("`") for column in columns)
 
     def with_thresholds(self, overrides: Mapping[str, float]) -> Hunt:
         """Give the hunt with a deployment's own thresholds.

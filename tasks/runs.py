@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from tasks.coverage import Coverage
 from tasks.findings import Finding, Status
 from tasks.hunts import Hunt
+
+
+def minute(moment: datetime) -> datetime:
+    """Give the aware time in UTC, cut to the minute: slots are whole minutes."""
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
 class Outcome(StrEnum):
@@ -51,13 +57,63 @@ class Window:
         """Whole hours in the window."""
         return int((self.end - self.start) / timedelta(hours=1))
 
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The window under the parameter names that Kibana's time picker fills."""
+        return {"_tstart": self.start.isoformat(), "_tend": self.end.isoformat()}
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """The window as Query DSL: shards without events in it are skipped."""
+        return {
+            "range": {"@timestamp": {"gte": self.start.isoformat(), "lt": self.end.isoformat()}}
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run before it is asked: everything that its outcome cannot change.
+
+    Attributes:
+        run_id: 12 hex digits, new for every attempt: a repeated slot gets a new id.
+        stale_after_hours: a newest event older than this as of the slot means "no data".
+    """
+
+    run_id: str
+    hunt: Hunt
+    cluster: str
+    slot: datetime
+    stale_after_hours: float
+    started_at: datetime
+    flow_run: str | None = None
+
+    @property
+    def window(self) -> Window:
+        """What the run looks at."""
+        return Window.before(self.slot, self.hunt.pipeline.window_days)
+
+    def outcome(self, coverage: Coverage, *, whole: bool, first: bool) -> Outcome:
+        """Say how the run ends once it has its answers.
+
+        Args:
+            coverage: what the cluster could have seen.
+            whole: nothing is missing from the answer.
+            first: no earlier run of this hunt and cluster can be compared with.
+        """
+        if coverage.is_stale(self.slot, self.stale_after_hours):
+            return Outcome.NO_DATA
+        if not whole:
+            return Outcome.PARTIAL
+        return Outcome.BASELINE if first else Outcome.COMPLETE
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One hunt on one cluster for one slot.
 
     Attributes:
-        id: 12 hex digits, new for every attempt: a repeated slot gets a new id.
+        id: of its plan.
+        hunt: the hunt's slug.
         reason: for a failed run one word: unreachable, unauthorised, query, deadline, internal.
         detail: for a run that is not complete a sentence that says why.
         warnings: what a reader must know before believing the figures, each a sentence.

@@ -67,6 +67,7 @@ class Destination(BaseModel):
         clusters: names of the clusters in its scope.
         hunts: slugs of the hunts in its scope.
         token_env: name of the worker's environment variable that holds the bot token.
+        api_url: Slack's API; GovSlack has another one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +77,7 @@ class Destination(BaseModel):
     clusters: tuple[Name, ...] = Field(min_length=1)
     hunts: tuple[Name, ...] = ("macos-unsigned-network",)
     token_env: str = Field(default="SLACK_BOT_TOKEN", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_url: Url = "https://slack.com/api/"
 
 
 def home() -> Path:

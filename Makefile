@@ -1,0 +1,43 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+export BEACONHUNT_HOME ?= $(CURDIR)/.beaconhunt
+export DO_NOT_TRACK = 1
+
+.PHONY: demo test lint bench up lock clean
+
+demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
+	$(BIN)/beaconhunt demo
+
+test: $(INSTALLED)  ## Run every test.
+	$(BIN)/pytest
+
+lint: $(INSTALLED)  ## Style, types and the one-way flow of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## Print what things cost, as ratios within one run.
+	$(BIN)/python -m tests.benchmarks.run
+
+up: $(INSTALLED)  ## Server, work pool, deployments, automation and worker; Ctrl-C ends them all.
+	$(BIN)/beaconhunt up
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "beaconhunt needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock:  ## Resolve pyproject.toml anew, for Linux and macOS and Python 3.11 to 3.13; needs uv.
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --extra dev pyproject.toml --output-file requirements.lock
+
+clean:  ## Forget the environment; history, archive and demo stay.
+	rm -rf $(VENV)

@@ -1,0 +1,106 @@
+"""Tell one destination what is new: collect, compose, post, settle."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from tasks.archive import check_writable, store_daily
+from tasks.collect import collect
+from tasks.digest import write
+from tasks.digests import Digest, DigestStatus, Medium, Message, readable
+from tasks.errors import SlackRefused
+from tasks.history import History, Ledger
+from tasks.notify import send
+from tasks.report import render_daily
+from tasks.runs import minute
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination
+from tasks.settle import begin, settle
+
+
+def medium_of(destination: Destination) -> Medium:
+    """Where the digest goes: to Slack with a token in the environment, else to the terminal."""
+    token = os.environ.get(destination.token_env, "").strip()
+    return Medium.SLACK if token else Medium.TERMINAL
+
+
+def _run_name() -> str:
+    """Name the flow run in Prefect's UI: destination and slot."""
+    parameters: dict[str, Any] = runtime.flow_run.parameters
+    return f"{parameters['destination'].name} {_slot(parameters.get('slot')):%Y-%m-%d %H:%MZ}"
+
+
+def _slot(given: datetime | None) -> datetime:
+    return minute(given or runtime.flow_run.scheduled_start_time or datetime.now(UTC))
+
+
+@flow(name="daily_digest", flow_run_name=_run_name)
+def daily_digest(
+    destination: Destination,
+    slot: datetime | None = None,
+    dry_run: bool = False,
+    history_url: str = HISTORY_URL,
+    archive_url: str = ARCHIVE_URL,
+    report_base_url: str | None = None,
+) -> State:
+    """Tell one destination what is new since its last digest, and leave a page of the day.
+
+    Args:
+        destination: which, with its scope.
+        slot: the moment that the digest stands for; by default the scheduled start.
+        dry_run: compose only: post, record and leave nothing.
+        history_url: SQLAlchemy URL of the history, without a password.
+        archive_url: folder or fsspec URL of the archive.
+        report_base_url: where people open the archive, for links.
+
+    Returns:
+        The final state in words; its data is the digest as it would read in Slack.
+    """
+    medium, slot = medium_of(destination), _slot(slot)
+    check_writable(archive_url)
+    with History.open(history_url) as history:
+        ledger = history.ledger(destination, medium)
+        digest = collect(ledger, destination, medium, slot, datetime.now(UTC))
+        message = write(digest, report_base_url)
+        if not dry_run:
+            if message:
+                tell(ledger, digest, message, destination)
+            store_daily(archive_url, digest, render_daily(digest))
+    return final_state(digest, message, dry_run=dry_run)
+
+
+def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destination) -> None:
+    """Post the message between two entries of the ledger: never mark, then send.
+
+    When no answer comes, the first entry stays: the next digest knows that this one is ambiguous.
+
+    Raises:
+        SlackRefused: with the remedy; what it told stays pending.
+        SlackUnreachable: the message may or may not have been posted.
+    """
+    begin(ledger, digest, message)
+    if digest.medium is Medium.TERMINAL:
+        settle(ledger, digest, DigestStatus.SENT)
+        return
+    try:
+        posted = send(message, destination.channel, destination.token_env, destination.api_url)
+    except SlackRefused:
+        settle(ledger, digest, DigestStatus.REFUSED)
+        raise
+    settle(ledger, digest, DigestStatus.SENT, posted.ts)
+
+
+def final_state(digest: Digest, message: Message | None, *, dry_run: bool) -> State:
+    """Say what was told, and where."""
+    if message is None:
+        return Completed(message="nothing to tell: every cluster searched, nothing new", data="")
+    new, baseline = len(digest.announcements), len(digest.baselines)
+    told = f"{new} new" + (f", {baseline} in baselines" if baseline else "")
+    where = "posted to Slack" if digest.medium is Medium.SLACK else "no token: printed, not posted"
+    words = f"{told}, {'dry run' if dry_run else where}"
+    return Completed(message=words, data=readable(message))

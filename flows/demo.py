@@ -1,0 +1,124 @@
+"""The demo: two made-up clusters, hunted for three daily slots, with a digest after each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+from tasks.errors import SettingsError
+from tasks.history import upgrade
+from tasks.settings import Cluster, Destination, home
+
+Progress = Callable[[int, int], None]
+"""Called now and then with how many hosts of a cluster are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Where the demo lives, and when its last slot is.
+
+    Attributes:
+        folder: of its events, history and archive; made anew each time.
+        end: its last slot, aware UTC.
+    """
+
+    folder: Path
+    end: datetime
+
+    @property
+    def history_url(self) -> str:
+        """Its own history, so that it starts over each time."""
+        return f"sqlite:///{self.folder}/history.db"
+
+    @property
+    def archive(self) -> Path:
+        """Its own archive."""
+        return self.folder / "archive"
+
+    def cluster_folder(self, name: str) -> Path:
+        """Where the events of one of its clusters are."""
+        return self.folder / "clusters" / name
+
+
+def this_morning(now: datetime) -> Demo:
+    """Give the demo whose last slot is the newest 06:00 UTC, as a real one's would be."""
+    six = now.astimezone(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
+    return Demo(home() / "demo", six if six <= now else six - timedelta(days=1))
+
+
+def start_over(demo: Demo) -> None:
+    """Remove what an earlier demo left, and nothing else."""
+    for part in (demo.folder / "clusters", demo.archive):
+        shutil.rmtree(part, ignore_errors=True)
+    for database in demo.folder.glob("history.db*"):
+        database.unlink()
+    demo.folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
+    """Write the events of the demo's clusters.
+
+    Returns:
+        How many events, by cluster name.
+
+    Raises:
+        SettingsError: the event generator is not there: it comes with the source, not the wheel.
+    """
+    try:
+        from tests.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
+        from tests.fleet.generate import write  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError(
+            "The demo's event generator is not installed.",
+            "Run `make demo` in a clone of the repository; it is not part of the package.",
+        ) from error
+    documents = {}
+    for name, fleet in demo_clusters(demo.end):
+        truth = write(fleet, demo.cluster_folder(name), progress)
+        documents[name] = sum(truth.documents.values())
+    return documents
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One flow run of the demo, as it ended.
+
+    Attributes:
+        name: what ran, for example `corp-us 2026-11-24 06:00Z`.
+        message: its final state in words.
+        digest: as it would read in Slack; empty for a hunt, and where there is nothing to tell.
+    """
+
+    name: str
+    message: str
+    digest: str = ""
+
+
+def steps(demo: Demo) -> Iterator[Step]:
+    """Run the demo, flow run by flow run, on a Prefect server of its own.
+
+    Each is an ordinary run of an ordinary flow; only the slots are given.
+    """
+    os.environ["PREFECT_HOME"] = str(demo.folder / "prefect")
+    os.environ.pop("PREFECT_API_URL", None)
+    from flows.daily_digest import daily_digest  # noqa: PLC0415 - reads the settings above.
+    from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
+    from tests.fleet.demo import slots  # noqa: PLC0415 - only the demo needs it.
+
+    upgrade(demo.history_url)
+    storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}
+    names = sorted(path.name for path in (demo.folder / "clusters").iterdir())
+    destination = Destination(name="secops", channel="C0000000000", clusters=tuple(names))
+    for slot in slots(demo.end):
+        for name in names:
+            cluster = Cluster(name=name, url=demo.cluster_folder(name).as_uri())
+            state = hunt_cluster(cluster, slot=slot, **storage, return_state=True)
+            yield Step(f"{name} {slot:%Y-%m-%d %H:%MZ}", state.message or state.name or "")
+        state = daily_digest(destination, slot=slot, **storage, return_state=True)
+        words = cast("str", state.result())
+        yield Step(f"digest {slot:%Y-%m-%d}", state.message or "", digest=words)

@@ -1,0 +1,149 @@
+"""Hunt one cluster for one slot: query, diff, enrich, score, record, report, archive."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from elasticsearch import Elasticsearch
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from tasks.archive import check_writable, store
+from tasks.clusters import connect
+from tasks.diff import diff, with_changed_binaries
+from tasks.enrich import enrich, not_enriched
+from tasks.errors import ClusterError, PipelineError
+from tasks.findings import Finding
+from tasks.history import History
+from tasks.hunts import load
+from tasks.publish import publish
+from tasks.query import query
+from tasks.record import not_searched, record, reported
+from tasks.report import markdown_summary, render, state_message
+from tasks.runs import Outcome, Plan, Report, minute
+from tasks.score import not_scored, score
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster
+
+
+def _run_name() -> str:
+    """Name the flow run in Prefect's UI: cluster and slot."""
+    parameters: dict[str, Any] = runtime.flow_run.parameters
+    slot = _slot(parameters.get("slot"), parameters["delay_minutes"])
+    return f"{parameters['cluster'].name} {slot:%Y-%m-%d %H:%MZ}"
+
+
+def _slot(given: datetime | None, delay_minutes: int) -> datetime:
+    """Give the named slot, else the scheduled start minus the time that late events take."""
+    if given is not None:
+        return minute(given)
+    start = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
+    return minute(start) - timedelta(minutes=delay_minutes)
+
+
+@flow(name="hunt_cluster", flow_run_name=_run_name)
+def hunt_cluster(
+    cluster: Cluster,
+    hunt: str = "macos-unsigned-network",
+    thresholds: dict[str, float] | None = None,
+    slot: datetime | None = None,
+    delay_minutes: int = 15,
+    stale_after_hours: float = 6,
+    history_url: str = HISTORY_URL,
+    archive_url: str = ARCHIVE_URL,
+    report_base_url: str | None = None,
+) -> State:
+    """Hunt one cluster for one slot.
+
+    Args:
+        cluster: which, and how to reach it.
+        hunt: name of a shipped hunt, or the path of a hunt file, on the worker.
+        thresholds: of the hunt, to override.
+        slot: the moment that the run stands for; by default the scheduled start minus the delay.
+        delay_minutes: how late events may come in.
+        stale_after_hours: a newest event older than this means "no data".
+        history_url: SQLAlchemy URL of the history, without a password.
+        archive_url: folder or fsspec URL of the archive.
+        report_base_url: where people open the archive, for links.
+
+    Returns:
+        The final state, with the outcome in words.
+    """
+    plan = Plan(
+        run_id=uuid.uuid4().hex[:12],
+        hunt=load(hunt).with_thresholds(thresholds or {}),
+        cluster=cluster.name,
+        slot=_slot(slot, delay_minutes),
+        stale_after_hours=stale_after_hours,
+        started_at=datetime.now(UTC),
+        flow_run=runtime.flow_run.name,
+    )
+    check_writable(archive_url)
+    with History.open(history_url) as history:
+        try:
+            with connect(cluster) as client:
+                report = hunted(client, cluster, plan, history)
+        except PipelineError as error:
+            if runtime.deployment.id is None:
+                # Whoever started it by hand sees the error; nothing is left behind.
+                raise
+            report = not_searched(plan, error)
+        report = record(history, report)
+    url = store(archive_url, report, render(report), report_base_url)
+    publish(report, markdown_summary(report), url)
+    return final_state(report)
+
+
+def hunted(client: Elasticsearch, cluster: Cluster, plan: Plan, history: History) -> Report:
+    """Search the cluster and find out what there is to say of every candidate.
+
+    Enrichment and evidence may fail: no finding is lost by it, each then carries the reason.
+    """
+    answer, coverage = query(client, cluster, plan)
+    findings, known, outcome = diff(history, answer, coverage, plan)
+    findings = with_changed_binaries(enriched(client, cluster, plan, findings), known)
+    return reported(
+        plan,
+        outcome,
+        answer,
+        coverage,
+        findings=evidenced(client, cluster, plan, findings),
+        compared_with=known.comparable,
+    )
+
+
+def enriched(
+    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """Enrich, or say of each finding why it is not."""
+    try:
+        return enrich(client, cluster, plan, findings)
+    except ClusterError as error:
+        return not_enriched(findings, error)
+
+
+def evidenced(
+    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """Score, or say of each finding why it has no evidence."""
+    try:
+        return score(client, cluster, plan, findings)
+    except ClusterError as error:
+        return not_scored(findings, error, plan)
+
+
+_STATE_NAMES = {
+    Outcome.NO_DATA: "No data",
+    Outcome.PARTIAL: "Partial",
+    Outcome.BASELINE: "Baseline",
+}
+
+
+def final_state(report: Report) -> State:
+    """Say the outcome in words, as Prefect's UI shows it."""
+    message, outcome = state_message(report), report.run.outcome
+    if outcome is Outcome.FAILED:
+        return Failed(message=message)
+    return Completed(message=message, name=_STATE_NAMES.get(outcome, "Completed"))

@@ -1,0 +1,94 @@
+"""The terminal's side of the command line: from rows to a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.errors import PipelineError
+from tasks.hostile import shortened, spreadsheet_safe, visible
+
+CELL_AT_MOST = 80
+"""Characters of a table's cell; JSON and CSV have all of them."""
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Format(StrEnum):
+    """How a command writes its rows."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Format) -> None:
+    """Write rows to standard output.
+
+    Args:
+        columns: which keys of the rows, in which order.
+        rows: their values; None is an empty cell.
+        format: a table for people, JSON (a list of objects) or CSV for scripts.
+    """
+    match format:
+        case Format.TABLE:
+            out.print(_table(columns, rows))
+        case Format.JSON:
+            kept = [{column: row[column] for column in columns} for row in rows]
+            sys.stdout.write(json.dumps(kept, indent=1, default=_plain) + "\n")
+        case Format.CSV:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([spreadsheet_safe(_cell(row[c])) for c in columns] for row in rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        figures = [row[column] for row in rows if row[column] is not None]
+        numeric = bool(figures) and all(isinstance(figure, int | float) for figure in figures)
+        table.add_column(Text(visible(column)), justify="right" if numeric else "left")
+    for row in rows:
+        cells = (shortened(visible(_cell(row[column])), CELL_AT_MOST) for column in columns)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%MZ}"
+        case list() | tuple():
+            return ", ".join(_cell(each) for each in value)
+        case _:
+            return str(value)
+
+
+def _plain(value: object) -> object:
+    """What JSON does not know by itself."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def complain(error: PipelineError) -> None:
+    """Write a problem and its remedy to standard error."""
+    err.print(Text.assemble(("error: ", "bold red"), visible_lines(error.problem)))
+    err.print(Text.assemble(("remedy: ", "bold"), visible_lines(error.remedy)))
+
+
+def visible_lines(text: str) -> str:
+    """Show hidden characters of each line; the line breaks are ours."""
+    return "\n".join(visible(line) for line in text.split("\n"))

@@ -1,0 +1,220 @@
+"""Diff a run's candidates against the history: what is new gets announced."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.clusters import Answer
+from tasks.coverage import Coverage
+from tasks.findings import (
+    CodeSignature,
+    Destination,
+    Finding,
+    Host,
+    Process,
+    Scalar,
+    Status,
+    Value,
+    fingerprint,
+)
+from tasks.history import History, Known
+from tasks.hunts import Hunt
+from tasks.runs import Outcome, Plan
+
+_NUMERIC = frozenset({"integer", "long", "unsigned_long", "double", "date", "boolean"})
+"""ES|QL types of figures: never identity unless a hunt says so."""
+
+_ATTRIBUTES = frozenset(
+    {
+        "host.id",
+        "host.name",
+        "user.name",
+        "process.name",
+        "process.executable",
+        "process.entity_id",
+        "process.code_signature.exists",
+        "process.code_signature.trusted",
+        "destination.address",
+        "destination.domain",
+        "destination.ip",
+        "destination.port",
+    }
+)
+"""Columns that have a place of their own in a finding; every other one is a figure."""
+
+_STRENGTH = "count_connections"
+"""Of several candidates with one identity the one with most of these stands for the finding."""
+
+
+def identity_columns(hunt: Hunt, answer: Answer) -> tuple[tuple[str, ...], ...]:
+    """Choose the identity columns, each with its fallbacks.
+
+    In this order: what the hunt says; the columns of its last STATS .. BY that are in the answer;
+    all columns that are no figures.
+    """
+    if hunt.pipeline.identity:
+        return tuple((c,) if isinstance(c, str) else c for c in hunt.pipeline.identity)
+    grouped = tuple((column,) for column in hunt.groups if column in answer.types)
+    return grouped or tuple((c,) for c, kind in answer.types.items() if kind not in _NUMERIC)
+
+
+def identified(answer: Answer, hunt: Hunt, cluster: str) -> pd.DataFrame:
+    """Add to the candidates what makes them the same finding.
+
+    Returns:
+        The answer's rows, the strongest of an identity first, plus columns `fingerprint` (str) and
+        `identity` (dict of column to value).
+    """
+    columns = identity_columns(hunt, answer)
+    rows = answer.rows
+    if _STRENGTH in rows:
+        rows = rows.sort_values(_STRENGTH, ascending=False, kind="stable")
+    identities = [_identity(row, columns) for row in rows.to_dict("records")]
+    return rows.assign(
+        identity=pd.Series(identities, index=rows.index, dtype=object),
+        fingerprint=pd.Series(
+            [fingerprint(hunt.uuid, cluster, identity) for identity in identities],
+            index=rows.index,
+            dtype=object,
+        ),
+    )
+
+
+def _identity(
+    row: Mapping[Hashable, Any], columns: tuple[tuple[str, ...], ...]
+) -> dict[str, Value]:
+    chosen = {}
+    for alternatives in columns:
+        with_value = (column for column in alternatives if row.get(column) is not None)
+        column = next(with_value, alternatives[0])
+        chosen[column] = _value(row.get(column))
+    return chosen
+
+
+def _value(cell: object) -> Value:
+    """Turn a cell into a plain value; several values have no order in Elasticsearch, so sort."""
+    if isinstance(cell, list):
+        return tuple(sorted((_scalar(each) for each in cell), key=repr))
+    return _scalar(cell)
+
+
+def _scalar(cell: object) -> Scalar:
+    return cell.isoformat() if isinstance(cell, pd.Timestamp) else cast("Scalar", cell)
+
+
+def compared(
+    candidates: pd.DataFrame, known: Known, plan: Plan, outcome: Outcome
+) -> tuple[Finding, ...]:
+    """Give every candidate its status, and name the findings that went quiet.
+
+    Only a complete run may say that something went quiet.
+
+    Args:
+        candidates: from `identified`.
+        known: what earlier slots of this hunt and cluster know.
+        plan: of this run.
+        outcome: of this run.
+    """
+    present = tuple(
+        _finding(rows, known, plan) for _, rows in candidates.groupby("fingerprint", sort=False)
+    )
+    if outcome is not Outcome.COMPLETE:
+        return present
+    quiet = (
+        replace(finding, status=Status.QUIET, changed_binary=False, candidates=0)
+        for finding in known.absent
+    )
+    return present + tuple(quiet)
+
+
+def _status(fingerprint: str, known: Known) -> Status:
+    if known.comparable is None:
+        return Status.BASELINE
+    if fingerprint in known.in_comparable:
+        return Status.CONTINUING
+    return Status.RETURNED if fingerprint in known.memories else Status.NEW
+
+
+def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
+    """Make one finding of the candidates that share an identity, the strongest first."""
+    row = {str(column): cell for column, cell in rows.iloc[0].items()}
+    key = row["fingerprint"]
+    memory = known.memories.get(key)
+    figures = {
+        column: _value(cell)
+        for column, cell in row.items()
+        if column not in _ATTRIBUTES | {"identity", "fingerprint"}
+    }
+    return Finding(
+        fingerprint=key,
+        id=known.ids[key],
+        cluster=plan.cluster,
+        hunt_uuid=plan.hunt.uuid,
+        identity=row["identity"],
+        status=_status(key, known),
+        first_seen=memory.first_seen if memory else plan.slot,
+        last_seen=plan.slot,
+        host=Host(id=row.get("host.id"), name=row.get("host.name")),
+        user_name=", ".join(_all_texts(rows, "user.name")) or None,
+        process=Process(
+            name=row.get("process.name"),
+            executable=row.get("process.executable"),
+            entity_ids=_all_texts(rows, "process.entity_id"),
+            code_signature=CodeSignature(
+                exists=row.get("process.code_signature.exists"),
+                trusted=row.get("process.code_signature.trusted"),
+            ),
+        ),
+        destination=Destination(
+            address=row.get("destination.address"),
+            ip=next(iter(_all_texts(rows, "destination.ip")), None),
+            ports=tuple(sorted(int(port) for port in _all(rows, "destination.port"))),
+            domain=next(iter(_all_texts(rows, "destination.domain")), None),
+        ),
+        figures=figures,
+        candidates=len(rows),
+    )
+
+
+def _all(rows: pd.DataFrame, column: str) -> set[Any]:
+    """Collect the distinct values of a column whose cells hold none, one or several."""
+    if column not in rows:
+        return set()
+    return set(rows[column].explode().dropna())
+
+
+def _all_texts(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
+    return tuple(sorted(str(value) for value in _all(rows, column)))
+
+
+def with_changed_binaries(findings: tuple[Finding, ...], known: Known) -> tuple[Finding, ...]:
+    """Mark the findings whose executable has another SHA-256 than the history remembers."""
+    return tuple(replace(finding, changed_binary=_changed(finding, known)) for finding in findings)
+
+
+def _changed(finding: Finding, known: Known) -> bool:
+    memory = known.memories.get(finding.fingerprint)
+    now = finding.process.hash_sha256
+    before = memory.hash_sha256 if memory else None
+    return finding.status is not Status.QUIET and None not in {now, before} and now != before
+
+
+@task(cache_policy=NO_CACHE)  # No retries: what it reads is local, and what it does is pure.
+def diff(
+    history: History, answer: Answer, coverage: Coverage, plan: Plan
+) -> tuple[tuple[Finding, ...], Known, Outcome]:
+    """Compare the answer's candidates with the history, which also tells a baseline."""
+    candidates = identified(answer, plan.hunt, plan.cluster)
+    fingerprints = frozenset(candidates["fingerprint"])
+    known = history.known(plan.hunt.uuid, plan.cluster, plan.slot, fingerprints)
+    outcome = plan.outcome(coverage, whole=answer.is_whole, first=known.comparable is None)
+    findings = compared(candidates, known, plan, outcome)
+    new = sum(finding.status is Status.NEW for finding in findings)
+    get_run_logger().info("%d candidates, %d findings, %d new", len(candidates), len(findings), new)
+    return findings, known, outcome

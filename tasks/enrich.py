@@ -1,0 +1,158 @@
+"""Enrich findings with process metadata: what process events say of their entity ids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+from elasticsearch import Elasticsearch
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from tasks.clusters import ask
+from tasks.errors import PipelineError
+from tasks.findings import CodeSignature, Finding, Host, Parent, Process, Status
+from tasks.retries import AT_MOST, FIRST_DELAY_SECONDS, JITTER, may_pass
+from tasks.runs import Plan
+from tasks.settings import Cluster
+
+ENTITIES_A_QUESTION = 1_000
+"""How many entity ids go into one question."""
+
+PROCESSES = """\
+FROM logs-endpoint.events.process-*
+| KEEP @timestamp, process.entity_id, process.name, process.executable, process.args,
+       process.command_line, process.hash.sha256, process.code_signature.exists,
+       process.code_signature.trusted, process.code_signature.status,
+       process.code_signature.subject_name, process.code_signature.signing_id,
+       process.code_signature.team_id, process.parent.name, process.parent.executable,
+       process.parent.command_line, process.Ext.ancestry, host.name, user.name
+| SORT process.entity_id, @timestamp DESC
+| LIMIT 10000
+"""
+
+NO_PROCESS_EVENT = "not enriched: the cluster has no process event of it"
+
+
+def described(findings: tuple[Finding, ...], processes: pd.DataFrame) -> tuple[Finding, ...]:
+    """Add to each finding what the process events say of its entity ids.
+
+    A finding's own words, from network events, stay where process events have none.
+
+    Args:
+        findings: of a run; quiet ones keep what the history knows.
+        processes: answers to `PROCESSES`, newest event of an entity first.
+    """
+    newest = processes.groupby("process.entity_id", sort=False).first()
+    return tuple(
+        finding if finding.status is Status.QUIET else _described(finding, newest)
+        for finding in findings
+    )
+
+
+def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
+    known = [entity for entity in finding.process.entity_ids if entity in newest.index]
+    if not known:
+        return replace(finding, faults=(*finding.faults, NO_PROCESS_EVENT))
+    event = newest.loc[known].sort_values("@timestamp").iloc[-1]
+    said = {column: value for column, value in event.items() if not _is_absent(value)}
+    process, signature = finding.process, finding.process.code_signature
+    return replace(
+        finding,
+        host=Host(id=finding.host.id, name=finding.host.name or said.get("host.name")),
+        user_name=finding.user_name or said.get("user.name"),
+        process=Process(
+            name=process.name or said.get("process.name"),
+            executable=process.executable or said.get("process.executable"),
+            entity_ids=process.entity_ids,
+            args=_several(said.get("process.args")),
+            command_line=said.get("process.command_line"),
+            hash_sha256=said.get("process.hash.sha256"),
+            code_signature=CodeSignature(
+                exists=said.get("process.code_signature.exists", signature.exists),
+                trusted=said.get("process.code_signature.trusted", signature.trusted),
+                status=said.get("process.code_signature.status"),
+                subject_name=said.get("process.code_signature.subject_name"),
+                signing_id=said.get("process.code_signature.signing_id"),
+                team_id=said.get("process.code_signature.team_id"),
+            ),
+            parent=Parent(
+                name=said.get("process.parent.name"),
+                executable=said.get("process.parent.executable"),
+                command_line=said.get("process.parent.command_line"),
+            ),
+            ancestry=_several(said.get("process.Ext.ancestry")),
+        ),
+    )
+
+
+def _is_absent(value: object) -> bool:
+    return value is None or value is pd.NaT or (isinstance(value, float) and pd.isna(value))
+
+
+def _several(value: str | list[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[Finding, ...]:
+    """Keep every finding, each with the reason why nothing more is known of its process."""
+    fault = f"not enriched: {error.problem}"
+    return tuple(
+        finding
+        if finding.status is Status.QUIET
+        else replace(finding, faults=(*finding.faults, fault))
+        for finding in findings
+    )
+
+
+def entity_ids(findings: tuple[Finding, ...]) -> list[str]:
+    """Collect the entity ids of the findings that this run saw, sorted."""
+    seen = (f.process.entity_ids for f in findings if f.status is not Status.QUIET)
+    return sorted({entity for entities in seen for entity in entities})
+
+
+def ask_processes(
+    client: Elasticsearch, cluster: Cluster, plan: Plan, entities: list[str]
+) -> pd.DataFrame:
+    """Fetch the process events of the entity ids, in chunks, as of the plan's slot.
+
+    A process may have started long before the window, so only its end bounds the question.
+    """
+    before_slot = {"range": {"@timestamp": {"lt": plan.slot.isoformat()}}}
+    chunks = (
+        entities[start : start + ENTITIES_A_QUESTION]
+        for start in range(0, len(entities), ENTITIES_A_QUESTION)
+    )
+    answers = [
+        ask(
+            client,
+            cluster,
+            PROCESSES,
+            parameters={},
+            within={"bool": {"filter": [before_slot, {"terms": {"process.entity_id": chunk}}]}},
+        )
+        for chunk in chunks
+    ]
+    return pd.concat([answer.rows for answer in answers], ignore_index=True)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    retries=AT_MOST,  # Only for what can pass; a finding is never lost either way.
+    retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=may_pass,
+)
+def enrich(
+    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """Fetch process metadata for the findings of this run."""
+    entities = entity_ids(findings)
+    if not entities or not plan.hunt.pipeline.enrich:
+        return findings
+    processes = ask_processes(client, cluster, plan, entities)
+    get_run_logger().info("%d process events for %d processes", len(processes), len(entities))
+    return described(findings, processes)

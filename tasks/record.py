@@ -1,0 +1,99 @@
+"""Record a run: from its findings to a report, and that to the history in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.clusters import ROWS_AT_MOST, Answer
+from tasks.coverage import Coverage
+from tasks.errors import PipelineError
+from tasks.findings import Finding
+from tasks.history import History
+from tasks.runs import Outcome, Plan, Report, Run
+
+
+def reported(
+    plan: Plan,
+    outcome: Outcome,
+    answer: Answer,
+    coverage: Coverage,
+    *,
+    findings: tuple[Finding, ...],
+    compared_with: datetime | None,
+) -> Report:
+    """Put a run that got its answers into the document that it leaves."""
+    run = replace(
+        _run(plan, outcome),
+        detail=_missing_data(coverage, plan) if outcome is Outcome.NO_DATA else None,
+        warnings=tuple(_warnings(answer, coverage, plan)),
+        coverage=coverage,
+        compared_with=compared_with,
+    )
+    return _report(plan, run, findings)
+
+
+def not_searched(plan: Plan, error: PipelineError) -> Report:
+    """Put a run that got no answer into the document that it leaves."""
+    run = _run(plan, Outcome.FAILED)
+    return _report(plan, replace(run, reason=error.reason, detail=str(error)), ())
+
+
+def _run(plan: Plan, outcome: Outcome) -> Run:
+    return Run(
+        id=plan.run_id,
+        hunt_uuid=plan.hunt.uuid,
+        hunt=plan.hunt.slug,
+        cluster=plan.cluster,
+        slot=plan.slot,
+        window=plan.window,
+        outcome=outcome,
+        started_at=plan.started_at,
+        finished_at=datetime.now(UTC),
+        flow_run=plan.flow_run,
+    )
+
+
+def _report(plan: Plan, run: Run, findings: tuple[Finding, ...]) -> Report:
+    return Report(beaconhunt=version("beaconhunt"), run=run, hunt=plan.hunt, findings=findings)
+
+
+def _missing_data(coverage: Coverage, plan: Plan) -> str:
+    if coverage.newest_event is None:
+        return "There is no event in the window that the hunt could have seen."
+    age_hours = (plan.slot - coverage.newest_event).total_seconds() / 3600
+    return (
+        f"The newest event is {age_hours:.0f} h older than the slot; "
+        f"from {plan.stale_after_hours:g} h on nothing can be said about what happened since."
+    )
+
+
+def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
+    if answer.is_partial:
+        yield "Partial: some shards did not answer, and what they hold was not searched."
+    if answer.is_cut:
+        yield f"Cut at {ROWS_AT_MOST:,} rows: there may be more candidates."
+    for agent in coverage.agents:
+        if agent.deduplicated:
+            yield (
+                f"Blind: agents of version {agent.version} drop repeated network events, so a "
+                "beacon may leave a single one. Set "
+                "mac.advanced.events.deduplicate_network_events to false in their policy."
+            )
+    if not plan.hunt.reproducible:
+        yield "Not reproducible as of a slot: the query uses NOW()."
+    yield from (text for text in answer.warnings if "/ by zero" not in text)
+
+
+@task(cache_policy=NO_CACHE)  # No retries: the transaction is all or nothing, and says why.
+def record(history: History, report: Report) -> Report:
+    """Write the run and give its report with the trend of the runs before."""
+    run = report.run
+    if not history.record(report):
+        get_run_logger().warning("An earlier run searched slot %s and stands", run.slot)
+    return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))

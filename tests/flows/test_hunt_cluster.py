@@ -1,0 +1,268 @@
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flows.hunt_cluster import hunt_cluster
+from tasks.errors import PipelineError
+from tasks.findings import Status
+from tasks.history import History, upgrade
+from tasks.runs import Outcome, Report
+from tasks.settings import Cluster
+from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
+from tests.fleet.documents import NETWORK, PROCESS
+
+DAY = timedelta(days=1)
+
+
+class Site:
+    """A worker's folders: clusters, history and archive."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.history_url = f"sqlite:///{folder}/history.db"
+        self.archive = folder / "archive"
+        upgrade(self.history_url)
+
+    def cluster(self, *documents: dict, name: str = "corp", processes: bool = True) -> Cluster:
+        """A folder of events; without `processes` it has no stream of process events."""
+        folder = self.folder / name
+        write_events(folder, documents)
+        if processes:
+            write_events(folder, [process_event()], PROCESS)
+        return Cluster(name=name, url=folder.as_uri())
+
+    def hunt(self, cluster: Cluster, slot=SLOT, **changes):
+        """Run the flow, and give its final state."""
+        return hunt_cluster(
+            cluster,
+            slot=slot,
+            history_url=self.history_url,
+            archive_url=str(self.archive),
+            **changes,
+            return_state=True,
+        )
+
+    def reports(self, name: str = "corp") -> list[Report]:
+        """What the archive holds of a cluster, oldest slot first, repeats in order."""
+        found = self.archive.glob(f"*/{name}/*/*/*/*/findings.json")
+        reports = [Report.from_json(path.read_bytes()) for path in found]
+        return sorted(reports, key=lambda report: (report.run.slot, report.run.started_at))
+
+    def contents(self) -> dict[str, bytes]:
+        """Every file below, to see whether anything was written."""
+        return {str(p): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def site(tmp_path) -> Site:
+    return Site(tmp_path)
+
+
+def steady(entity_id: str = "e", end=SLOT - timedelta(hours=1), **traits) -> list[dict]:
+    """A beacon that the hunt finds: ten hours, 150 events an hour."""
+    return beacon(1_501, timedelta(hours=10), end, entity_id=entity_id, **traits)
+
+
+def fresh(slot=SLOT) -> dict:
+    """An event of a signed program, so that the cluster has data as of the slot."""
+    return network_event(at=slot - timedelta(minutes=5), signature="trusted", entity_id="signed")
+
+
+def statuses(report: Report) -> list[Status]:
+    return [finding.status for finding in report.findings]
+
+
+def test_the_first_run_is_a_baseline_and_the_next_tells_what_is_new(site):
+    """The path that every cluster takes: baseline, then only the difference."""
+    old = steady(end=SLOT - DAY - timedelta(hours=1), entity_id="old", executable="/opt/old")
+    cluster = site.cluster(*old, fresh(SLOT - DAY), *steady(), fresh())
+    first = site.hunt(cluster, SLOT - DAY)
+    second = site.hunt(cluster, SLOT)
+    assert (first.name, first.message) == ("Baseline", "baseline: 1")
+    assert (second.name, second.message) == ("Completed", "1 new, 1 continuing")
+    baseline, complete = site.reports()
+    assert statuses(baseline) == [Status.BASELINE]
+    assert sorted(statuses(complete)) == [Status.CONTINUING, Status.NEW]
+
+
+def test_a_run_leaves_its_page_its_table_and_its_documents(site):
+    """Everything that a manager or a script opens later."""
+    site.hunt(site.cluster(*steady(), fresh()))
+    (folder,) = site.archive.glob("macos-unsigned-network/corp/2026/11/24/0600Z-*")
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html",
+        "findings.json",
+        "findings.csv",
+        "run.json",
+    }
+    assert json.loads((folder / "run.json").read_text())["outcome"] == "baseline"
+    assert (site.archive / "index.html").exists()
+
+
+def test_a_finding_is_described_by_its_process_events(site):
+    """The hash and the parent come from the other stream, the period from the connections."""
+    site.hunt(site.cluster(*steady(), fresh()))
+    (finding,) = site.reports()[0].findings
+    assert len(finding.process.hash_sha256) == 64
+    assert finding.process.parent.name == "launchd"
+    assert finding.evidence.connections == 1_501
+    assert finding.evidence.period_seconds == pytest.approx(24)
+    assert finding.faults == ()
+
+
+def test_the_same_slot_twice_changes_nothing(site):
+    """A retry, or an operator who is not sure, does no harm."""
+    cluster = site.cluster(*steady(), fresh(), fresh(SLOT - DAY))
+    site.hunt(cluster, SLOT - DAY)
+    first, again = site.hunt(cluster), site.hunt(cluster)
+    assert first.message == again.message == "1 new"
+    _, one, two = site.reports()
+    assert one.findings == two.findings
+    with History.open(site.history_url) as history:
+        assert len(history.runs()) == 2
+
+
+def test_a_restarted_process_is_not_new(site):
+    """Another entity id, the same program on the same Mac to the same destination."""
+    before = steady("before", SLOT - 2 * DAY)
+    after = steady("after", SLOT - timedelta(hours=2))
+    cluster = site.cluster(*before, fresh(SLOT - DAY), *after, fresh())
+    site.hunt(cluster, SLOT - DAY)
+    assert site.hunt(cluster).message == "1 continuing"
+    assert site.reports()[-1].findings[0].process.entity_ids == ("after", "before")
+
+
+def test_a_finding_of_one_cluster_says_nothing_about_another(site):
+    """What is known in one is new in the other."""
+    site.hunt(site.cluster(*steady(), fresh(), name="one"))
+    other = site.cluster(*steady(), fresh(), fresh(SLOT - DAY), name="two")
+    site.hunt(other, SLOT - DAY)
+    assert site.hunt(other).message == "1 new"
+
+
+def test_a_finding_that_stops_goes_quiet(site):
+    """Its activity has left the window; the report names it once more."""
+    gone = steady(end=SLOT - 6 * DAY - timedelta(hours=20))
+    cluster = site.cluster(*gone, fresh(SLOT - DAY), fresh())
+    site.hunt(cluster, SLOT - DAY)
+    site.hunt(cluster)
+    assert statuses(site.reports()[-1]) == [Status.QUIET]
+
+
+def test_a_cluster_that_stopped_shipping_is_no_data_and_nothing_goes_quiet(site):
+    """Silence of the telemetry is not silence of the program."""
+    cluster = site.cluster(*steady(end=SLOT - 2 * DAY), fresh(SLOT - DAY))
+    site.hunt(cluster, SLOT - DAY)
+    state = site.hunt(cluster)
+    assert (state.name, site.reports()[-1].run.outcome) == ("No data", Outcome.NO_DATA)
+    assert Status.QUIET not in statuses(site.reports()[-1])
+
+
+def test_a_cluster_without_any_event_is_no_data(site):
+    """Never "nothing new"."""
+    state = site.hunt(site.cluster(network_event(at=SLOT - 30 * DAY)))
+    assert state.name == "No data"
+
+
+def test_without_process_events_no_finding_is_lost(site):
+    """The stream is missing, or may not be read: the finding says so and stands."""
+    site.hunt(site.cluster(*steady(), fresh(), processes=False))
+    (finding,) = site.reports()[0].findings
+    assert finding.status is Status.BASELINE
+    assert finding.faults[0].startswith("not enriched: corp: ")
+    assert "Unknown index [logs-endpoint.events.process-*]" in finding.faults[0]
+    assert finding.priority is not None
+
+
+def test_thresholds_of_the_deployment_count(site):
+    """Tuned down, the hunt finds what it would not; the report says which were in force."""
+    cluster = site.cluster(*beacon(601, timedelta(hours=5)), fresh())
+    assert site.hunt(cluster).message == "baseline: 0"
+    tuned = {"min_duration_hours": 5, "min_connections_per_hour": 100}
+    assert site.hunt(cluster, thresholds=tuned).message == "baseline: 1"
+    assert site.reports()[-1].hunt.pipeline.thresholds["min_duration_hours"] == 5
+
+
+def a_hunt_with(site: Site, change: tuple[str, str]) -> str:
+    shipped = Path(__file__).parents[2] / "hunts" / "macos-unsigned-network.toml"
+    mine = site.folder / "mine.toml"
+    mine.write_text(shipped.read_text().replace(*change))
+    return str(mine)
+
+
+def broken_line(site: Site) -> dict:
+    cluster = site.cluster(fresh())
+    (site.folder / "corp" / NETWORK / "z.ndjson").write_text(
+        '{"@timestamp": "2026-11-24T01:00Z"}\n{"a\n'
+    )
+    return {"cluster": cluster}
+
+
+def newer_history(site: Site) -> dict:
+    import sqlite3
+
+    with sqlite3.connect(site.folder / "history.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    return {"cluster": site.cluster(fresh())}
+
+
+def archive_in_the_way(site: Site) -> dict:
+    site.archive.write_text("a file where the folder should be")
+    return {"cluster": site.cluster(fresh())}
+
+
+BAD_INPUT = {
+    "a missing folder": (
+        lambda site: {"cluster": Cluster(name="corp", url="file:///nowhere/at/all")},
+        "/nowhere/at/all",
+    ),
+    "a broken line": (broken_line, "z.ndjson:2"),
+    "a typo in the hunt file": (
+        lambda site: {
+            "cluster": site.cluster(fresh()),
+            "hunt": a_hunt_with(site, ("window_days", "windows_days")),
+        },
+        "windows_days",
+    ),
+    "an unknown column": (
+        lambda site: {
+            "cluster": site.cluster(fresh()),
+            "hunt": a_hunt_with(site, ("host.os.family ==", "host.os.famly ==")),
+        },
+        "Unknown column [host.os.famly]",
+    ),
+    "a history from a newer version": (newer_history, "newer"),
+    "an archive that cannot be written": (archive_in_the_way, "archive"),
+    "a missing secret": (
+        lambda site: {
+            "cluster": Cluster(name="corp", url="https://127.0.0.1:1", api_key_env="NO_SUCH_KEY")
+        },
+        "NO_SUCH_KEY",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_named_with_its_remedy_and_nothing_is_written(site, name):
+    """Whoever starts a run by hand learns what to do; the site is as it was."""
+    prepare, named = BAD_INPUT[name]
+    parameters = prepare(site)
+    before = site.contents()
+    state = site.hunt(**parameters)
+    error = state.result(raise_on_failure=False)
+    assert isinstance(error, PipelineError)
+    assert named in error.problem
+    assert error.remedy
+    assert site.contents() == before
+
+
+def test_bad_lines_can_be_skipped_and_are_counted(site):
+    """An export that broke off is still worth hunting, and the report says what is missing."""
+    cluster = broken_line(site)["cluster"].model_copy(update={"skip_bad_lines": True})
+    assert site.hunt(cluster).message == "baseline: 0"
+    assert any(
+        "1" in warning and "skipped" in warning for warning in site.reports()[0].run.warnings
+    )

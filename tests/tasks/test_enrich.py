@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from tasks.enrich import NO_PROCESS_EVENT, described, entity_ids, not_enriched
+from tasks.errors import Unreachable
+from tasks.findings import CodeSignature, Finding, Process, Status
+from tests.builders import finding
+
+COLUMNS = [
+    *("@timestamp", "process.entity_id", "process.name", "process.executable", "process.args"),
+    *("process.command_line", "process.hash.sha256", "process.code_signature.exists"),
+    *("process.code_signature.trusted", "process.code_signature.status"),
+    *("process.code_signature.subject_name", "process.code_signature.signing_id"),
+    *("process.code_signature.team_id", "process.parent.name", "process.parent.executable"),
+    *("process.parent.command_line", "process.Ext.ancestry", "host.name", "user.name"),
+]
+
+
+def events(*given: dict) -> pd.DataFrame:
+    """Process events as the cluster answers them, newest of an entity first."""
+    rows = [dict.fromkeys(COLUMNS) | event for event in given]
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+
+
+def event(entity: str, minute: int = 0, **said) -> dict:
+    at = pd.Timestamp(f"2026-11-20T06:{minute:02}:00Z")
+    return {"@timestamp": at, "process.entity_id": entity, **said}
+
+
+def seen(*entities: str, **changes) -> Finding:
+    process = Process(
+        name="agent",
+        executable="/tmp/agent",  # noqa: S108 - a path in an event.
+        entity_ids=entities,
+        code_signature=CodeSignature(exists=False),
+    )
+    return replace(finding(), process=process, **changes)
+
+
+def test_what_process_events_say_is_added():
+    """The hash, the command line and the parent are what an analyst asks for first."""
+    said = event(
+        "e",
+        **{
+            "process.hash.sha256": "ab",
+            "process.args": ["/tmp/agent", "-q"],
+            "process.command_line": "/tmp/agent -q",
+            "process.parent.name": "launchd",
+            "process.Ext.ancestry": ["p1", "p2"],
+            "process.code_signature.status": "errSecCSUnsigned",
+        },
+    )
+    (finding,) = described((seen("e"),), events(said))
+    assert finding.process.hash_sha256 == "ab"
+    assert finding.process.args == ("/tmp/agent", "-q")
+    assert finding.process.parent.name == "launchd"
+    assert finding.process.ancestry == ("p1", "p2")
+    assert finding.process.code_signature == CodeSignature(exists=False, status="errSecCSUnsigned")
+    assert finding.faults == ()
+
+
+def test_of_several_starts_the_newest_speaks():
+    """A restarted process is described as it runs now."""
+    answer = events(
+        event("old", 1, **{"process.hash.sha256": "before"}),
+        event("new", 2, **{"process.hash.sha256": "now"}),
+    )
+    (finding,) = described((seen("old", "new"),), answer)
+    assert finding.process.hash_sha256 == "now"
+
+
+def test_an_end_event_does_not_hide_what_the_start_said():
+    """Of one process the newest known value of each field counts."""
+    answer = events(event("e", 5), event("e", 1, **{"process.hash.sha256": "ab"}))
+    (finding,) = described((seen("e"),), answer)
+    assert finding.process.hash_sha256 == "ab"
+
+
+def test_the_words_of_network_events_stay():
+    """Process events complete a finding; they do not contradict what the hunt saw."""
+    answer = events(event("e", **{"process.executable": "/usr/bin/other", "process.name": "other"}))
+    (finding,) = described((seen("e"),), answer)
+    assert (finding.process.name, finding.process.executable) == ("agent", "/tmp/agent")  # noqa: S108
+
+
+def test_a_finding_without_process_events_says_so():
+    """Not enriched is a fact about the finding, not a reason to drop it."""
+    (finding,) = described((seen("e"),), events())
+    assert finding.faults == (NO_PROCESS_EVENT,)
+
+
+def test_a_failed_question_loses_no_finding():
+    """Every finding stays, each with the reason."""
+    error = Unreachable("corp-eu: cannot be reached.", "Check the network.")
+    kept = not_enriched((seen("e"), seen("f")), error)
+    assert [f.faults for f in kept] == [("not enriched: corp-eu: cannot be reached.",)] * 2
+
+
+@pytest.mark.parametrize(
+    "enriching",
+    [lambda f: described(f, events()), lambda f: not_enriched(f, Unreachable("x", "y"))],
+)
+def test_a_quiet_finding_keeps_what_the_history_knows(enriching):
+    """It has no process in this window to ask about."""
+    quiet = seen("e", status=Status.QUIET)
+    assert enriching((quiet,)) == (quiet,)
+    assert entity_ids((quiet,)) == []

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tasks.errors import SettingsError
+from tasks.settings import Cluster, Destination, deployments, home, located, secret
+
+
+def test_a_cluster_url_with_a_password_is_refused():
+    """Parameters stand in clear in Prefect's database: no secret may be one."""
+    with pytest.raises(ValidationError, match="must not hold a password"):
+        Cluster(name="prod", url="https://elastic:changeme@es.example.com")
+
+
+@pytest.mark.parametrize("name", ["Prod", "prod_eu", "../prod", "prod eu", ""])
+def test_a_name_that_cannot_stand_in_a_path_or_key_is_refused(name):
+    """Names stand in paths, artifact keys and commands."""
+    with pytest.raises(ValidationError):
+        Cluster(name=name, url="https://es.example.com")
+
+
+def test_a_misspelt_setting_is_refused():
+    """A typo must not silently mean the default."""
+    with pytest.raises(ValidationError, match="api_key"):
+        Cluster(name="prod", url="https://es.example.com", api_key="ES_KEY")
+
+
+def test_a_destination_without_clusters_is_refused():
+    """A destination that hears of nothing is a mistake."""
+    with pytest.raises(ValidationError):
+        Destination(name="secops", channel="C1", clusters=())
+
+
+def test_the_home_variable_is_filled_in_where_it_is_used(monkeypatch):
+    """prefect.yaml holds no path of a machine."""
+    monkeypatch.setenv("BEACONHUNT_HOME", "/srv/beaconhunt")
+    assert (
+        located("sqlite:///$BEACONHUNT_HOME/history.db") == "sqlite:////srv/beaconhunt/history.db"
+    )
+
+
+def test_without_the_variable_home_is_below_the_users(monkeypatch):
+    """A first try needs no setting."""
+    monkeypatch.delenv("BEACONHUNT_HOME", raising=False)
+    assert home() == Path.home() / ".beaconhunt"
+    assert located("~/archive") == str(Path.home() / "archive")
+
+
+def test_a_missing_secret_is_named_but_never_shown(monkeypatch):
+    """The operator learns which variable to set; an empty one is as good as none."""
+    monkeypatch.setenv("ES_KEY", " ")
+    with pytest.raises(SettingsError, match="ES_KEY") as caught:
+        secret("ES_KEY", "API key of prod")
+    assert "EnvironmentFile" in caught.value.remedy
+
+
+def test_a_secret_does_not_show_itself(monkeypatch):
+    """Neither repr nor str of a secret holds its value."""
+    monkeypatch.setenv("ES_KEY", "canary")
+    assert "canary" not in f"{secret('ES_KEY', 'test')!r}{secret('ES_KEY', 'test')}"
+
+
+def test_deployments_are_read_by_name(tmp_path):
+    """The command line runs what the deployment would run."""
+    file = tmp_path / "prefect.yaml"
+    file.write_text("deployments:\n- name: prod\n  parameters: {cluster: {name: prod}}\n")
+    assert deployments(file) == {"prod": {"cluster": {"name": "prod"}}}
+
+
+@pytest.mark.parametrize("text", ["deployments: 1", "- a", "{", "a: [b"])
+def test_a_file_that_is_no_prefect_yaml_is_refused_by_name(tmp_path, text):
+    """The error names the file."""
+    file = tmp_path / "prefect.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"prefect\.yaml"):
+        deployments(file)
+
+
+def test_a_missing_prefect_yaml_is_named_with_the_option_that_helps(tmp_path):
+    """Most often the command runs in the wrong folder."""
+    with pytest.raises(SettingsError) as caught:
+        deployments(tmp_path / "prefect.yaml")
+    assert "--config" in caught.value.remedy
