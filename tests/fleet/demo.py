@@ -50,8 +50,8 @@ EXPECTED: tuple[Expected, ...] = (
     Expected("corp-us", 2, "complete", findings=17, new=frozenset({"late"})),
     Expected("corp-eu", 2, "no_data", findings=0),
 )
-"""In the order in which the demo runs them. A destination in two places is two findings, a plant
-on three Macs three."""
+"""In the order in which the demo runs them. A plant with two destinations is two findings, one on
+three Macs three."""
 
 
 def slots(end: datetime) -> tuple[datetime, datetime, datetime]:

@@ -54,6 +54,8 @@ class Fleet:
             raise ValueError("The fleet's end needs a time zone: 2026-11-24T06:00Z.")
         if self.macs < 1 or self.days < 1 or self.others < 0 or self.connections_per_mac_day < 0:
             raise ValueError("A fleet has at least one Mac and one day, and nothing below zero.")
+        if not 0 <= self.silent_hours < 24 * self.days:
+            raise ValueError("A fleet is silent for less than its days, or it has no events.")
 
     @property
     def span(self) -> Span:
@@ -98,10 +100,11 @@ def place(fleet: Fleet) -> list[Placed]:
         hosts = macs if plant.family == "macos" else others[plant.family]
         need = (plant.encoding, plant.always_on)
         for _ in range(min(plant.macs, len(hosts))):
-            place = next((n for n, at in enumerate(hosts) if needs.get(at, need) == need), 0)
-            needs[hosts[place]] = need
-            placed.append((plant, hosts[place]))
-            hosts.append(hosts.pop(place))
+            turn = next((n for n, at in enumerate(hosts) if needs.get(at, need) == need), 0)
+            host = hosts.pop(turn)
+            hosts.append(host)
+            needs[host] = need
+            placed.append((plant, host))
     return placed
 
 

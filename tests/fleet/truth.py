@@ -149,7 +149,7 @@ class Truth:
 
     Attributes:
         documents: how many, by data stream.
-        hosts: every computer with at least one event possible.
+        hosts: every computer, the Macs first.
         plantings: one a plant and host, in the order of the fleet's plants.
     """
 
