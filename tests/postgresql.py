@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: from the server binaries on this machine to fresh databases."""
+"""A PostgreSQL server for tests: from the programs on this machine to a schema for each test."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Server:
         """Give the address of a database."""
         return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
-    def new_database(self) -> str:
-        """Make an empty database and give its address."""
+    def new_schema(self) -> str:
+        """Make an empty schema and give an address whose connections see nothing else."""
         name = f"history_{uuid4().hex}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return self.url(name)
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{self.url('postgres')}?options=-csearch_path%3D{name}"
 
 
 def binaries() -> Path | None:

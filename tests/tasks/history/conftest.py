@@ -22,7 +22,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/history.db"
     server: postgresql.Server = request.getfixturevalue("postgresql_server")
-    return server.new_database()
+    return server.new_schema()
 
 
 @pytest.fixture
