@@ -91,8 +91,8 @@ class Ledger:
                 .join(RunRow, RunRow.key == SightingRow.run_key)
                 .where(
                     SightingRow.news.is_not(None),
-                    SightingRow.slot > (whose.since if whose else slot - DAY),
-                    SightingRow.slot <= slot,
+                    RunRow.slot > (whose.since if whose else slot - DAY),
+                    RunRow.slot <= slot,
                     RunRow.cluster.in_(self._destination.clusters),
                     RunRow.hunt.in_(self._destination.hunts),
                 )

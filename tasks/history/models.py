@@ -150,7 +150,7 @@ class SightingRow(Row):
 
     Attributes:
         hash_sha256: of the binary in this run, to tell a changed one later.
-        news: what it tells a destination that has not heard it; see `tasks.history.ledger.news`.
+        news: what it tells a destination that has not heard it; see `tasks.history.sightings.news`.
     """
 
     __tablename__ = "sightings"
@@ -158,7 +158,7 @@ class SightingRow(Row):
         Index(None, "run_key", "status"),
         Index(
             "ix_sightings_news",
-            "slot",
+            "run_key",
             sqlite_where=text("news IS NOT NULL"),
             postgresql_where=text("news IS NOT NULL"),
         ),

@@ -61,7 +61,7 @@ def _make_what_runs_leave() -> None:
         sa.ForeignKeyConstraint(["run_key"], ["runs.key"], name="fk_sightings_run_key"),
     )
     op.create_index("ix_sightings_run_key_status", "sightings", ["run_key", "status"])
-    _make_index_of_some("ix_sightings_news", "sightings", "slot", "news IS NOT NULL")
+    _make_index_of_some("ix_sightings_news", "sightings", "run_key", "news IS NOT NULL")
 
 
 def _make_ledgers() -> None:
