@@ -12,6 +12,7 @@ from functools import partial
 from prefect import task
 from prefect.logging import get_run_logger
 
+from tasks import moments
 from tasks.digests import Announcement, Block, ClusterDay, Digest, Message, violations
 from tasks.findings import Destination, Finding, Priority, Status
 from tasks.hostile import defanged, shortened, visible
@@ -51,7 +52,6 @@ _REASONS = {
 _FIGURES = {"duration_hours": " h", "number_of_con_per_hour": "/h"}
 """Columns of a hunt that say hours and rate where the evidence could not be had."""
 
-_MOMENT = "%-d %b %H:%M"
 _NOT_HERE = "New findings there are not in this message."
 
 
@@ -170,7 +170,7 @@ def _opening(digest: Digest, warnings: Sequence[_Warning]) -> Iterator[Block]:
     yield _context(*_circumstances(digest))
     if digest.may_repeat:
         yield _section(
-            f"This message may repeat the one of {_moment(digest.may_repeat)}: Slack's receipt for "
+            f"This message may repeat the one of {_utc(digest.may_repeat)}: Slack's receipt for "
             "that was lost."
         )
     yield from (_section(warning.sentence) for warning in warnings[:FULL_WARNINGS])
@@ -209,12 +209,12 @@ def _headline(digest: Digest, warnings: Sequence[_Warning]) -> str:
 
 
 def _circumstances(digest: Digest) -> Iterator[str]:
-    yield f"{digest.slot:%a %-d %b %Y}"
+    yield f"{moments.weekday(digest.slot)} {moments.day(digest.slot)} {digest.slot.year}"
     runs = [day.run for day in digest.clusters if day.run and day.run.outcome.searched]
     if runs:
         start = min(run.window.start for run in runs)
         end = max(run.window.end for run in runs)
-        yield f"events of {start:{_MOMENT}} to {_moment(end)}"
+        yield f"events of {moments.short(start)} to {_utc(end)}"
     searched, total = _searched(digest)
     yield f"{searched} of {_counted(total, 'cluster')} searched"
     if len(digest.announcements) > FINDINGS_PER_MESSAGE:
@@ -239,7 +239,7 @@ def _warnings(digest: Digest) -> list[_Warning]:
 
 def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
     run = day.run
-    last = f"last searched {_moment(day.last_searched)}" if day.last_searched else "never searched"
+    last = f"last searched {_utc(day.last_searched)}" if day.last_searched else "never searched"
     not_searched = f"*{name} was not searched*"
     if run is None or run.outcome is Outcome.MISSED:
         sentence = f"{not_searched} (late: no run today; {last}). {_NOT_HERE}"
@@ -250,7 +250,7 @@ def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
         yield _Warning(name, reason, sentence)
     elif run.outcome is Outcome.NO_DATA:
         newest = run.coverage.newest_event if run.coverage else None
-        seen = f"its newest macOS event is of {_moment(newest)}" if newest else "no macOS event"
+        seen = f"its newest macOS event is of {_utc(newest)}" if newest else "no macOS event"
         sentence = f"*{name} has no data* ({seen}; {last}). {_NOT_HERE}"
         yield _Warning(name, "no data", sentence)
     elif run.outcome is Outcome.PARTIAL:
@@ -301,15 +301,15 @@ def _details(told: Announcement, slot: datetime) -> Iterator[str]:
         if evidence.period_seconds is not None:
             jitter = evidence.jitter_percent
             spread = "" if jitter is None else f" ± {jitter:.0f} %"
-            yield f"every {_duration(evidence.period_seconds)}{spread}"
+            yield f"every {moments.period(evidence.period_seconds)}{spread}"
     else:
         for column, unit in _FIGURES.items():
             if isinstance(figure := finding.figures.get(column), int | float):
                 yield f"{figure:,.0f}{unit}"
     yield _data(finding.cluster, MAX_NAME)
-    yield f"first seen {finding.first_seen:{_MOMENT}}"
+    yield f"first seen {moments.short(finding.first_seen)}"
     if run.slot <= slot - timedelta(days=1):
-        yield f"from the run of {run.slot:{_MOMENT}}"
+        yield f"from the run of {moments.short(run.slot)}"
     if finding.faults:
         yield "not fully enriched"
 
@@ -359,7 +359,7 @@ def _report_links(digest: Digest, report_base_url: str | None) -> Iterator[Block
         told = (*digest.announcements, *digest.baselines)
         runs = {announcement.run.folder: announcement.run for announcement in told}
         for run in runs.values() if len(runs) <= LINKED_REPORTS else ():
-            name = f"report of {_name(run.cluster)}, {run.slot:{_MOMENT}}"
+            name = f"report of {_name(run.cluster)}, {moments.short(run.slot)}"
             yield _link_line(name, _report(run, report_base_url))
         yield _link_line("all reports", f"{report_base_url.rstrip('/')}/index.html")
 
@@ -433,16 +433,8 @@ def _counted(count: int, one: str, several: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
-def _moment(when: datetime) -> str:
-    return f"{when:{_MOMENT}} UTC"
-
-
-def _duration(seconds: float) -> str:
-    """Give a period in the unit in which people would say it."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
+def _utc(at: datetime) -> str:
+    return f"{moments.short(at)} UTC"
 
 
 # Block Kit's shapes.
