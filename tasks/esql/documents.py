@@ -61,12 +61,17 @@ class MappedField:
 
 @dataclass(frozen=True, slots=True)
 class DataStream:
-    """A folder with documents, and the fields that its mapping knows."""
+    """A folder with documents, and the fields that its mapping knows.
+
+    `usual` are the fields that most questions ask for (`_meta.read_together` of the mapping):
+    reading some more costs little, reading the files once more costs everything again.
+    """
 
     name: str
     ndjson: tuple[str, ...]
     parquet: tuple[str, ...]
     mapping: Mapping[str, MappedField]
+    usual: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,22 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
-def read_mapping(text: str) -> dict[str, MappedField]:
-    """The fields of an Elasticsearch mapping, as `GET index/_mapping` or an index template has it."""
+@dataclass(frozen=True, slots=True)
+class IndexMapping:
+    """What a mapping says: its fields, and those that are usually read together."""
+
+    fields: Mapping[str, MappedField]
+    usual: frozenset[str] = frozenset()
+
+
+def read_mapping(text: str) -> IndexMapping:
+    """Read an Elasticsearch mapping, as `GET index/_mapping` or an index template has it."""
     mapping = json.loads(text)
     while "properties" not in mapping:
         mapping = mapping["mappings"] if "mappings" in mapping else next(iter(mapping.values()))
-    return dict(_mapped_fields(mapping["properties"], ""))
+    fields = dict(_mapped_fields(mapping["properties"], ""))
+    usual = mapping.get("_meta", {}).get("read_together", [])
+    return IndexMapping(fields, frozenset(usual) & fields.keys())
 
 
 def _mapped_fields(
@@ -127,15 +142,17 @@ def data_streams(folder: Path) -> tuple[DataStream, ...]:
 
 def _data_stream(path: Path) -> DataStream:
     found = sorted(p for p in path.rglob("*") if p.is_file())
+    mapping = _mapping_of(path)
     return DataStream(
         path.name,
         tuple(str(p) for p in found if p.name.endswith(_NDJSON)),
         tuple(str(p) for p in found if p.suffix == ".parquet"),
-        _mapping_of(path),
+        mapping.fields,
+        mapping.usual,
     )
 
 
-def _mapping_of(path: Path) -> dict[str, MappedField]:
+def _mapping_of(path: Path) -> IndexMapping:
     own = path / "mapping.json"
     if own.exists():
         try:
@@ -149,7 +166,7 @@ def _mapping_of(path: Path) -> dict[str, MappedField]:
         if fnmatchcase(path.name, pattern):
             shipped = files("tasks.esql").joinpath("mappings", name)
             return read_mapping(shipped.read_text(encoding="utf-8"))
-    return {}
+    return IndexMapping({})
 
 
 class Documents:
@@ -188,7 +205,8 @@ class Documents:
         columns += [_metadata_column(column) for column in source.metadata]
         warnings = tuple(warning for table in loaded.values() for warning in table.warnings)
         documents = sum(table.documents for table in loaded.values())
-        return Relation(relation, tuple(columns)), documents, warnings
+        others = frozenset().union(*(stream.mapping.keys() for stream in streams)) - set(names)
+        return Relation(relation, tuple(columns), others), documents, warnings
 
     def _matching(self, source: From) -> list[DataStream]:
         """The data streams that patterns name, in order; `-pattern` takes some out again."""
@@ -214,6 +232,7 @@ class Documents:
                 for name in (*stream.mapping, *self._names_in_files(stream))
                 if any(pattern.matches(name) for pattern in demand.patterns)
             }
+        wanted |= stream.usual
         before = self._loaded.get(stream.name)
         if before is not None:
             if wanted <= before.columns.keys() | before.absent:
@@ -234,10 +253,7 @@ class Documents:
     def _read(self, stream: DataStream, wanted: Iterable[str], json_files: JsonFiles) -> Loaded:
         columns_in_parquet = self._parquet_columns(stream)
         mapped = {name: stream.mapping[name] for name in wanted if name in stream.mapping}
-        prefixes = {
-            name[:dot] for name in stream.mapping for dot in range(len(name)) if name[dot] == "."
-        }
-        unmapped = sorted(set(wanted) - mapped.keys() - prefixes)
+        unmapped = _possible_fields(set(wanted) - mapped.keys(), stream.mapping)
         mapped |= self._inferred(json_files, columns_in_parquet, unmapped)
         fields = {name: field for name, field in mapped.items() if not field.unusable}
         branches = []
@@ -335,6 +351,21 @@ class Documents:
         return f"{row[0] if row else 0} unreadable lines skipped, for example {first.message}"
 
 
+def _possible_fields(names: set[str], mapping: Mapping[str, MappedField]) -> list[str]:
+    """The names that can be fields: an object is none, and no field is below another one."""
+    objects = {parent for name in (*names, *mapping) for parent in _parents(name)}
+    return sorted(
+        name for name in names - objects if not any(parent in mapping for parent in _parents(name))
+    )
+
+
+def _parents(name: str) -> Iterator[str]:
+    """a and a.b for a.b.c."""
+    for dot, character in enumerate(name):
+        if character == ".":
+            yield name[:dot]
+
+
 # --- NDJSON ---
 
 
@@ -351,7 +382,7 @@ class _StrictJson:
             for key, below in _spellings(names).items()
         )
         return sql(
-            f"read_json({{}}, format='newline_delimited', columns={{{columns}}})",
+            f"read_json({{}}, format='newline_delimited', records=true, columns={{{columns}}})",
             _file_list(self.paths),
         )
 
@@ -427,45 +458,44 @@ def _raw(name: str) -> Sql:
 
 def _from_ndjson(json_files: JsonFiles, fields: Mapping[str, MappedField]) -> Sql:
     """Three columns a field: its single value, its values if they are several, and `malformed`."""
-    raw = [sql(f"{{}} AS r{i}", _raw(field.path)) for i, field in enumerate(fields.values())]
-    arrays, columns = [], []
-    for i, field in enumerate(fields.values()):
-        convert = _FROM_DOCUMENT[field.type]
-        each = sql(convert, Sql("document_text(element)"))
-        ordered = "list_sort(list_distinct({}))" if field.type in _DEDUPLICATED else "list_sort({})"
-        values = sql(
-            ordered,
-            sql(
-                f"list_filter(list_transform(array_values(r{i}), lambda element: {{}}), "
-                "lambda made: made IS NOT NULL)",
-                each,
-            ),
-        )
-        arrays.append(sql(f"CASE WHEN starts_with(r{i}, '[') THEN {{}} END AS v{i}", values))
-        single = sql(convert, Sql(f"document_text(r{i})"))
-        columns += [
-            sql(
-                f"CASE WHEN v{i} IS NULL THEN {{}} WHEN len(v{i}) = 1 THEN v{i}[1] END AS f{i}",
-                single,
-            ),
-            Sql(f"CASE WHEN len(v{i}) > 1 THEN v{i} END AS l{i}"),
-            sql(
-                f"CASE WHEN v{i} IS NULL AND r{i} IS NOT NULL AND {{}} IS NULL THEN true "
-                f"WHEN list_contains(list_transform(array_values(r{i}), "
-                f"lambda element: {{}} IS NULL), true) THEN true END AS m{i}",
-                single,
-                each,
-            ),
-        ]
     if not fields:
         return sql("SELECT 1 AS one FROM {}", json_files.relation(()))
+    raw, read, ordered, columns = [], [], [], []
+    for i, field in enumerate(fields.values()):
+        convert = _FROM_DOCUMENT[field.type]
+        raw.append(sql(f"{{}} AS r{i}", _raw(field.path)))
+        read += [
+            sql(f"{{}} AS s{i}", sql(convert, Sql(f"document_text(r{i})"))),
+            sql(
+                f"CASE WHEN starts_with(r{i}, '[') THEN list_transform(array_values(r{i}), "
+                f"lambda element: {{}}) END AS a{i}",
+                sql(convert, Sql("document_text(element)")),
+            ),
+        ]
+        ordered.append(sql(f"{{}} AS v{i}", _as_loaded(field.type, Sql(f"a{i}"))))
+        columns += [
+            Sql(f"CASE WHEN a{i} IS NULL THEN s{i} WHEN len(v{i}) = 1 THEN v{i}[1] END AS f{i}"),
+            Sql(f"CASE WHEN len(v{i}) > 1 THEN v{i} END AS l{i}"),
+            Sql(
+                f"CASE WHEN r{i} IS NOT NULL AND s{i} IS NULL AND a{i} IS NULL THEN true "
+                f"WHEN len(a{i}) > list_count(a{i}) THEN true END AS m{i}"
+            ),
+        ]
     return sql(
-        "SELECT {} FROM (SELECT *, {} FROM (SELECT {} FROM {}))",
+        "SELECT {} FROM (SELECT *, {} FROM (SELECT *, {} FROM (SELECT {} FROM {})))",
         joined(", ", columns),
-        joined(", ", arrays),
+        joined(", ", ordered),
+        joined(", ", read),
         joined(", ", raw),
         json_files.relation([field.path for field in fields.values()]),
     )
+
+
+def _as_loaded(of_type: Type, values: Sql) -> Sql:
+    """Values in the order of doc values: sorted, texts and addresses without repetitions."""
+    there = sql("list_filter({}, lambda made: made IS NOT NULL)", values)
+    distinct = sql("list_distinct({})", there) if of_type in _DEDUPLICATED else there
+    return sql("list_sort({})", distinct)
 
 
 def _leaves(structure: object, prefix: str) -> Iterator[str]:
@@ -610,15 +640,7 @@ def _parquet_field(i: int, field: MappedField, column: _ParquetColumn | None) ->
             sql(f"{{}} AS m{i}", malformed),
         ]
     each = sql(convert, sql(text, Sql("element")))
-    ordered = "list_sort(list_distinct({}))" if field.type in _DEDUPLICATED else "list_sort({})"
-    values = sql(
-        ordered,
-        sql(
-            "list_filter(list_transform({}, lambda element: {}), lambda made: made IS NOT NULL)",
-            column.sql,
-            each,
-        ),
-    )
+    values = _as_loaded(field.type, sql("list_transform({}, lambda element: {})", column.sql, each))
     return [
         sql(f"only_value({{}}) AS f{i}", values),
         sql(f"list_filter([{{}}], lambda all_values: len(all_values) > 1)[1] AS l{i}", values),

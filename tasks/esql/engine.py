@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -104,7 +104,7 @@ class Engine:
             condition(question.filter, relation.columns),
         )
         ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered))
-        return Relation(filtered, relation.columns), int(str(documents)), warnings
+        return replace(relation, sql=filtered), int(str(documents)), warnings
 
     def _failures(self, plan: Plan) -> tuple[str, ...]:
         """The warnings of what went wrong in some row: two lines each, as Elasticsearch words them."""

@@ -17,6 +17,7 @@ from tasks.esql.translate import FieldColumn
 from tasks.esql.types import NUMBER, WHOLE, Type
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_OCCURRENCES = ("filter", "must", "must_not", "should")
 _NOT_COMPARED = {"format", "time_zone", "boost", "relation"}
 _DATE_FORMATS = {
     "strict_date_optional_time",
@@ -39,8 +40,8 @@ def filter_fields(query: object) -> frozenset[str]:
 def _fields(query: object) -> Iterator[str]:
     kind, body = _clause(query)
     if kind == "bool":
-        for occurrence in body.values():
-            for inner in _clauses(occurrence):
+        for occurrence in _OCCURRENCES:
+            for inner in _clauses(body.get(occurrence, [])):
                 yield from _fields(inner)
     elif kind == "exists":
         yield str(body["field"])
@@ -99,8 +100,7 @@ def _condition(query: object, columns: Mapping[str, FieldColumn]) -> Sql:
 
 
 def _bool(body: Mapping[str, object], columns: Mapping[str, FieldColumn]) -> Sql:
-    known = {"filter", "must", "must_not", "should", "minimum_should_match", "boost"}
-    if unsupported := set(body) - known:
+    if unsupported := set(body) - {*_OCCURRENCES, "minimum_should_match", "boost"}:
         raise FilterError(f"[bool] query does not support [{min(unsupported)}]")
 
     def all_of(occurrence: str) -> list[Sql]:

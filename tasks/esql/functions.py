@@ -699,14 +699,11 @@ def _sum_type(arguments: Values) -> Type:
     return Type.DOUBLE if arguments[0].type is Type.DOUBLE else Type.LONG
 
 
-_ALL_VALUES = "flatten(list({}))"
+_ALL_VALUES = "flatten(list({0}))"
 
 
-def _top(direct: str, sort: str) -> tuple[str, str]:
-    return f"{direct}({{}}, {{}})", f"list_slice({sort}({_ALL_VALUES}), 1, {{}})"
-
-
-_TOPS = {"asc": _top("min", "list_sort"), "desc": _top("max", "list_reverse_sort")}
+# Not DuckDB's max(x, n): it sets aside room for n values in every group, however small.
+_TOPS = {"asc": "list_sort", "desc": "list_reverse_sort"}
 
 
 def _top_of(listed: bool) -> Callable[[Values], Sql]:
@@ -725,9 +722,9 @@ def _top_of(listed: bool) -> Callable[[Values], Sql]:
                 f"Limit must be greater than 0 in [TOP], found [{arguments[1].source.text}]",
                 arguments[1].source,
             )
-        single, several = _TOPS[order]
-        template = several if listed else single
-        return sql(f"filled({template})", arguments[0].sql, bound(limit.value, "BIGINT"))
+        every = _ALL_VALUES if listed else "list({0}) FILTER (WHERE {0} IS NOT NULL)"
+        template = f"filled(list_slice({_TOPS[order]}({every}), 1, {{1}}))"
+        return sql(template, arguments[0].sql, bound(limit.value, "BIGINT"))
 
     return write
 

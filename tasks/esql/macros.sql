@@ -90,12 +90,21 @@ CREATE MACRO date_to_text(x) AS
 CREATE MACRO boolean_from_text(t) AS
     CASE lower(t) WHEN 'true' THEN true WHEN 'false' THEN false END;
 
--- A double as Java writes it: 1.0, 0.001, 1.0E7.
+-- Digits and a power of ten as Java writes them: 1.5E10, 1.2E-4.
+CREATE MACRO scientific(digits, power) AS
+    left(digits, 1) || '.' || coalesce(nullif(rtrim(substring(digits, 2), '0'), ''), '0') || 'E' || power;
+
+-- A double as Java writes it: 1.0, 0.001, 1.0E7. DuckDB's text has the same digits, but other exponents.
 CREATE MACRO double_to_text(x) AS
     list_transform([x], lambda v:
         CASE WHEN v = 0 OR abs(v) >= 0.001 AND abs(v) < 10000000 THEN CAST(v AS VARCHAR)
-            ELSE regexp_replace(regexp_replace(regexp_replace(
-                format('{:e}', v), '(\.\d*?)0+e', '\1e'), '\.e', '.0e'), 'e\+?(-?)0*', 'E\1')
+            ELSE CASE WHEN v < 0 THEN '-' ELSE '' END || list_transform([CAST(abs(v) AS VARCHAR)], lambda t:
+                CASE WHEN contains(t, 'e')
+                    THEN scientific(replace(split_part(t, 'e', 1), '.', ''), CAST(split_part(t, 'e', 2) AS INTEGER))
+                    ELSE scientific(
+                        ltrim(replace(t, '.', ''), '0'),
+                        CASE WHEN abs(v) < 1 THEN -1 - length(regexp_extract(t, '^0\.(0*)', 1)) ELSE strpos(t, '.') - 2 END)
+                END)[1]
         END)[1];
 
 -- Whole numbers in documents: "443" and 443.7 are 443, as Elasticsearch coerces them.

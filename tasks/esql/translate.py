@@ -85,10 +85,11 @@ class FieldColumn:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Documents as SQL, with the columns that it gives."""
+    """Documents as SQL, the columns that it gives, and the names of fields that nobody asked for."""
 
     sql: Sql
     columns: tuple[FieldColumn, ...]
+    other_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,15 @@ class Demand:
 
     names: frozenset[str]
     patterns: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One CTE; `grouped`: it is worth computing once where several read it."""
+
+    name: str
+    sql: Sql
+    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +124,14 @@ class Plan:
     """A translated query.
 
     Attributes:
-        stages: the CTEs, by name, in order.
+        stages: the CTEs, in order.
         columns: the answer's columns: name and type.
         select: the last SELECT, with values in the form in which answers show them.
         failures: what may fail in it.
         warnings: what is already known to be worth a warning.
     """
 
-    stages: tuple[tuple[str, Sql], ...]
+    stages: tuple[Stage, ...]
     columns: tuple[tuple[str, Type], ...]
     select: Sql
     failures: tuple[Failure, ...]
@@ -130,7 +140,7 @@ class Plan:
     @property
     def answer(self) -> Sql:
         """The statement that answers the query."""
-        return sql("{} {}", self._stages(), self.select)
+        return sql("{} {}", self._with(shared=False), self.select)
 
     @property
     def failed(self) -> Sql | None:
@@ -147,10 +157,16 @@ class Plan:
             )
             for stage, failures in by_stage.items()
         ]
-        return sql("{} SELECT {}", self._stages(), joined(" || ", parts))
+        return sql("{} SELECT {}", self._with(shared=True), joined(" || ", parts))
 
-    def _stages(self) -> Sql:
-        named = [sql(f"{name} AS NOT MATERIALIZED ({{}})", body) for name, body in self.stages]
+    def _with(self, *, shared: bool) -> Sql:
+        named = [
+            sql(
+                f"{stage.name} AS {'' if shared and stage.grouped else 'NOT '}MATERIALIZED ({{}})",
+                stage.sql,
+            )
+            for stage in self.stages
+        ]
         return sql("WITH {}", joined(",\n", named))
 
     def failures_in_order(self) -> tuple[Failure, ...]:
@@ -223,7 +239,7 @@ class _Translation:
     relation: Relation | None
     parameters: Mapping[str, object]
     now: datetime
-    stages: list[tuple[str, Sql]] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
     scope: dict[str, Value] = field(default_factory=dict)
     order: list[tuple[str, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -231,6 +247,7 @@ class _Translation:
     guards: list[Sql] = field(default_factory=list)
     aggregated: dict[Call, Value] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
     made: int = 0
     nameless: int = 0
 
@@ -253,13 +270,13 @@ class _Translation:
 
     @property
     def latest(self) -> str:
-        return self.stages[-1][0]
+        return self.stages[-1].name
 
-    def _stage(self, template: str, *parts: Sql) -> None:
+    def _stage(self, template: str, *parts: Sql, grouped: bool = False) -> None:
         """Add a stage; `@` in its template is the stage before."""
         name = f"s{len(self.stages)}"
         body = template.replace("@", self.latest) if self.stages else template
-        self.stages.append((name, sql(body, *parts)))
+        self.stages.append(Stage(name, sql(body, *parts), grouped))
 
     def _new_column(self) -> str:
         self.made += 1
@@ -319,6 +336,7 @@ class _Translation:
     def _from(self, command: From) -> None:
         assert self.relation is not None  # noqa: S101 - the caller opens what FROM names
         self._stage("{}", self.relation.sql)
+        self.unread = self.relation.other_names
         for column in self.relation.columns:
             self.scope[column.name] = Value(
                 Sql(column.column), column.type, command.source, column.several
@@ -350,6 +368,7 @@ class _Translation:
                     kept.pop(name, None)
                     kept[name] = rank
         self.scope = {name: self.scope[name] for name in kept}
+        self.unread = frozenset()
 
     def _drop(self, patterns: Sequence[Pattern]) -> None:
         for pattern in patterns:
@@ -434,9 +453,10 @@ class _Translation:
             ),
         ]
         by = f"GROUP BY {group_columns}" if groups else ""
-        self._stage(f"SELECT {{}} FROM @ {by}", joined(", ", selected))
+        self._stage(f"SELECT {{}} FROM @ {by}", joined(", ", selected), grouped=True)
         self.order = []
         self.scope = groups
+        self.unread = frozenset()
         self.aggregated = {
             call: self._aggregate_value(call, arguments[call], column)
             for call, column in aggregates.items()
@@ -590,7 +610,7 @@ class _Translation:
 
     def _known(self, name: str, source: Source) -> Value:
         if name not in self.scope:
-            raise unknown("column", name, self.scope, source)
+            raise unknown("column", name, self.scope.keys() | self.unread, source)
         value = self.scope[name]
         if value.type is Type.UNSUPPORTED:
             raise refused(f"Cannot use field [{name}] {self.unusable.get(name, '')}", source)
@@ -705,7 +725,9 @@ class _Translation:
                 self.guards.append(sql("({}) IS NOT TRUE", conditions[-1]))
             if otherwise is not None:
                 values.append(self.value(otherwise))
-        values = self._one_type(call, values)
+        values = self._one_type(
+            call, values, [*range(1, len(call.arguments), 2), len(call.arguments) - 1]
+        )
         arms = [
             sql("WHEN {} THEN {}", condition, value.sql)
             for condition, value in zip(conditions, values, strict=False)
@@ -728,17 +750,17 @@ class _Translation:
             raise refused(
                 f"error building [{call.source.text}]: expects at least one argument", call.source
             )
-        values = self._one_type(call, values)
+        values = self._one_type(call, values, range(len(values)))
         coalesced = sql("coalesce({})", joined(", ", [value.sql for value in values]))
         return Value(coalesced, values[0].type, call.source, values[0].several)
 
-    def _one_type(self, call: Call, values: list[Value]) -> list[Value]:
+    def _one_type(self, call: Call, values: list[Value], places: Sequence[int]) -> list[Value]:
         """Values that can stand in one column: of one type, as lists if any is a list."""
         types = [_plain(value.type) for value in values if value.type is not Type.NULL]
         wanted = types[0] if types else Type.NULL
-        for place, value in enumerate(values):
+        for place, value in zip(places, values, strict=False):
             if value.type is not Type.NULL and _plain(value.type) is not wanted:
-                raise _wrong_type(call, place, len(values), wanted.spoken, value)
+                raise _wrong_type(call, place, wanted.spoken, value)
         same = [
             _null(wanted, value.source) if value.type is Type.NULL else replace(value, type=wanted)
             for value in values
@@ -828,7 +850,7 @@ class _Translation:
             if not allowed & STRING and allowed & CONVERTIBLE:
                 value = self._converted(given, next(iter(allowed & CONVERTIBLE)))
             if value.type is not Type.NULL and value.type not in allowed:
-                raise _wrong_type(call, place, len(values), _spoken(allowed), value)
+                raise _wrong_type(call, place, _spoken(allowed), value)
             accepted.append(value)
         return accepted
 
@@ -912,8 +934,8 @@ def _spoken(allowed: frozenset[Type]) -> str:
     return " or ".join(sorted(of_type.spoken for of_type in allowed))
 
 
-def _wrong_type(call: Call, place: int, count: int, wanted: str, value: Value) -> VerificationError:
-    which = f"{_ORDINALS[place]} " if count > 1 and place < len(_ORDINALS) else ""
+def _wrong_type(call: Call, place: int, wanted: str, value: Value) -> VerificationError:
+    which = f"{_ORDINALS[place]} " if len(call.arguments) > 1 and place < len(_ORDINALS) else ""
     return refused(
         f"{which}argument of [{call.source.text}] must be [{wanted}], found value "
         f"[{value.source.text}] type [{value.type.spoken}]",

@@ -1,0 +1,141 @@
+"""What is refused, where, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import SettingsError
+from tasks.esql import ParsingError, explain_position, parse
+from tests.tasks.esql.folder import ask, refusal, write
+
+PROBLEM = "Found 1 problem\nline "
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One document."""
+    return write(tmp_path, [{"host": {"name": "mac", "ip": "10.0.0.1"}, "n": 1}])
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("WHERE host.nam == 1", "1:32: Unknown column [host.nam], did you mean [host.name]?"),
+        ("WHERE zzz == 1", "1:32: Unknown column [zzz]"),
+        ("KEEP x*", "1:31: No matches found for pattern [x*]"),
+        ("DROP zzz", "1:31: Unknown column [zzz]"),
+        ("EVAL x = ZZZ(n)", "1:35: Unknown function [zzz]"),
+        ("EVAL x = LENGHT(host.name)", "1:35: Unknown function [lenght], did you mean [length]?"),
+        (
+            "EVAL x = LENGTH(n)",
+            "1:35: argument of [LENGTH(n)] must be [string], found value [n] type [long]",
+        ),
+        (
+            'WHERE n == "a"',
+            '1:32: first argument of [n == "a"] is [numeric] so second argument must also be '
+            "[numeric] but was [keyword]",
+        ),
+        ("WHERE n", "1:32: Condition expression needs to be boolean, found [long]"),
+        (
+            "WHERE COUNT(n) > 1",
+            "1:32: aggregate function [COUNT(n)] not allowed outside STATS command",
+        ),
+        (
+            "STATS n + 1",
+            "1:32: column [n] must appear in the STATS BY clause or be used in an aggregate function",
+        ),
+        (
+            "STATS MAX(MIN(n))",
+            "1:36: nested aggregations [MIN(n)] not allowed inside other aggregations [MAX(MIN(n))]",
+        ),
+        (
+            'EVAL x = CASE(true, 1, "a")',
+            '1:35: third argument of [CASE(true, 1, "a")] must be [integer], found value ["a"] type '
+            "[keyword]",
+        ),
+        (
+            'EVAL x = CIDR_MATCH(host.ip, "10.0.0/8")',
+            "1:55: '10.0.0/8' is not an IP string literal.",
+        ),
+    ],
+)
+def test_a_wrong_question_says_what_and_where(folder: Path, command, reason):
+    """Each refusal names the thing, its line and column, and the nearest name that exists."""
+    kind, said = refusal(folder, f"FROM logs-test-default | {command} | LIMIT 1")
+    assert (kind, said) == ("verification_exception", PROBLEM + reason)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        (
+            'FROM a | DISSECT b "%{c}"',
+            "line 1:10: mismatched input 'DISSECT': command [DISSECT] is unknown or not supported",
+        ),
+        ("FROM a | WHERE", "line 1:15: mismatched input '<EOF>' expecting"),
+        ("FROM a | LIMIT x", "line 1:16: mismatched input 'x' expecting"),
+        ("FROM a\n| WHERE b = 1", "line 2:11: mismatched input '='"),
+        ('FROM a | WHERE b == "x', "line 1:21: token recognition error at: '\"'"),
+        ("", "line 1:1: mismatched input '<EOF>'"),
+        ("FROM a /* b", "line 1:8: comment without end"),
+        ("ROW a = 3 fortnights", "line 1:9: Unexpected temporal unit: 'fortnights'"),
+        ("ROW a = 1::colour", "line 1:9: Unknown data type named [colour]"),
+    ],
+)
+def test_text_that_is_no_esql_says_where_it_stops_being(query, reason):
+    """A syntax error, or a command that the engine lacks, comes with its position."""
+    with pytest.raises(ParsingError) as caught:
+        parse(query)
+    assert str(caught.value).startswith(reason)
+    assert caught.value.kind == "parsing_exception"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("nope", "nope"),
+        ("nope-*", "nope-*"),
+        ("logs-test-default,nope", "nope"),
+        ("logs-*,-logs-test-*", "logs-*,-logs-test-*"),
+    ],
+)
+def test_an_index_that_does_not_exist_is_refused(folder: Path, pattern, said):
+    """A typo in a pattern is an error, never an empty answer."""
+    kind, reason = refusal(folder, f"FROM {pattern} | LIMIT 1")
+    assert (kind, reason) == ("verification_exception", f"{PROBLEM}1:1: Unknown index [{said}]")
+
+
+def test_patterns_choose_data_streams(tmp_path: Path):
+    """Stars, commas and exclusions, as in a cluster."""
+    for name in ("logs-a", "logs-b", "metrics-a"):
+        write(tmp_path, [{"n": 1}], stream=name)
+
+    def chosen(pattern: str) -> list[str]:
+        query = f"FROM {pattern} METADATA _index | SORT _index | KEEP _index | LIMIT 9"
+        return [row[0] for row in ask(tmp_path, query).rows]
+
+    assert chosen("logs-*") == ["logs-a", "logs-b"]
+    assert chosen("logs-*,-logs-b") == ["logs-a"]
+    assert chosen('"logs-b", metrics-*') == ["logs-b", "metrics-a"]
+
+
+def test_a_missing_folder_is_a_setting_to_correct(tmp_path: Path):
+    """Nothing is asked of a folder that does not exist."""
+    with pytest.raises(SettingsError, match="does not exist"):
+        ask(tmp_path / "nope", "ROW a = 1")
+
+
+def test_a_mapping_that_is_none_is_a_setting_to_correct(tmp_path: Path):
+    """A broken mapping.json is named."""
+    write(tmp_path, [{"n": 1}])
+    (tmp_path / "logs-test-default" / "mapping.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"mapping\.json"):
+        ask(tmp_path, "ROW a = 1")
+
+
+def test_a_caret_stands_under_the_position():
+    """`beaconhunt query` shows the line with the place."""
+    assert explain_position("FROM a\n| WHERE\tx", 2, 9) == "| WHERE\tx\n       \t^"
+    assert explain_position("FROM a", 1, 7) == "FROM a\n      ^"
