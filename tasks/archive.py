@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import fsspec
@@ -109,13 +110,12 @@ def _index(archive: _Archive, files: tuple[str, ...]) -> str:
     """Render the index of the runs whose records can be read."""
     records: dict[str, Record] = {}
     unreadable = []
-    paths = [path for path in files if posixpath.basename(path) == RECORD]
-    for path, content in archive.read(paths).items():
+    for path, content in archive.read(list(filter(_is_record, files))).items():
         try:
             records[posixpath.dirname(path)] = Record.from_json(content)
         except ValidationError:
             unreadable.append(path)
-    days = [path for path in files if path.startswith("daily/")]
+    days = tuple(filter(_is_day, files))
     return page("archive.html.j2", index_view(records, days, unreadable))
 
 
@@ -147,36 +147,29 @@ class _Archive:
 
     def read(self, paths: list[str]) -> Mapping[str, bytes]:
         """Read files, many at once where the file system can."""
-        contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
+        with self._translated():
+            contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
         return {self._relative(path): content for path, content in contents.items()}
 
     def files(self) -> tuple[str, ...]:
         """List what the index speaks of: records of runs, and daily pages."""
-        found = map(self._relative, self.system.find(self.root))
-        return tuple(
-            sorted(
-                path
-                for path in found
-                if posixpath.basename(path) == RECORD
-                or (path.startswith("daily/") and path.endswith(".html"))
-            )
-        )
+        with self._translated():
+            found = map(self._relative, self.system.find(self.root))
+        return tuple(sorted(path for path in found if _is_record(path) or _is_day(path)))
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file under a temporary name, then give it its own."""
         target = self._full(path)
         temporary = f"{target}.{uuid.uuid4().hex}.tmp"
-        try:
+        with self._translated():
             self.system.makedirs(posixpath.dirname(target), exist_ok=True)
             self.system.pipe_file(temporary, content)
             self.system.mv(temporary, target)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def probe(self) -> None:
         """Write and remove a file where the archive stands, or in the folder that will hold it."""
         folder = self.root
-        try:
+        with self._translated():
             while not self.system.exists(folder) and folder not in {"", "/"}:
                 folder = posixpath.dirname(folder)
             if not self.system.isdir(folder or "/"):
@@ -184,20 +177,31 @@ class _Archive:
             temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
             self.system.pipe_file(temporary, b"")
             self.system.rm_file(temporary)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> ArchiveError:
-        return ArchiveError(
-            f"The archive {self.url} cannot be written: {error.strerror or error}.",
-            "Make it a folder that the worker may write, or correct `archive_url`.",
-        )
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the file system's refusals into ours."""
+        try:
+            yield
+        except OSError as error:
+            raise ArchiveError(
+                f"The archive {self.url} cannot be written: {error.strerror or error}.",
+                "Make it a folder that the worker may read and write, or correct `archive_url`.",
+            ) from error
 
     def _full(self, path: str) -> str:
         return f"{self.root}/{path}"
 
     def _relative(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")
+
+
+def _is_record(path: str) -> bool:
+    return posixpath.basename(path) == RECORD
+
+
+def _is_day(path: str) -> bool:
+    return path.startswith("daily/") and path.endswith(".html")
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.

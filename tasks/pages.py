@@ -63,7 +63,7 @@ class _Inline:
         text = (_TEMPLATES / file).read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         self.text = Markup(text)  # noqa: S704  # Ours: a file of the repository.
-        self.policy = f"'sha256-{digest}'"
+        self.policy = f"sha256-{digest}"
 
 
 _STYLE = _Inline("style.css")

@@ -113,7 +113,7 @@ def markdown_summary(report: Report) -> str:
 def _paragraphs(report: Report) -> Iterator[str]:
     run = report.run
     yield f"## {markdown_text(summary(report))}"
-    yield f"{run.cluster}, {full(run.slot)}, {OUTCOME_WORDS[run.outcome]}"
+    yield f"{markdown_code(run.cluster)}, {full(run.slot)}, {OUTCOME_WORDS[run.outcome]}"
     for said in filter(None, (run.detail, *run.warnings)):
         yield f"> {markdown_text(said)}"
     told = [finding for finding in report.findings if is_news(finding)]

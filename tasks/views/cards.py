@@ -141,7 +141,7 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         process=name(finding.process.name),
         host=name(finding.host.name or finding.host.id),
         destination=destination_words(finding.destination),
-        why=finding.why,
+        why=text(finding.why),
         chart=charts.activity(seen.hourly, run.window.start, threshold) if seen else None,
         chart_title=_chart_title(seen, threshold) if seen else "",
         chart_note=_chart_note(seen) if seen else "",
@@ -149,7 +149,7 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         facts=tuple(_facts(finding)),
         raises=_reasons(finding, Effect.RAISES),
         lowers=_reasons(finding, Effect.LOWERS),
-        faults=finding.faults,
+        faults=tuple(map(text, finding.faults)),
         details=tuple(_details(finding)),
         figures=tuple(_figures(seen, threshold)) if seen else (),
         hunt_figures=_values(finding.figures),
@@ -288,7 +288,7 @@ def _facts(finding: Finding) -> Iterator[Fact]:
 
 
 def _reasons(finding: Finding, effect: Effect) -> tuple[str, ...]:
-    return tuple(reason.text for reason in finding.reasons if reason.effect is effect)
+    return tuple(text(reason.text) for reason in finding.reasons if reason.effect is effect)
 
 
 def _details(finding: Finding) -> Iterator[Fact]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tasks import moments, verdicts
 from tasks.digests import Announcement, ClusterDay, Digest
 from tasks.findings import Finding, Priority
+from tasks.hostile import visible
 from tasks.runs import Outcome
 from tasks.verdicts import counted
 from tasks.views import cards
@@ -78,7 +79,7 @@ def daily_view(digest: Digest) -> DailyView:
         nothing="No finding is new to this destination.",
     )
     return DailyView(
-        title=f"{headline} · {digest.destination} · {moments.full(digest.slot)}",
+        title=visible(f"{headline} · {digest.destination} · {moments.full(digest.slot)}"),
         archive=href(here, ARCHIVE_INDEX),
         badge=_day_badge(digest, len(searched)),
         eyebrow=f"Daily page · {digest.destination}",

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tasks import charts, moments, verdicts
 from tasks.coverage import AgentCoverage
 from tasks.findings import Finding, Priority, Status
+from tasks.hostile import visible
 from tasks.hunts import Hunt
 from tasks.runs import Outcome, Report, Run, Trend
 from tasks.verdicts import counted
@@ -129,7 +130,7 @@ def report_view(report: Report, links: Links) -> ReportView:
     )
     headline = verdicts.summary(report)
     return ReportView(
-        title=f"{headline} · {run.cluster} · {moments.full(run.slot)}",
+        title=visible(f"{headline} · {run.cluster} · {moments.full(run.slot)}"),
         archive=href(run.folder, ARCHIVE_INDEX),
         badge=badge(run.outcome),
         eyebrow=f"{hunt.name} · {run.cluster}",

@@ -1,0 +1,192 @@
+import os
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tasks.archive import write_daily, write_index, write_run
+from tasks.digests import Announcement, ClusterDay, Digest, Medium
+from tasks.findings import Priority, Status
+from tasks.hunts import load
+from tasks.pages import Pages
+from tasks.report import findings_csv, render_daily, render_report
+from tasks.runs import Outcome, Trend
+from tests.builders import SLOT, day, finding, report, run
+from tests.poison import poisoned
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists() and os.environ.get("CI") != "true",
+    reason="needs chromium; CI always has it",
+)
+
+KNOWN = [
+    finding(f"mac-{number}", f"/opt/{name}", status=Status.CONTINUING)
+    for number, name in enumerate(("zulu", "alpha", "mike"))
+]
+
+
+def hostile_report():
+    """Give a report whose every text is an attacker's, in a folder of its own."""
+    told = finding(priority=Priority.HIGH)
+    plain = report(
+        run(warnings=("w",), detail="d"),
+        told,
+        *KNOWN,
+        finding("mac-q", status=Status.QUIET),
+        hunt=load("macos-unsigned-network"),
+        trend=(Trend(SLOT, Outcome.COMPLETE, 1, 3),),
+    )
+    hostile = poisoned(plain)
+    return replace(hostile, run=replace(hostile.run, cluster="c", hunt="h"))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Write an archive with a harmless run, a hostile one and a day; give the pages' paths."""
+    root = tmp_path_factory.mktemp("archive")
+    hostile = hostile_report()
+    plain = report(run(day(-1)), finding(), *KNOWN, trend=(Trend(day(-1), Outcome.COMPLETE, 1, 3),))
+    paths = {}
+    for name, of in (("hostile report", hostile), ("report", plain)):
+        rendered = Pages(html=render_report(of), csv=findings_csv(of))
+        paths[name] = write_run(str(root), of, rendered)
+    digest = Digest(
+        id="9f8e7d6c5b4a",
+        destination="secops",
+        medium=Medium.SLACK,
+        slot=SLOT + timedelta(hours=1),
+        clusters=(ClusterDay("c", "h", hostile.run, SLOT),),
+        announcements=tuple(Announcement(each, hostile.run) for each in hostile.findings[:1]),
+    )
+    paths["hostile day"] = write_daily(str(root), digest, render_daily(digest))
+    paths["index"] = write_index(str(root))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start chromium once."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic"],
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def look(browser, pages):
+    """Open a page of the archive, and note what it asks for, says and pops up."""
+    contexts = []
+
+    def opened(name, fragment="", **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.heard = []
+        page.on("request", lambda request: page.heard.append(f"request {request.url[:200]}"))
+        page.on("console", lambda message: page.heard.append(f"console {message.text}"))
+        page.on("pageerror", lambda error: page.heard.append(f"error {error}"))
+        page.on("dialog", lambda dialog: (page.heard.append("dialog"), dialog.dismiss()))
+        page.goto(pages[name] + fragment)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+ALL = ["hostile report", "report", "hostile day", "index"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_page_asks_for_nothing_and_breaks_no_rule(look, pages, name):
+    """One request, for the page itself; no violation of its policy, no error, no dialog."""
+    page = look(name)
+    asked = [heard for heard in page.heard if not heard.startswith("request data:")]
+    assert asked == [f"request {pages[name]}"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_that_an_attacker_wrote_runs(look, name):
+    """The page's title is ours, and no element came from a process name."""
+    page = look(name)
+    assert page.title() != "PWNED"
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+
+
+def test_an_attacker_s_script_would_not_run_even_unescaped(look):
+    """The policy is a second wall: markup that were let through could do nothing."""
+    page = look("report")
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend',"
+        ' \'<img src=x onerror="document.title=1"><a href="javascript:document.title=2">x</a>\')'
+    )
+    page.get_by_text("x", exact=True).click()
+    page.wait_for_timeout(100)
+    assert page.title() not in {"1", "2"}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_fits_a_phone(look, name, scheme):
+    """Nothing but tables scrolls sideways at 390 pixels."""
+    page = look(name, viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_page_is_readable_without_script(look):
+    """Every finding is there; what needs script is not offered."""
+    page = look("report", java_script_enabled=False)
+    assert page.locator("article").count() == 1
+    assert page.locator("tbody tr[id^=BH-]:visible").count() == 3
+    assert not page.get_by_label("Filter").is_visible()
+    assert not page.locator(".copy").first.is_visible()
+
+
+def test_the_table_is_filtered_and_sorted(look):
+    """An analyst finds one program among many, and the order is said to screen readers."""
+    page = look("report")
+    names = page.locator("tbody th bdi:visible")
+    page.get_by_label("Filter").fill("alp")
+    page.get_by_text("1 of 3 shown").wait_for()
+    assert names.all_inner_texts() == ["alpha"]
+    page.get_by_label("Filter").fill("")
+    page.get_by_text("3 shown", exact=True).wait_for()
+    head = page.get_by_role("columnheader", name="Process")
+    for order, first in (("ascending", "alpha"), ("descending", "zulu")):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == order
+        assert names.first.inner_text() == first
+
+
+def test_the_index_is_filtered_by_cluster(look):
+    """A reader sees the runs of one cluster, and no month without any."""
+    page = look("index")
+    page.get_by_role("combobox").first.select_option("demo-eu")
+    assert page.locator("#runs ~ .scroll tbody tr:not(.month):visible").count() == 1
+
+
+def test_a_link_to_a_finding_unfolds_it(look, pages):
+    """Who follows a link from Slack sees the finding with its details."""
+    html = Path(pages["report"].removeprefix("file://")).read_text()
+    identity = re.search(r'<article class="[^"]*" id="([^"]*)"', html).group(1)
+    page = look("report", f"#{identity}")
+    assert page.locator("article details").get_attribute("open") is not None
+
+
+def test_paper_shows_what_is_folded(look):
+    """A printed report holds the evidence too; afterwards the page is as before."""
+    page = look("report")
+    closed = page.locator("details:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == closed > 0

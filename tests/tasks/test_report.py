@@ -1,0 +1,555 @@
+import base64
+import csv
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.coverage import Coverage
+from tasks.digests import Announcement, ClusterDay, Digest, Medium
+from tasks.findings import Destination, Effect, Priority, Process, Reason, Status
+from tasks.hunts import load
+from tasks.report import (
+    findings_csv,
+    markdown_summary,
+    render_daily,
+    render_report,
+    state_message,
+)
+from tasks.runs import Outcome, Report, Trend
+from tasks.verdicts import summary
+from tasks.views.cards import check_query, destination_words
+from tasks.views.report import Links
+from tests.builders import HUNT, SLOT, coverage, day, finding, report, run
+from tests.poison import poisoned
+
+VOID = {"meta", "link", "img", "input", "br", "hr", "path", "circle"}
+
+
+class Structure(HTMLParser):
+    """What a browser makes of a page: elements with attributes, and text."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.elements = []
+        self.words = []
+        self.open = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        """Note an element, and that it is open."""
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Note an element that has no content."""
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        """Check that elements close in the order in which they opened."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        """Note what a reader sees."""
+        if not self.open or self.open[-1] not in {"style", "script"}:
+            self.words.append(data)
+
+    @property
+    def shape(self):
+        """Elements and attributes without the marks of hidden characters."""
+        return [
+            (tag, attributes)
+            for tag, attributes in self.elements
+            if (tag, attributes) != ("span", {"class": "ctl"})
+        ]
+
+
+def text_of(html):
+    """Give a page's words, white space collapsed."""
+    return " ".join("".join(Structure(html).words).split())
+
+
+def full_report():
+    """Give a report in which every part of the page has something to say."""
+    told = finding(
+        reasons=(Reason(Effect.RAISES, "no signature"), Reason(Effect.LOWERS, "Homebrew")),
+        faults=("not enriched: no process event",),
+        priority=Priority.HIGH,
+    )
+    return report(
+        run(warnings=("late",), detail="cut", flow_run="calm-otter", compared_with=day(-1)),
+        told,
+        finding("mac-b", status=Status.CONTINUING),
+        finding("mac-c", status=Status.QUIET, evidence=None),
+        hunt=load("macos-unsigned-network").model_copy(update={"remarks": ("stray line",)}),
+        trend=(Trend(SLOT, Outcome.COMPLETE, 1, 1),),
+    )
+
+
+def full_digest(of: Report):
+    """Give a digest that tells everything of one report."""
+    missed = ClusterDay("lab", "macos-unsigned-network", None, None)
+    return Digest(
+        id="9f8e7d6c5b4a",
+        destination="secops",
+        medium=Medium.SLACK,
+        slot=SLOT + timedelta(hours=1),
+        clusters=(ClusterDay(of.run.cluster, of.run.hunt, of.run, SLOT), missed),
+        announcements=tuple(Announcement(each, of.run) for each in of.having(Status.NEW)),
+    )
+
+
+PAGES = {
+    "report": render_report,
+    "daily page": lambda of: render_daily(full_digest(of)),
+}
+
+
+@pytest.fixture(params=PAGES, ids=lambda name: name.replace(" ", "-"))
+def rendered(request):
+    """Render a report to each kind of page."""
+    return PAGES[request.param]
+
+
+# What an attacker writes is text, whatever it is.
+
+
+def test_hostile_text_makes_no_element_and_no_attribute(rendered):
+    """A page of hostile names has exactly the elements of a page of harmless ones."""
+    hostile = Structure(rendered(poisoned(full_report())))
+    harmless = Structure(rendered(poisoned(full_report(), "x")))
+    assert [tag for tag, _ in hostile.shape] == [tag for tag, _ in harmless.shape]
+    assert [set(attrs) for _, attrs in hostile.shape] == [set(a) for _, a in harmless.shape]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_no_text_at_all_changes_a_page_structure(text):
+    """The same, for any text."""
+    of = full_report()
+    changed, harmless = (
+        Structure(render_report(poisoned(of, value))) for value in (f"x{text}x", "x")
+    )
+    assert [tag for tag, _ in changed.shape] == [tag for tag, _ in harmless.shape]
+    assert [set(attrs) for _, attrs in changed.shape] == [set(a) for _, a in harmless.shape]
+
+
+def test_no_attribute_holds_text_from_events():
+    """What stands in attributes is ours; only links to the archive know a run's folder."""
+    of = poisoned(full_report(), "hostile\u202e")
+    for _, attributes in Structure(render_report(of)).elements:
+        for name, value in attributes.items():
+            assert name == "href" or "hostile" not in (value or "")
+
+
+def test_hidden_characters_are_shown_and_marked(rendered):
+    """No right-to-left override and no control character reaches the reader's eye."""
+    html = rendered(poisoned(full_report()))
+    assert not re.search("[\u202e\u200b\x00\x1b]", html)
+    assert r"<span class=ctl>\u202e</span>" in html
+
+
+def test_a_title_holds_no_mark(rendered):
+    """A browser's tab shows text only, so hidden characters are written out without their mark."""
+    title = re.search("<title>(.*?)</title>", rendered(poisoned(full_report()))).group(1)
+    assert "ctl" not in title
+    assert "\u202e" not in title
+
+
+def test_a_template_in_a_name_stays_text(rendered):
+    """A process called `{{ 7*7 }}` is called that."""
+    assert "{{ 7*7 }}" in text_of(rendered(poisoned(full_report())))
+
+
+def test_destinations_are_defanged_and_never_links(rendered):
+    """No click and no linkifier leads to where the malware calls."""
+    of = report(run(), finding(address="c2.evil.example", priority=Priority.HIGH))
+    html = rendered(of)
+    assert "c2[.]evil[.]example:443" in html
+    without_query = re.sub(r"<pre.*?</pre>", "", html, flags=re.DOTALL)
+    assert "evil.example" not in without_query
+    assert not [a for tag, a in Structure(html).elements if "evil" in a.get("href", "")]
+
+
+def test_an_address_in_a_hunt_s_own_column_is_defanged():
+    """Also where a hunt keeps `destination.address` among its columns."""
+    of = report(run(), finding(figures={"destination.address": "203.0.113.9"}))
+    assert "203.0.113[.]9" in render_report(of)
+
+
+def test_a_huge_command_line_is_shortened_with_a_note():
+    """100 kB of command line do not fill the page; the reader learns where it is whole."""
+    process = Process(name="x", command_line="A" * 100_000)
+    html = render_report(report(run(), finding(process=process)))
+    assert len(html) < 60_000
+    assert "(all 100,000 characters are in findings.json)" in html
+
+
+# The page asks for nothing and runs nothing but its own.
+
+
+def test_the_policy_allows_the_one_style_and_the_one_script(rendered):
+    """The hashes in the policy are those of what the page really holds."""
+    html = rendered(full_report())
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}';" in policy
+    for rule in ("default-src 'none'", "base-uri 'none'", "form-action 'none'"):
+        assert rule in policy
+
+
+def test_a_page_asks_for_nothing(rendered):
+    """No attribute loads anything, styles anything or runs anything."""
+    for tag, attributes in Structure(rendered(full_report())).elements:
+        assert tag not in {"img", "iframe", "object", "embed", "form", "base", "audio", "video"}
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        assert "src" not in attributes
+        assert re.match(
+            r"#|(\.\./)*[\w/.-]+(#BH-\w+)?$|data:image/svg", attributes.get("href", "#")
+        )
+
+
+def test_only_given_links_leave_the_archive():
+    """The one address on a page that is not the archive's is the one the deployment gave."""
+    html = render_report(full_report(), Links(flow_run="https://prefect.example/runs/1"))
+    links = [attributes.get("href", "") for _, attributes in Structure(html).elements]
+    assert [link for link in links if link.startswith("http")] == ["https://prefect.example/runs/1"]
+
+
+def test_every_chart_says_its_numbers(rendered):
+    """Each chart is an image with a label."""
+    charts = [a for tag, a in Structure(rendered(full_report())).elements if a.get("role") == "img"]
+    assert charts
+    assert all(re.search(r"\d", chart["aria-label"]) for chart in charts)
+
+
+# The same document gives the same bytes.
+
+
+def test_a_report_is_rendered_again_from_its_document():
+    """What is rendered from findings.json is what was rendered from the run."""
+    of = full_report()
+    assert render_report(Report.from_json(of.to_json())) == render_report(of)
+    assert findings_csv(Report.from_json(of.to_json())) == findings_csv(of)
+
+
+def test_bytes_do_not_depend_on_the_process():
+    """Another process with another order of sets and another language renders the same bytes."""
+    program = (
+        "import sys, hashlib; from tests.tasks.test_report import *;"
+        "of = full_report();"
+        "whole = render_report(of).encode() + PAGES['daily page'](of).encode() + findings_csv(of);"
+        "print(hashlib.sha256(whole).hexdigest())"
+    )
+
+    def digest(seed):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": "C.UTF-8"}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+
+    assert digest("1") == digest("2")
+
+
+def test_the_page_names_the_sha256_of_its_document():
+    """Whoever reads the page can check that findings.json is the one it was rendered from."""
+    of = full_report()
+    assert hashlib.sha256(of.to_json()).hexdigest() in render_report(of)
+
+
+# The verdict, by outcome.
+
+VERDICTS = [
+    (
+        report(run(), finding("a"), finding("b"), finding("b", "/opt/x")),
+        "3 new beaconing processes on 2 Macs",
+        "3 new, 0 continuing",
+    ),
+    (report(run(), finding()), "1 new beaconing process on 1 Mac", "1 new, 0 continuing"),
+    (report(run(), finding(status=Status.CONTINUING)), "Nothing new", "0 new, 1 continuing"),
+    (
+        report(run(), finding(status=Status.CONTINUING, changed_binary=True)),
+        "1 known program with a changed binary",
+        "0 new, 1 changed, 1 continuing",
+    ),
+    (
+        report(run(outcome=Outcome.BASELINE), finding(status=Status.BASELINE)),
+        "Baseline recorded: 1 process on 1 Mac",
+        "baseline: 1",
+    ),
+    (
+        report(run(outcome=Outcome.PARTIAL), finding()),
+        "Partial: 1 new beaconing process on 1 Mac",
+        "partial: 1 new, 0 continuing",
+    ),
+    (
+        report(run(outcome=Outcome.PARTIAL)),
+        "Partial: nothing new in what was searched",
+        "partial: 0 new, 0 continuing",
+    ),
+    (
+        report(run(outcome=Outcome.NO_DATA, coverage=Coverage(1, 1, SLOT - timedelta(hours=50)))),
+        "No data: newest event 2 days old",
+        "no data: newest event 2 days old",
+    ),
+    (
+        report(run(outcome=Outcome.NO_DATA, coverage=Coverage(0, 0, None))),
+        "No data: no macOS network event in 7 days",
+        "no data: no macOS network event in 7 days",
+    ),
+    (
+        report(
+            run(
+                outcome=Outcome.FAILED,
+                reason="unauthorised",
+                detail="demo-eu: the API key is not accepted (secret KEY_NAME). Put a valid one.",
+            )
+        ),
+        "Not searched: the cluster does not accept the key",
+        "not searched: unauthorised (demo-eu: the API key is not accepted (secret KEY_NAME))",
+    ),
+    (
+        report(run(outcome=Outcome.FAILED, reason="unreachable")),
+        "Not searched: the cluster did not answer",
+        "not searched: unreachable (the cluster did not answer)",
+    ),
+    (
+        report(run(outcome=Outcome.MISSED)),
+        "Not searched: the run never started",
+        "not searched: the run never started",
+    ),
+]
+
+
+@pytest.mark.parametrize(("of", "headline", "state"), VERDICTS, ids=[v[1] for v in VERDICTS])
+def test_each_outcome_has_its_own_verdict(of, headline, state):
+    """What people read keeps outcomes apart: in the headline and in Prefect's final state."""
+    assert summary(of) == headline
+    assert state_message(of) == state
+    assert f"<h1>{headline}</h1>" in render_report(of)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.MISSED, Outcome.NO_DATA])
+def test_a_run_that_searched_nothing_never_says_nothing_new(outcome):
+    """Silence must not look like safety."""
+    words = text_of(render_report(report(run(outcome=outcome, detail="It broke off."))))
+    assert "Nothing new" not in words
+    assert "It broke off." in words
+    assert "Nothing was searched, so there may be something new" in words
+
+
+def test_every_warning_of_a_run_is_on_its_page():
+    """What must be known before the figures are believed stands above them."""
+    words = text_of(render_report(report(run(warnings=("Cut at 10,000 rows.", "Blind on 8.17.")))))
+    above = words.partition("Events searched")[0]
+    assert "Cut at 10,000 rows." in above
+    assert "Blind on 8.17." in above
+
+
+def test_an_agent_version_that_drops_events_is_named_in_the_coverage():
+    """A cluster that is blind on some Macs says on which."""
+    blind = replace(coverage().agents[0], version="8.17.1", groups=5_000, single_event_groups=5_000)
+    of = report(run(coverage=replace(coverage(), agents=(blind,))))
+    assert "drops repeated events" in text_of(render_report(of))
+
+
+def test_a_hunt_that_uses_now_says_that_it_is_not_reproducible():
+    """A reader knows when a later run as of the same slot may answer otherwise."""
+    hunt = HUNT.model_copy(update={"query": "FROM x | WHERE @timestamp > NOW() - 7 days"})
+    assert "not reproducible as of a slot" in render_report(report(run(), hunt=hunt))
+    assert "not reproducible as of a slot" not in render_report(report(run()))
+
+
+def test_what_went_quiet_is_listed_and_not_called_clean():
+    """A finding below its threshold is not a finding removed."""
+    words = text_of(render_report(report(run(), finding("mac-q", status=Status.QUIET))))
+    assert "Went quiet 1" in words
+    assert "does not mean removed from the Mac" in words
+
+
+def test_a_flood_of_one_program_is_explained():
+    """5,000 Macs with one roll-out read as one sentence."""
+    flood = [finding(f"mac-{number}", "/opt/agentd") for number in range(300)]
+    words = text_of(render_report(report(run(), *flood, finding("mac-x", "/opt/evil"))))
+    assert "300 of them are agentd calling 203.0.113[.]47:443" in words
+
+
+def test_findings_beyond_the_cards_stand_in_the_table():
+    """101 new findings: 100 cards, and the last one as a row."""
+    html = render_report(report(run(), *(finding(f"mac-{n}") for n in range(101))))
+    assert html.count("<article ") == 100
+    assert "1 more in the table below." in html
+    assert html.count('<tr id="BH-') == 1
+
+
+def test_rows_beyond_the_table_are_in_the_csv():
+    """Above 5,000 rows the page says how many more there are, and where."""
+    many = [
+        finding(f"mac-{number}", status=Status.CONTINUING, evidence=None) for number in range(5_001)
+    ]
+    html = render_report(report(run(), *many))
+    assert html.count('<tr id="BH-') == 5_000
+    assert "1 more in findings.csv." in html
+
+
+def busy(number, **changes):
+    """Give a finding whose hours are as restless as they come."""
+    plain = finding(f"mac-{number:05}", **changes)
+    hourly = tuple((hour * 37 + number) % 400 for hour in range(168))
+    return replace(plain, evidence=replace(plain.evidence, hourly=hourly))
+
+
+def test_an_ordinary_report_is_small():
+    """25 cards and 25 rows stay below 200 KB."""
+    new = [busy(number) for number in range(25)]
+    known = [busy(number + 25, status=Status.CONTINUING) for number in range(25)]
+    of = report(run(), *new, *known, hunt=load("macos-unsigned-network"))
+    assert len(render_report(of).encode()) <= 200_000
+
+
+def test_the_largest_report_stays_usable():
+    """5,000 new findings stay below 3 MB."""
+    assert len(render_report(report(run(), *map(busy, range(5_000)))).encode()) <= 3_000_000
+
+
+# The daily page.
+
+
+def test_a_day_says_what_was_not_searched():
+    """A cluster without a run today is named at the top, with when it was last searched."""
+    words = text_of(render_daily(full_digest(full_report())))
+    assert "1 new beaconing process on 1 Mac, 1 of 2 clusters not searched" in words
+    assert "lab was not searched: no run today. Never searched yet." in words
+
+
+def test_a_day_links_each_finding_to_its_run_s_report():
+    """From the day to the report of the run, within the archive."""
+    of = report(run(), finding())
+    found = of.findings[0].id
+    expected = f'href="../../../../../{of.run.folder}/report.html#{found}"'
+    assert expected in render_daily(full_digest(of))
+
+
+def test_a_quiet_day_of_a_whole_fleet_says_nothing_new():
+    """Everything searched, nothing new."""
+    of = report(run())
+    digest = replace(full_digest(of), clusters=full_digest(of).clusters[:1])
+    assert "<h1>Nothing new</h1>" in render_daily(digest)
+
+
+def test_a_day_without_any_search_does_not_say_nothing_new():
+    """Nothing was searched, so nothing is known."""
+    digest = replace(full_digest(report(run())), clusters=full_digest(report(run())).clusters[1:])
+    html = render_daily(digest)
+    assert "<h1>1 of 1 clusters not searched</h1>" in html
+    assert "Nothing new" not in html
+
+
+# For spreadsheets, for Prefect, for Discover.
+
+
+def cells(of):
+    """Read a report's CSV as a program would."""
+    return list(csv.DictReader(io.StringIO(findings_csv(of).decode())))
+
+
+def test_no_cell_of_the_csv_runs_as_a_formula():
+    """A process called `=cmd()` is a text in every spreadsheet."""
+    of = poisoned(report(run(), finding()), "=cmd()|' /C calc'!A0")
+    rows = list(csv.reader(io.StringIO(findings_csv(of).decode())))
+    texts = [cell for row in rows for cell in row]
+    assert not [cell for cell in texts if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert "'=cmd()|' /C calc'!A0" in texts
+
+
+def test_the_csv_shows_hidden_characters_and_keeps_one_line_a_finding():
+    """No text breaks a row or hides in a cell."""
+    of = poisoned(report(run(), finding()))
+    assert len(findings_csv(of).decode().splitlines()) == 2
+    assert r"\u202e" in findings_csv(of).decode()
+    assert "\u202e" not in findings_csv(of).decode()
+
+
+def test_the_csv_keeps_addresses_for_programs():
+    """A table is joined with other tables: its addresses are not defanged."""
+    (row,) = cells(report(run(), finding(address="203.0.113.9")))
+    assert row["destination.address"] == "203.0.113.9"
+    assert row["figures.duration_hours"] == "168.0"
+
+
+def test_a_report_without_findings_has_a_csv_with_its_columns():
+    """An empty table is still a table."""
+    assert cells(report(run())) == []
+    assert findings_csv(report(run())).startswith(b"id,status,priority,")
+
+
+def test_no_cell_is_longer_than_a_spreadsheet_takes():
+    """A huge command line does not spill into the cells beside it."""
+    process = Process(name="x", command_line="A" * 100_000)
+    (row,) = cells(report(run(), finding(process=process)))
+    assert len(row["process.command_line"]) == 32_767
+
+
+def test_the_summary_for_prefect_holds_no_markup_from_events():
+    """What an attacker writes is code or escaped in the markdown artifact."""
+    markdown = markdown_summary(poisoned(full_report()))
+    outside_code = re.sub(r"(`+) .*? \1", "", markdown)
+    assert not re.search(r"(?<!\\)[<\[`]", outside_code)
+    assert "http://" not in outside_code
+    assert "\u202e" not in markdown
+
+
+def test_the_summary_for_prefect_says_what_happened():
+    """Verdict, outcome, findings and how much was searched."""
+    markdown = markdown_summary(full_report())
+    assert markdown.startswith("## 1 new beaconing process on 1 Mac\n")
+    assert "- **high** ` updater ` on ` mac-a.example ` calls ` 203.0.113[.]47:443 `" in markdown
+    assert "searched" in markdown
+
+
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [
+        (Destination(), "–"),
+        (Destination(address="203.0.113.9", ports=(443,)), "203.0.113[.]9:443"),
+        (Destination(address="2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
+        (Destination(ip="203.0.113.9"), "203.0.113[.]9"),
+        (Destination(address="203.0.113.9", ports=(1, 2, 3, 4, 5)), "203.0.113[.]9:1,2,3 +2"),
+    ],
+)
+def test_a_destination_reads_as_one_word(destination, words):
+    """Address and ports, whatever is known of them."""
+    assert destination_words(destination) == words
+
+
+def test_a_finding_s_query_asks_for_its_processes_and_destination():
+    """An analyst pastes it into Discover and sees the traffic by hour."""
+    query = "\n".join(check_query(finding(), run(), HUNT))
+    assert query.startswith("FROM logs-endpoint.events.network-*\n| WHERE @timestamp >= ")
+    assert 'AND process.entity_id IN ("mac-a-updater-1")' in query
+    assert 'AND destination.address == "203.0.113.47"' in query
+
+
+def test_no_value_ends_a_string_of_the_query():
+    """A quotation mark in an address stays inside its ES|QL string."""
+    query = "\n".join(check_query(finding(address='a" OR true //\\'), run(), HUNT))
+    assert r'AND destination.address == "a\" OR true //\\"' in query
+
+
+def test_a_value_with_hidden_characters_is_left_out_of_the_query():
+    """ES|QL cannot write them, so the entity ids alone say what is meant."""
+    query = "\n".join(check_query(finding(address="a\u202eb"), run(), HUNT))
+    assert "destination.address" not in query
+    assert "process.entity_id IN" in query
