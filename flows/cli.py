@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status as Spinner
-from rich.text import Text
 
-from flows.output import Format, complain, err, out, show
+from flows.output import Format, complain, err, out, quote, show
 from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
 from tasks.settings import HISTORY_URL, Cluster, deployments
@@ -90,8 +88,7 @@ def digest(
     for parameters in _deployed(config, "destination", destination):
         with _progress(f"Digest for {destination}"):
             state = _run(daily_digest, {**parameters, "slot": slot, "dry_run": dry_run})
-        if digest_text := state.result():
-            out.print(Panel(Text(digest_text), title="Slack", title_align="left", width=100))
+        quote(cast("str", state.result()))
         out.print(f"{destination}: {_message(state)}", markup=False)
 
 
@@ -210,8 +207,7 @@ def demo() -> None:
         for step in story.steps(today):
             spinner.update(f"{step.name} done")
             out.print(f"{step.name}: {step.message}", markup=False)
-            if step.digest:
-                out.print(Panel(Text(step.digest), title="Slack", title_align="left", width=100))
+            quote(step.digest)
     out.print(f"\nThe archive: {today.archive / 'index.html'}")
 
 

@@ -14,7 +14,7 @@ from tasks.archive import check_writable, store_daily
 from tasks.collect import collect
 from tasks.digest import write
 from tasks.digests import Digest, DigestStatus, Medium, Message, readable
-from tasks.errors import SlackRefused
+from tasks.errors import SlackBusy, SlackRefused
 from tasks.history import History, Ledger
 from tasks.notify import send
 from tasks.report import render_daily
@@ -68,9 +68,11 @@ def daily_digest(
         digest = collect(ledger, destination, medium, slot, datetime.now(UTC))
         message = write(digest, report_base_url)
         if not dry_run:
+            # Also a day with nothing to tell decides from when on a destination hears.
+            ledger.since(slot)
+            store_daily(archive_url, digest, message, render_daily(digest))
             if message:
                 tell(ledger, digest, message, destination)
-            store_daily(archive_url, digest, render_daily(digest))
     return final_state(digest, message, dry_run=dry_run)
 
 
@@ -81,6 +83,7 @@ def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destinat
 
     Raises:
         SlackRefused: with the remedy; what it told stays pending.
+        SlackBusy: likewise; the next digest tells it.
         SlackUnreachable: the message may or may not have been posted.
     """
     begin(ledger, digest, message)
@@ -89,7 +92,7 @@ def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destinat
         return
     try:
         posted = send(message, destination.channel, destination.token_env, destination.api_url)
-    except SlackRefused:
+    except (SlackRefused, SlackBusy):
         settle(ledger, digest, DigestStatus.REFUSED)
         raise
     settle(ledger, digest, DigestStatus.SENT, posted.ts)

@@ -83,6 +83,12 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def quote(message: str) -> None:
+    """Show a Slack message as it would read there, set off by a bar; nothing for an empty one."""
+    for line in message.splitlines():
+        out.print(Text.assemble(("  │ ", "dim"), line))
+
+
 def complain(error: PipelineError) -> None:
     """Write a problem and its remedy to standard error."""
     err.print(Text.assemble(("error: ", "bold red"), visible_lines(error.problem)))

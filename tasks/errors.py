@@ -74,7 +74,7 @@ class HistoryError(PipelineError):
 
 
 class RunInProgress(HistoryError):
-    """Another process records the same slot right now."""
+    """Another process records the same slot, or sends the same digest, right now."""
 
 
 class ArchiveError(PipelineError):
@@ -87,6 +87,10 @@ class SlackError(PipelineError):
 
 class SlackRefused(SlackError):
     """Slack answered no, and will until somebody changes something."""
+
+
+class SlackBusy(SlackError, TransientError):
+    """Slack answered: later. Nothing was posted."""
 
 
 class SlackUnreachable(SlackError, TransientError):

@@ -19,7 +19,7 @@ from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.web import SlackResponse, WebClient
 
 from tasks.digests import Message
-from tasks.errors import SlackError, SlackRefused, SlackUnreachable
+from tasks.errors import SlackBusy, SlackError, SlackRefused, SlackUnreachable
 from tasks.settings import secret
 
 SLACK_URL = WebClient.BASE_URL
@@ -114,6 +114,7 @@ def post(
 
     Raises:
         SlackRefused: Slack did not take the message, and will not until somebody acts.
+        SlackBusy: Slack did not take the message now.
         SlackUnreachable: no answer came; the message may or may not have been posted.
     """
     client = WebClient(
@@ -198,7 +199,7 @@ def _answered(response: SlackResponse) -> SlackError:
     word = str(data.get("error", ""))
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         seconds = _retry_after(response.headers)
-        return SlackUnreachable(
+        return SlackBusy(
             f"Slack asks to wait {seconds or 'some'} seconds. Nothing was posted.",
             "The next attempt posts it; if this goes on, see what else posts with this app.",
         )

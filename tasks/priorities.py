@@ -17,8 +17,10 @@ DAY_AND_NIGHT_HOURS = 20
 
 COMMON_PORTS = frozenset({80, 443})
 
-RAISED_FOR_HIGH = 3
-"""High: at least this many more reasons raise the priority than lower it. Medium: at least one."""
+RAISED_FOR_HIGH = 4
+"""High: at least so many more reasons raise the priority than lower it."""
+
+RAISED_FOR_MEDIUM = 2
 
 _SUSPECT_PLACES = (
     (re.compile(r"^/(private/)?(tmp|var/tmp)/"), "runs from a temporary folder"),
@@ -49,7 +51,7 @@ def priority_of(reasons: Iterable[Reason]) -> Priority:
     balance = sum(1 if reason.effect is Effect.RAISES else -1 for reason in reasons)
     if balance >= RAISED_FOR_HIGH:
         return Priority.HIGH
-    return Priority.MEDIUM if balance >= 1 else Priority.LOW
+    return Priority.MEDIUM if balance >= RAISED_FOR_MEDIUM else Priority.LOW
 
 
 def why(reasons: Iterable[Reason]) -> str:

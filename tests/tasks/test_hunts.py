@@ -124,7 +124,7 @@ def test_a_deployment_overrides_thresholds_by_name():
     """Tuning needs no copy of the hunt."""
     hunt = load("macos-unsigned-network").with_thresholds({"min_duration_hours": 4})
     assert hunt.pipeline.thresholds["min_duration_hours"] == 4
-    assert hunt.pipeline.thresholds["min_connections_per_hour"] == 120
+    assert hunt.pipeline.thresholds["min_events_per_hour"] == 120
     assert "duration_hours >= 4\n" in hunt.paste_ready()
 
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from tasks import notify
 from tasks.digests import Message, violations
-from tasks.errors import SlackError, SlackRefused, SlackUnreachable
+from tasks.errors import SlackBusy, SlackError, SlackRefused, SlackUnreachable
 from tasks.notify import Posted, post
 from tests.slack_server import (
     Behaviour,
@@ -130,7 +130,7 @@ def test_a_short_wait_that_slack_asks_for_is_kept():
 def test_a_long_wait_is_left_to_the_next_attempt(behaviour: Behaviour):
     """A run does not sleep for a day because Slack asks it to."""
     with SlackServer(behaviour, ok) as slack:
-        with pytest.raises(SlackUnreachable, match=r"asks to wait \d+ seconds. Nothing was posted"):
+        with pytest.raises(SlackBusy, match=r"asks to wait \d+ seconds. Nothing was posted"):
             posted(slack)
         assert slack.calls == 1
 

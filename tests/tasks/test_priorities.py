@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.findings import CodeSignature, Destination, Effect, Finding, Priority, Process, Reason
-from tasks.priorities import RAISED_FOR_HIGH, priority_of, reasons_for, why
+from tasks.priorities import priority_of, reasons_for, why
 from tasks.runs import Window
 from tests.builders import SLOT, evidence, finding
 
@@ -115,14 +115,10 @@ def test_irregular_office_hours_do_not_raise():
 
 @given(raising=st.integers(0, 9), lowering=st.integers(0, 9))
 def test_reasons_are_counted_and_nothing_else(raising, lowering):
-    """High, medium and low follow from the listed reasons alone."""
+    """Four more that raise are high, two are medium, anything less is low."""
     reasons = [Reason(Effect.RAISES, "a")] * raising + [Reason(Effect.LOWERS, "b")] * lowering
     balance = raising - lowering
     expected = (
-        Priority.HIGH
-        if balance >= RAISED_FOR_HIGH
-        else Priority.MEDIUM
-        if balance >= 1
-        else Priority.LOW
+        Priority.HIGH if balance >= 4 else Priority.MEDIUM if balance >= 2 else Priority.LOW
     )
     assert priority_of(reasons) is expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.esql.functions import AGGREGATES, CONVERSIONS, MULTIVALUES, SCALARS
-from tasks.esql.translate import supported_functions
+from tasks.esql.expressions import supported_functions
 from tests.tasks.esql.conftest import Row
 
 
