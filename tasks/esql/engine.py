@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from tasks.esql.documents import Documents
 from tasks.esql.errors import EsqlError
 from tasks.esql.filters import condition, filter_fields
+from tasks.esql.plans import Demand, Plan, Relation, demand
 from tasks.esql.sql import Sql, sql
 from tasks.esql.syntax import From, parse
-from tasks.esql.translate import Demand, Plan, Relation, demand, translate
+from tasks.esql.translate import translate
 from tasks.esql.types import Type
 
 
@@ -104,14 +106,13 @@ class Engine:
             condition(question.filter, relation.columns),
         )
         ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered))
-        return replace(relation, sql=filtered), int(str(documents)), warnings
+        return replace(relation, sql=filtered), documents, warnings
 
     def _failures(self, plan: Plan) -> tuple[str, ...]:
-        """The warnings of what went wrong in some row: two lines each, as Elasticsearch words them."""
+        """The warnings of what went wrong in some row, two lines each as Elasticsearch has them."""
         if plan.failed is None:
             return ()
         ((happened,),) = self._rows(plan.failed)
-        assert isinstance(happened, list)  # noqa: S101 - the statement makes a list
         lines: list[str] = []
         for failure, true in zip(plan.failures_in_order(), happened, strict=True):
             if true:
@@ -123,7 +124,7 @@ class Engine:
                 ]
         return tuple(dict.fromkeys(lines))
 
-    def _rows(self, statement: Sql) -> list[tuple[object, ...]]:
+    def _rows(self, statement: Sql) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(statement.text, statement.values).fetchall()
         except (duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:

@@ -33,6 +33,7 @@ class EsqlError(Exception):
 
     kind = "illegal_argument_exception"
     status = 400
+    preface = ""
 
     def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message, line, column)
@@ -43,7 +44,8 @@ class EsqlError(Exception):
     @property
     def reason(self) -> str:
         """The message with its position, as Elasticsearch words it."""
-        return f"line {self.line}:{self.column}: {self.message}" if self.line else self.message
+        place = f"line {self.line}:{self.column}: " if self.line else ""
+        return f"{self.preface}{place}{self.message}"
 
     def __str__(self) -> str:
         """The reason."""
@@ -61,11 +63,8 @@ class VerificationError(EsqlError):
 
     kind = "verification_exception"
 
-    @property
-    def reason(self) -> str:
-        """Elasticsearch counts the problems of a verification; we stop at the first."""
-        # super() without arguments does not work in a property that `EsqlError.reason` overrides.
-        return "Found 1 problem\n" + EsqlError.reason.__get__(self)
+    # Elasticsearch counts the problems that it finds; we stop at the first.
+    preface = "Found 1 problem\n"
 
 
 class DocumentError(EsqlError):

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
+from tasks.esql.addresses import block_range, parse_address
+from tasks.esql.dates import parse_date
 from tasks.esql.errors import EsqlError
-from tasks.esql.functions import block_range
-from tasks.esql.literals import parse_address, parse_date
+from tasks.esql.plans import FieldColumn
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.translate import FieldColumn
 from tasks.esql.types import NUMBER, WHOLE, Type
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -53,7 +53,7 @@ def condition(query: object, columns: Sequence[FieldColumn]) -> Sql:
     """A filter as SQL that is never null.
 
     Raises:
-        FilterError: the filter uses something else than bool, range, term, terms, exists, match_all.
+        FilterError: the filter uses a query other than bool, range, term, terms, exists, match_all.
     """
     return _condition(query, {column.name: column for column in columns})
 

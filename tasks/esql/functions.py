@@ -7,15 +7,15 @@ To add a function is to add its entry.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.esql.errors import Source, refused
+from tasks.esql import addresses, dates, patterns
+from tasks.esql.errors import refused
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.syntax import Literal, Timespan
+from tasks.esql.syntax import Literal
 from tasks.esql.types import ANY, NUMBER, STRING, WHOLE, Type
+from tasks.esql.values import Value, Values
 
 NOT_FINITE = "java.lang.ArithmeticException: not a finite double number"
 DIVISION = "java.lang.ArithmeticException: / by zero"
@@ -25,26 +25,6 @@ BAD_DATE = "java.lang.IllegalArgumentException: failed to parse date field"
 BAD_ADDRESS = "java.lang.IllegalArgumentException: not an IP string literal"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """SQL that gives values of one type; `several`: as a list."""
-
-    sql: Sql
-    type: Type
-    source: Source
-    several: bool = False
-    constant: Literal | Timespan | None = None
-
-    def text_constant(self, role: str) -> str:
-        """The text, where only a constant is possible."""
-        if isinstance(self.constant, Literal) and isinstance(self.constant.value, str):
-            return self.constant.value
-        raise refused(
-            f"{role} must be a constant [string], found [{self.source.text}]", self.source
-        )
-
-
-Values = Sequence[Value]
 Builder = str | Callable[[Values], Sql]
 Rule = Type | Callable[[Values], Type]
 Group = frozenset[Type]
@@ -58,7 +38,7 @@ class Scalar:
         takes: the types that each argument may have; the last counts for all further ones.
         gives: the type of the result.
         sql: a template with a slot for each argument, or a function that writes it.
-        fails: the warning when arguments have values and the result is null; none if that is right.
+        fails: the warning when the result is null though no argument is; None if that is right.
         required: how many arguments there must be; all of `takes` if None.
         variadic: whether the last argument may be repeated.
         alike: whether all arguments are brought to one type first.
@@ -77,7 +57,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A function that turns each value into one of another type; `sql` has a slot by source type."""
+    """A function that turns each value into one of another type; `sql` is by source type."""
 
     gives: Type
     sql: Mapping[Type, str]
@@ -217,261 +197,13 @@ def _extreme(function: str) -> Callable[[Values], Sql]:
     return write
 
 
-def _like(arguments: Values) -> Sql:
-    """`*` and `?` as SQL's `%` and `_`; `\\` keeps the next character as it is."""
-    tests = []
-    for pattern in arguments[1:]:
-        text = pattern.text_constant("pattern of [LIKE]")
-        likened = "".join(
-            {"*": "%", "?": "_"}.get(piece) or re.sub(r"([%_\\])", r"\\\1", piece[-1])
-            for piece in re.findall(r"\\.|.", text, re.DOTALL)
-        )
-        tests.append(sql(r"{} LIKE {} ESCAPE '\'", arguments[0].sql, bound(likened, "VARCHAR")))
-    return sql("({})", joined(" OR ", tests))
-
-
-_REGEX_PIECE = re.compile(r'\\.|"[^"]*"|\[(?:\\.|[^\]\\])*\]|.', re.DOTALL)
-
-
-def _rlike(arguments: Values) -> Sql:
-    """Lucene's regular expressions as RE2's: anchored, `.` is any character, `"..."` literal."""
-    tests = []
-    for pattern in arguments[1:]:
-        text = pattern.text_constant("pattern of [RLIKE]")
-        pieces = [_re2_piece(piece, pattern) for piece in _REGEX_PIECE.findall(text)]
-        tests.append(
-            sql(
-                "regexp_full_match({}, {}, 's')",
-                arguments[0].sql,
-                bound("".join(pieces), "VARCHAR"),
-            )
-        )
-    return sql("({})", joined(" OR ", tests))
-
-
-def _re2_piece(piece: str, pattern: Value) -> str:
-    if piece in {"^", "$"}:
-        return "\\" + piece
-    if piece == "@":
-        return ".*"
-    if len(piece) > 1 and piece[0] == '"':
-        return re.escape(piece[1:-1])
-    if piece in {"~", "&", "<", "#"}:
-        raise refused(f"Lucene's operator [{piece}] in [RLIKE] is not supported", pattern.source)
-    return re.escape(piece[1]) if piece[0] == "\\" and piece[1] not in "dDwWsS" else piece
-
-
-# --- Addresses ---
-
-_MAPPED = 0xFFFF_0000_0000
-
-
-def block_range(block: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[int, int]:
-    """First and last address of a block, as the numbers that columns of addresses hold."""
-    first, last = int(block.network_address), int(block.broadcast_address)
-    return (first, last) if block.version == 6 else (first + _MAPPED, last + _MAPPED)  # noqa: PLR2004
-
-
-def _block(value: Value) -> tuple[int, int]:
-    text = value.text_constant("block of [CIDR_MATCH]")
-    try:
-        return block_range(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise refused(f"'{text}' is not an IP string literal.", value.source) from None
-
-
-def _cidr_match(arguments: Values) -> Sql:
-    """Blocks as ranges of numbers, neighbours joined; an IPv6 block never matches IPv4."""
-    address = arguments[0].sql
-    ranges: list[tuple[int, int]] = []
-    for first, last in sorted(part for block in arguments[1:] for part in _without_mapped(block)):
-        if ranges and first <= ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
-        else:
-            ranges.append((first, last))
-    tests = [
-        sql("{} BETWEEN {} AND {}", address, bound(first, "UHUGEINT"), bound(last, "UHUGEINT"))
-        for first, last in ranges
-    ]
-    return sql("({})", joined(" OR ", tests))
-
-
-def _without_mapped(block: Value) -> list[tuple[int, int]]:
-    first, last = _block(block)
-    mapped_end = _MAPPED + 2**32 - 1
-    if _MAPPED <= first and last <= mapped_end:
-        return [(first, last)]
-    parts = [(first, min(last, _MAPPED - 1)), (max(first, mapped_end + 1), last)]
-    return [part for part in parts if part[0] <= part[1]]
-
-
-# --- Dates ---
-
-_CLOCK_UNITS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000}
-_DAY = 86_400_000
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
-
-
-def interval(span: Timespan) -> Sql:
-    """A timespan as DuckDB's interval; days and up are calendar arithmetic."""
-    if span.unit in _CLOCK_UNITS:
-        return sql("to_milliseconds({})", bound(span.count * _CLOCK_UNITS[span.unit], "BIGINT"))
-    if span.unit in _MONTHS:
-        return sql("to_months({})", bound(span.count * _MONTHS[span.unit], "INTEGER"))
-    days = span.count * (7 if span.unit == "week" else 1)
-    return sql("to_days({})", bound(days, "INTEGER"))
-
-
-def _date_trunc(arguments: Values) -> Sql:
-    span, date = arguments[0].constant, arguments[1].sql
-    if not isinstance(span, Timespan):
-        raise refused("first argument of [DATE_TRUNC] must be a timespan", arguments[0].source)
-    if span.count <= 0:
-        raise refused("Zero or negative time interval is not supported", span.source)
-    if span.unit in _MONTHS:
-        return _months_trunc(span.count * _MONTHS[span.unit], date)
-    if (span.unit, span.count) in {("week", 1), ("day", 7)}:
-        return sql("CAST(date_trunc('week', {}) AS TIMESTAMP)", date)
-    unit_ms = _CLOCK_UNITS.get(span.unit) or _DAY * (7 if span.unit == "week" else 1)
-    step = bound(span.count * unit_ms, "BIGINT")
-    return sql("make_timestamp_ms(floored(epoch_ms({}), {}))", date, step)
-
-
-def _months_trunc(months: int, date: Sql) -> Sql:
-    """Several months count from January, several years from year 1."""
-    if months % 12 == 0:
-        return sql(
-            "make_timestamp(CAST(floored(year({}) - 1, {}) + 1 AS BIGINT), 1, 1, 0, 0, 0)",
-            date,
-            bound(months // 12, "BIGINT"),
-        )
-    return sql(
-        "make_timestamp(CAST(year({0}) AS BIGINT), "
-        "CAST(floored(month({0}) - 1, {1}) + 1 AS BIGINT), 1, 0, 0, 0)",
-        date,
-        bound(months, "BIGINT"),
-    )
-
-
-_DIFF_UNITS = {
-    "year": ("year", "years", "yyyy", "yy"),
-    "quarter": ("quarter", "quarters", "qq", "q"),
-    "month": ("month", "months", "mm", "m"),
-    "week": ("week", "weeks", "wk", "ww"),
-    "day": ("dayofyear", "dy", "y", "day", "days", "dd", "d", "weekday", "weekdays", "dw"),
-    "hour": ("hour", "hours", "hh"),
-    "minute": ("minute", "minutes", "mi", "n"),
-    "second": ("second", "seconds", "ss", "s"),
-    "millisecond": ("millisecond", "milliseconds", "ms"),
-    "microsecond": ("microsecond", "microseconds", "mcs"),
-    "nanosecond": ("nanosecond", "nanoseconds", "ns"),
-}
-_DIFF_UNIT_NAMES = {name: unit for unit, names in _DIFF_UNITS.items() for name in names}
-
-
-def _date_diff(arguments: Values) -> Sql:
-    name = arguments[0].text_constant("unit of [DATE_DIFF]")
-    unit = _DIFF_UNIT_NAMES.get(name.lower())
-    if unit is None:
-        raise refused(f"Received value [{name}] is not a valid date part", arguments[0].source)
-    start, end = arguments[1].sql, arguments[2].sql
-    if unit == "nanosecond":
-        count = sql("CAST(datesub('microsecond', {}, {}) AS HUGEINT) * 1000", start, end)
-    else:
-        count = sql(f"datesub('{unit}', {{}}, {{}})", start, end)
-    return sql("TRY_CAST({} AS INTEGER)", count)
-
-
-_DATE_PARTS = {
-    "year": "year({})",
-    "month_of_year": "month({})",
-    "day_of_month": "day({})",
-    "day_of_year": "dayofyear({})",
-    "day_of_week": "isodow({})",
-    "hour_of_day": "hour({})",
-    "minute_of_hour": "minute({})",
-    "second_of_minute": "second({})",
-    "milli_of_second": "epoch_ms({}) % 1000",
-    "minute_of_day": "hour({0}) * 60 + minute({0})",
-    "second_of_day": "hour({0}) * 3600 + minute({0}) * 60 + second({0})",
-    "epoch_day": "CAST(floor(epoch_ms({}) / 86400000) AS BIGINT)",
-    "aligned_week_of_year": "(dayofyear({}) - 1) // 7 + 1",
-}
-
-
-def _date_extract(arguments: Values) -> Sql:
-    name = arguments[0].text_constant("part of [DATE_EXTRACT]")
-    part = _DATE_PARTS.get(name.lower())
-    if part is None:
-        raise refused(f"the date part [{name}] is not supported", arguments[0].source)
-    return sql(f"CAST({part} AS BIGINT)", arguments[1].sql)
-
-
-# Java's pattern letters as strftime's.
-_JAVA_DATE = {
-    "yyyy": "%Y",
-    "uuuu": "%Y",
-    "yy": "%y",
-    "MM": "%m",
-    "M": "%-m",
-    "MMM": "%b",
-    "MMMM": "%B",
-    "dd": "%d",
-    "d": "%-d",
-    "DDD": "%j",
-    "HH": "%H",
-    "H": "%-H",
-    "hh": "%I",
-    "h": "%-I",
-    "a": "%p",
-    "mm": "%M",
-    "m": "%-M",
-    "ss": "%S",
-    "s": "%-S",
-    "SSS": "%g",
-    "E": "%a",
-    "EEE": "%a",
-    "EEEE": "%A",
-    "X": "Z",
-    "XXX": "Z",
-    "z": "Z",
-    "VV": "Z",
-}
-_JAVA_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
-
-
-def _date_format(arguments: Values) -> Sql:
-    if len(arguments) == 1:
-        return sql("date_to_text({})", arguments[0].sql)
-    pattern = arguments[0].text_constant("pattern of [DATE_FORMAT]")
-    pieces = []
-    for match in _JAVA_PIECE.finditer(pattern):
-        piece = match.group()
-        if match.group(2) and piece not in _JAVA_DATE:
-            raise refused(f"the date pattern [{piece}] is not supported", arguments[0].source)
-        literal = piece if match.group(1) is None else match.group(1).replace("''", "'") or "'"
-        pieces.append(_JAVA_DATE[piece] if match.group(2) else literal.replace("%", "%%"))
-    return sql("strftime({}, {})", arguments[1].sql, bound("".join(pieces), "VARCHAR"))
-
-
 # --- Text ---
 
 
-def _replace(arguments: Values) -> Sql:
-    """Java's `$1` in the replacement is RE2's `\\1`."""
-    replacement = arguments[2].text_constant("replacement of [REPLACE]")
-    rewritten = "".join(
-        "\\" + piece[1:] if piece[0] == "$" else piece[-1].replace("\\", "\\\\")
-        for piece in re.findall(r"\$\d|\\.|.", replacement, re.DOTALL)
-    )
-    text, pattern = arguments[0].sql, arguments[1].sql
-    return sql("regexp_replace({}, {}, {}, 'g')", text, pattern, bound(rewritten, "VARCHAR"))
-
-
 def _substring(arguments: Values) -> Sql:
-    text, start = arguments[0].sql, arguments[1].sql
-    length = sql(", greatest({}, 0)", arguments[2].sql) if len(arguments) == 3 else Sql("")  # noqa: PLR2004
-    return sql("substring({0}, substring_start({0}, {1}){2})", text, start, length)
+    text, start, *length = (argument.sql for argument in arguments)
+    rest = sql(", greatest({}, 0)", *length) if length else Sql("")
+    return sql("substring({0}, substring_start({0}, {1}){2})", text, start, rest)
 
 
 _BLANKS = r"' \t\n\r\f\v'"
@@ -529,8 +261,8 @@ SCALARS: dict[str, Scalar] = {
     ">": _comparison(">"),
     ">=": _comparison(">="),
     "in": Scalar((ANY, ANY), Type.BOOLEAN, _in, variadic=True, alike=True, strict=False),
-    "like": Scalar((STRING, STRING), Type.BOOLEAN, _like, variadic=True),
-    "rlike": Scalar((STRING, STRING), Type.BOOLEAN, _rlike, variadic=True),
+    "like": Scalar((STRING, STRING), Type.BOOLEAN, patterns.like, variadic=True),
+    "rlike": Scalar((STRING, STRING), Type.BOOLEAN, patterns.rlike, variadic=True),
     "+": Scalar((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("+"), OVERFLOW),
     "-": Scalar((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("-"), OVERFLOW),
     "*": Scalar((NUMBER, NUMBER), _arithmetic_type, _arithmetic("*"), OVERFLOW),
@@ -539,18 +271,18 @@ SCALARS: dict[str, Scalar] = {
     "negate": Scalar((NUMBER | {Type.TIMESPAN},), _same, _negate, OVERFLOW),
     "abs": Scalar((NUMBER,), _same, _absolute, OVERFLOW),
     "ceil": Scalar((NUMBER,), _same, _number("ceil({})")),
-    "cidr_match": Scalar((_of(Type.IP), STRING), Type.BOOLEAN, _cidr_match, variadic=True),
+    "cidr_match": Scalar((_of(Type.IP), STRING), Type.BOOLEAN, addresses.cidr_match, variadic=True),
     "concat": Scalar((STRING, STRING), Type.KEYWORD, _joined_with(" || "), variadic=True),
     "contains": Scalar((STRING, STRING), Type.BOOLEAN, "contains({}, {})"),
     "date_diff": Scalar(
         (STRING, _DATE, _DATE),
         Type.INTEGER,
-        _date_diff,
+        dates.date_diff,
         "org.elasticsearch.xpack.esql.core.InvalidArgumentException: out of [integer] range",
     ),
-    "date_extract": Scalar((STRING, _DATE), Type.LONG, _date_extract),
-    "date_format": Scalar((STRING | _DATE, _DATE), Type.KEYWORD, _date_format, required=1),
-    "date_trunc": Scalar((_of(Type.TIMESPAN), _DATE), Type.DATE, _date_trunc),
+    "date_extract": Scalar((STRING, _DATE), Type.LONG, dates.date_extract),
+    "date_format": Scalar((STRING | _DATE, _DATE), Type.KEYWORD, dates.date_format, required=1),
+    "date_trunc": Scalar((_of(Type.TIMESPAN), _DATE), Type.DATE, dates.date_trunc),
     "ends_with": Scalar((STRING, STRING), Type.BOOLEAN, "ends_with({}, {})"),
     "floor": Scalar((NUMBER,), _same, _number("floor({})")),
     "greatest": Scalar(
@@ -571,7 +303,7 @@ SCALARS: dict[str, Scalar] = {
         "finite(pow(CAST({} AS DOUBLE), CAST({} AS DOUBLE)))",
         NOT_FINITE,
     ),
-    "replace": Scalar((STRING, STRING, STRING), Type.KEYWORD, _replace),
+    "replace": Scalar((STRING, STRING, STRING), Type.KEYWORD, patterns.replace),
     "right": Scalar((STRING, WHOLE), Type.KEYWORD, "right({}, greatest({}, 0))"),
     "round": Scalar((NUMBER, WHOLE), _same, _round, OVERFLOW, required=1),
     "sqrt": Scalar(
@@ -708,23 +440,21 @@ _TOPS = {"asc": "list_sort", "desc": "list_reverse_sort"}
 
 def _top_of(listed: bool) -> Callable[[Values], Sql]:
     def write(arguments: Values) -> Sql:
-        limit = arguments[1].constant
-        order = "asc"
-        if len(arguments) > 2:  # noqa: PLR2004
-            order = arguments[2].text_constant("order of [TOP]").lower()
+        column, count, *given = arguments
+        order = given[0].text_constant("order of [TOP]").lower() if given else "asc"
         if order not in _TOPS:
             raise refused(
                 f"Invalid order value in [TOP], expected [ASC, DESC] but got [{order}]",
-                arguments[2].source,
+                given[0].source,
             )
-        if not isinstance(limit, Literal) or not isinstance(limit.value, int) or limit.value < 1:
+        limit = count.constant.value if isinstance(count.constant, Literal) else None
+        if not isinstance(limit, int) or limit < 1:
             raise refused(
-                f"Limit must be greater than 0 in [TOP], found [{arguments[1].source.text}]",
-                arguments[1].source,
+                f"Limit must be greater than 0 in [TOP], found [{count.source.text}]", count.source
             )
         every = _ALL_VALUES if listed else "list({0}) FILTER (WHERE {0} IS NOT NULL)"
         template = f"filled(list_slice({_TOPS[order]}({every}), 1, {{1}}))"
-        return sql(template, arguments[0].sql, bound(limit.value, "BIGINT"))
+        return sql(template, column.sql, bound(limit, "BIGINT"))
 
     return write
 

@@ -1,48 +1,17 @@
-"""Constants of a query: a text becomes the date, address or truth value that it is compared with."""
+"""Constants: a text becomes the date, address or truth value that it is compared with."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import replace
-from datetime import UTC, datetime
 
+from tasks.esql.addresses import parse_address
+from tasks.esql.dates import parse_date
 from tasks.esql.errors import Source, refused
 from tasks.esql.sql import Sql, bound, joined, sql
 from tasks.esql.syntax import Literal
 from tasks.esql.types import Type, whole_type
 
 CONVERTIBLE = frozenset({Type.DATE, Type.IP, Type.BOOLEAN})
-
-_DATE = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?)?)?)?"
-    r"(Z|[+-]\d\d(?::?\d\d)?)?"
-)
-
-
-def parse_date(text: str) -> datetime | None:
-    """A date as `strict_date_optional_time` reads it, in UTC without a zone; None if it is none."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        return None
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
-    iso = (
-        f"{year}-{month or '01'}-{day or '01'}T{hour or '00'}:{minute or '00'}:{second or '00'}"
-        f".{(fraction or '0')[:3]:0<3}{zone or 'Z'}"
-    )
-    try:
-        return datetime.fromisoformat(iso).astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        return None
-
-
-def parse_address(text: str) -> int | None:
-    """An address as the number of its 16 bytes, IPv4 as ::ffff:a.b.c.d; None if it is none."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return int(address) + (0xFFFF_0000_0000 if address.version == 4 else 0)  # noqa: PLR2004
 
 
 def convert(literal: Literal, to: Type) -> Literal:

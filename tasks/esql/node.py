@@ -1,4 +1,4 @@
-"""HTTP requests of the official client go in, Elasticsearch's answers come out, without a network."""
+"""Requests of the official client go in, Elasticsearch's answers come out, without a network."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class EmbeddedNode(BaseNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        extras = config._extras  # noqa: SLF001 - the place that NodeConfig has for a node's state
+        extras = config._extras  # The place that NodeConfig has for a node's own state.
         if FOLDER not in extras:
             raise SettingsError(
                 f"An embedded node got no folder in _extras[{FOLDER!r}].",
@@ -71,7 +71,7 @@ class EmbeddedNode(BaseNode):
         target: str,
         body: bytes | None = None,
         headers: HttpHeaders | None = None,
-        request_timeout: DefaultType | float | None = DEFAULT,  # noqa: ARG002 - the client's signature
+        request_timeout: DefaultType | float | None = DEFAULT,  # noqa: ARG002
     ) -> NodeApiResponse:
         """Answer a request at once."""
         started = time.monotonic()
@@ -215,7 +215,7 @@ def _error_body(status: int, kind: str, reason: str) -> dict[str, Any]:
 
 
 def _headers(request: HttpHeaders | None, warnings: tuple[str, ...]) -> HttpHeaders:
-    accepted = (request or {}).get("accept") or "application/json"
+    accepted = (request["accept"] if request and "accept" in request else "") or "application/json"
     headers = HttpHeaders(
         {"x-elastic-product": "Elasticsearch", "content-type": accepted.split(",")[0]}
     )

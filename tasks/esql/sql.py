@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_DRIVER_BITS = 63
 _SLOT = re.compile(r"\{(\d*)\}")
 
 
@@ -47,7 +48,9 @@ def bound(value: object, duckdb_type: str) -> Sql:
 
     Numbers of more than 63 bits travel as text: the driver would turn them into doubles.
     """
-    wide = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63  # noqa: PLR2004
+    wide = (
+        isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _DRIVER_BITS
+    )
     return Sql(f"CAST(? AS {duckdb_type})", (str(value) if wide else value,))
 
 

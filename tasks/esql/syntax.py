@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
@@ -214,7 +215,7 @@ def parse(text: str) -> Query:
         raise _mismatch(error, text) from None
     except UnexpectedCharacters as error:
         raise ParsingError(
-            f"token recognition error at: '{text[error.pos_in_stream]}'", error.line, error.column
+            f"token recognition error at: '{error.char}'", error.line, error.column
         ) from None
     except VisitError as error:
         if isinstance(error.orig_exc, ParsingError):
@@ -344,7 +345,10 @@ def _string_value(token: str) -> str:
 
 @v_args(meta=True)
 class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
-    """Turns Lark's tree into ours, bottom up: a method for each rule of the grammar."""
+    """Turns Lark's tree into ours, bottom up: a method for each rule of the grammar.
+
+    What stands in `items` is the grammar's promise: a token, a node, or None for what is missing.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -424,23 +428,21 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
 
     aggregates = fields
 
-    def field(self, meta: Meta, items: list[Token | Expression | None]) -> Field:
-        return self._field(meta, items[0], items[1])
+    def field(self, meta: Meta, items: list[Any]) -> Field:
+        return self._field(meta, *items)
 
-    def aggregate(self, meta: Meta, items: list[Token | Expression | None]) -> Field:
-        return self._field(meta, items[0], items[1], items[2])
+    def aggregate(self, meta: Meta, items: list[Any]) -> Field:
+        return self._field(meta, *items)
 
     def _field(
         self,
         meta: Meta,
-        name: Token | Expression | None,
-        expression: Token | Expression | None,
-        where: Token | Expression | None = None,
+        name: Token | None,
+        expression: Expression,
+        where: Expression | None = None,
     ) -> Field:
-        assert not isinstance(expression, Token | None)  # noqa: S101 - the grammar's promise
-        assert not isinstance(where, Token)  # noqa: S101 - likewise
         source = self._source(meta)
-        if isinstance(name, Token):
+        if name is not None:
             return Field(_column_name(name), expression, source, where)
         unnamed = (
             expression.name if isinstance(expression, Column) else " ".join(source.text.split())
@@ -467,11 +469,10 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
             )
         return self._column(token)
 
-    def sort_key(self, _: Meta, items: list[Expression | Token | None]) -> SortKey:
+    def sort_key(self, _: Meta, items: list[Any]) -> SortKey:
         expression, direction, nulls = items
-        assert not isinstance(expression, Token | None)  # noqa: S101 - the grammar's promise
-        descending = isinstance(direction, Token) and direction.type == "DESC"
-        nulls_first = nulls.type == "FIRST" if isinstance(nulls, Token) else descending
+        descending = direction is not None and direction.type == "DESC"
+        nulls_first = nulls.type == "FIRST" if nulls else descending
         return SortKey(expression, descending, nulls_first)
 
     # Expressions
@@ -479,21 +480,21 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
     def _call(self, meta: Meta, function: str, *arguments: Expression) -> Call:
         return Call(function, arguments, self._source(meta))
 
-    def binary(self, meta: Meta, items: list[Expression | Token]) -> Call:
+    def binary(self, meta: Meta, items: list[Any]) -> Call:
         left, operator, right = items
-        return self._call(meta, str(operator).lower(), left, right)  # type: ignore[arg-type] # the grammar's promise
+        return self._call(meta, str(operator).lower(), left, right)
 
     def not_(self, meta: Meta, items: list[Expression]) -> Call:
         return self._call(meta, "not", items[0])
 
-    def in_(self, meta: Meta, items: list[Expression | None]) -> Call:
+    def in_(self, meta: Meta, items: list[Any]) -> Call:
         value, negated, *options = items
-        found = self._call(meta, "in", value, *options)  # type: ignore[arg-type] # the grammar's promise
+        found = self._call(meta, "in", value, *options)
         return self._call(meta, "not", found) if negated else found
 
-    def like(self, meta: Meta, items: list[Expression | Token | None]) -> Call:
+    def like(self, meta: Meta, items: list[Any]) -> Call:
         value, negated, operator, *patterns = items
-        found = self._call(meta, str(operator).lower(), value, *patterns)  # type: ignore[arg-type] # the grammar's promise
+        found = self._call(meta, str(operator).lower(), value, *patterns)
         return self._call(meta, "not", found) if negated else found
 
     def pattern(self, _: Meta, items: list[Token | Parameter]) -> Expression:
@@ -502,9 +503,9 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
             return item
         return Literal(_string_value(item), Type.KEYWORD, self._token_source(item))
 
-    def is_null(self, meta: Meta, items: list[Expression | None]) -> Call:
+    def is_null(self, meta: Meta, items: list[Any]) -> Call:
         value, negated = items
-        return self._call(meta, "is_not_null" if negated else "is_null", value)  # type: ignore[arg-type] # the grammar's promise
+        return self._call(meta, "is_not_null" if negated else "is_null", value)
 
     def positive(self, _: Meta, items: list[Expression]) -> Expression:
         return items[-1]
@@ -520,15 +521,15 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
             return Timespan(-value.count, value.unit, source)
         return Call("negate", (value,), source)
 
-    def cast(self, meta: Meta, items: list[Expression | Token]) -> Call:
+    def cast(self, meta: Meta, items: list[Any]) -> Call:
         value, type_name = items
         name = str(type_name).lower()
         conversion = _CONVERSIONS.get(name)
         if conversion is None:
             raise ParsingError(f"Unknown data type named [{type_name}]", meta.line, meta.column)
-        return self._call(meta, conversion, value)  # type: ignore[arg-type] # the grammar's promise
+        return self._call(meta, conversion, value)
 
-    def call(self, meta: Meta, items: list[Token | Expression | None]) -> Call:
+    def call(self, meta: Meta, items: list[Any]) -> Call:
         name, *arguments = items
         expressions = [a for a in arguments if a is not None and not isinstance(a, Token)]
         return self._call(meta, str(name).lower(), *expressions)

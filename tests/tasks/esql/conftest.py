@@ -22,7 +22,7 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elasticsearch]
 
 @pytest.fixture
 def row(nowhere: Elasticsearch) -> Row:
-    """Ask for one expression, over columns that are given as ES|QL: row("a + 1", a="2")."""
+    """Ask for one expression over columns that are given as ES|QL, for example a + 1 with a="2"."""
 
     def ask_row(
         expression: str, params: list[dict[str, Any]] | None = None, **columns: str

@@ -44,16 +44,18 @@ def folder(tmp_path: Path) -> Path:
         ),
         (
             "STATS n + 1",
-            "1:32: column [n] must appear in the STATS BY clause or be used in an aggregate function",
+            "1:32: column [n] must appear in the STATS BY clause or be used in an "
+            "aggregate function",
         ),
         (
             "STATS MAX(MIN(n))",
-            "1:36: nested aggregations [MIN(n)] not allowed inside other aggregations [MAX(MIN(n))]",
+            "1:36: nested aggregations [MIN(n)] not allowed inside other aggregations "
+            "[MAX(MIN(n))]",
         ),
         (
             'EVAL x = CASE(true, 1, "a")',
-            '1:35: third argument of [CASE(true, 1, "a")] must be [integer], found value ["a"] type '
-            "[keyword]",
+            '1:35: third argument of [CASE(true, 1, "a")] must be [integer], found value ["a"] '
+            "type [keyword]",
         ),
         (
             'EVAL x = CIDR_MATCH(host.ip, "10.0.0/8")',

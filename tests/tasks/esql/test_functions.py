@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.esql.functions import AGGREGATES, CONVERSIONS, MULTIVALUES, SCALARS
 from tasks.esql.expressions import supported_functions
+from tasks.esql.functions import AGGREGATES, CONVERSIONS, MULTIVALUES, SCALARS
 from tests.tasks.esql.conftest import Row
 
 

@@ -1,0 +1,422 @@
+"""An expression of the query tree goes in, a typed piece of SQL comes out.
+
+Beside it stands what may fail in it: an evaluation that fails is null, and worth a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tasks.esql.dates import interval
+from tasks.esql.errors import ParsingError, Source, VerificationError, refused, unknown
+from tasks.esql.functions import (
+    AGGREGATES,
+    ALIASES,
+    CONVERSIONS,
+    MULTIVALUES,
+    SCALARS,
+    Builder,
+    Conversion,
+    Multivalue,
+    Rule,
+    Scalar,
+)
+from tasks.esql.literals import CONVERTIBLE, constant, convert, literal_sql
+from tasks.esql.plans import Failure
+from tasks.esql.sql import Sql, joined, sql
+from tasks.esql.syntax import Call, Column, Expression, Literal, Parameter, Timespan
+from tasks.esql.types import NUMBER, STRING, WHOLE, Type
+from tasks.esql.values import Value
+
+SEVERAL = "java.lang.IllegalArgumentException: single-value function encountered multi-value"
+_ORDINALS = ("first", "second", "third", "fourth", "fifth")
+_SPECIAL = ("case", "coalesce", "is_null", "is_not_null", "now")
+
+
+def supported_functions() -> frozenset[str]:
+    """The names of all functions, without operators."""
+    names = {*SCALARS, *CONVERSIONS, *MULTIVALUES, *AGGREGATES, *ALIASES, "case", "coalesce", "now"}
+    return frozenset(n for n in names if n.replace("_", "").isalnum()) - {
+        "and", "or", "not", "in", "like", "rlike", "negate",
+    }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Expressions:
+    """Translates expressions over one stage after another.
+
+    Attributes:
+        parameters: the values of `?name` and, by their place from "1", of `?`.
+        now: what NOW() says.
+        stage: the name of the stage whose columns expressions read.
+        scope: those columns by their ES|QL names.
+        unread: names of fields that exist, but that the query did not seem to need.
+        unusable: why a column of the type `unsupported` cannot be used.
+        aggregated: the columns of aggregates, while a STATS is being translated.
+        failures: what may fail in the expressions translated so far.
+    """
+
+    parameters: Mapping[str, object]
+    now: datetime
+    stage: str = ""
+    scope: dict[str, Value] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+    unusable: dict[str, str] = field(default_factory=dict)
+    aggregated: dict[Call, Value] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    guards: list[Sql] = field(default_factory=list)
+    nameless: int = 0
+
+    def value(self, expression: Expression) -> Value:
+        """An expression as SQL over the latest stage."""
+        match expression:
+            case Literal():
+                several = isinstance(expression.value, tuple)
+                return Value(
+                    literal_sql(expression), expression.type, expression.source, several, expression
+                )
+            case Timespan():
+                return Value(
+                    interval(expression), Type.TIMESPAN, expression.source, constant=expression
+                )
+            case Parameter():
+                return self.value(self.resolved(expression))
+            case Column(name, source):
+                return replace(self.known(name, source), source=source)
+            case Call():
+                return self.aggregated.get(expression) or self._call(expression)
+
+    def resolved(self, parameter: Parameter) -> Literal:
+        """The value of a parameter."""
+        name = parameter.name
+        if not name:
+            self.nameless += 1
+            name = str(self.nameless)
+        if name not in self.parameters:
+            raise ParsingError(
+                f"Unknown query parameter [{parameter.name or name}]",
+                parameter.source.line,
+                parameter.source.column,
+            )
+        literal = constant(self.parameters[name], parameter.source)
+        if literal is None:
+            raise ParsingError(
+                f"Query parameter [{name}] must be a single value",
+                parameter.source.line,
+                parameter.source.column,
+            )
+        return literal
+
+    def known(self, name: str, source: Source) -> Value:
+        """The column of a name."""
+        if name not in self.scope:
+            raise unknown("column", name, self.scope.keys() | self.unread, source)
+        value = self.scope[name]
+        if value.type is Type.UNSUPPORTED:
+            raise refused(f"Cannot use field [{name}] {self.unusable.get(name, '')}", source)
+        return value
+
+    def _call(self, call: Call) -> Value:
+        name = name_of(call)
+        if name in _SPECIAL:
+            return self._special(name, call)
+        function = SCALARS.get(name) or CONVERSIONS.get(name) or MULTIVALUES.get(name)
+        if function is None:
+            if name in AGGREGATES:
+                raise refused(
+                    f"aggregate function [{call.source.text}] not allowed outside STATS command",
+                    call.source,
+                )
+            raise unknown("function", call.function, supported_functions(), call.source)
+        values = [self.value(argument) for argument in call.arguments]
+        match function:
+            case Scalar():
+                return self._scalar(call, function, values)
+            case Conversion():
+                return self._conversion(call, function, values)
+            case Multivalue():
+                return self._multivalue(call, function, values)
+
+    def _special(self, name: str, call: Call) -> Value:
+        match name:
+            case "now":
+                self.accepted(call, [], (), 0)
+                return self.value(Literal(self.now, Type.DATE, call.source))
+            case "case":
+                return self._case(call)
+            case "coalesce":
+                return self._coalesce(call)
+            case _:
+                (value,) = [self.value(argument) for argument in call.arguments]
+                test = "({} IS NULL)" if name == "is_null" else "({} IS NOT NULL)"
+                return Value(sql(test, value.sql), Type.BOOLEAN, call.source)
+
+    def _scalar(self, call: Call, function: Scalar, values: list[Value]) -> Value:
+        if function.alike:
+            values = self._alike(call, values)
+        values = self.accepted(call, values, function.takes, function.required, function.variadic)
+        of_type = given(function.gives, values)
+        if function.strict and any(value.type is Type.NULL for value in values):
+            return null(of_type, call.source)
+        if not function.strict:
+            known = next((v.type for v in values if v.type is not Type.NULL), Type.BOOLEAN)
+            values = [null(known, v.source) if v.type is Type.NULL else v for v in values]
+        values = [self._single(value, call.source) for value in values]
+        result = written(function.sql, values)
+        if function.fails:
+            self.may_fail(
+                call.source,
+                function.fails.format(type=of_type),
+                _null_despite(result, [v.sql for v in values if v.type is not Type.TIMESPAN]),
+            )
+        return Value(result, of_type, call.source)
+
+    def _conversion(self, call: Call, function: Conversion, values: list[Value]) -> Value:
+        (value,) = self.accepted(call, values, (frozenset({*function.sql, Type.NULL}),))
+        if value.type is Type.NULL:
+            return null(function.gives, call.source)
+        template = function.sql[value.type]
+        if not value.several:
+            result = sql(template, value.sql)
+            failed = _null_despite(result, [value.sql])
+        else:
+            each = sql(template, Sql("element"))
+            result = sql(
+                "filled(list_filter(list_transform({}, lambda element: {}), "
+                "lambda made: made IS NOT NULL))",
+                value.sql,
+                each,
+            )
+            failed = sql("len({}) > coalesce(len({}), 0)", value.sql, result)
+        if template != "{}" and function.fails:
+            self.may_fail(call.source, function.fails, failed)
+        return Value(result, function.gives, call.source, value.several)
+
+    def _multivalue(self, call: Call, function: Multivalue, values: list[Value]) -> Value:
+        values = self.accepted(call, values, function.takes, function.required)
+        first = values[0]
+        of_type = given(function.gives, values)
+        if first.type is Type.NULL:
+            return null(of_type, call.source)
+        if not first.several and function.single is not None:
+            return Value(written(function.single, values), of_type, call.source)
+        lists = [listed(first), *values[1:]]
+        if function.all_lists:
+            lists = [listed(value) for value in values]
+        return Value(written(function.sql, lists), of_type, call.source, function.several)
+
+    # --- CASE, COALESCE ---
+
+    def _case(self, call: Call) -> Value:
+        """The value after the first true condition; null or several values are not true."""
+        if len(call.arguments) == 1 or not call.arguments:
+            raise refused(
+                f"error building [{call.source.text}]: expects at least two arguments", call.source
+            )
+        pairs = zip(call.arguments[:-1:2], call.arguments[1::2], strict=True)
+        otherwise = call.arguments[-1] if len(call.arguments) % 2 else None
+        conditions: list[Sql] = []
+        values: list[Value] = []
+        with self._guarded():
+            for condition, value in pairs:
+                conditions.append(self.condition(condition))
+                with self._guarded(conditions[-1]):
+                    values.append(self.value(value))
+                self.guards.append(sql("({}) IS NOT TRUE", conditions[-1]))
+            if otherwise is not None:
+                values.append(self.value(otherwise))
+        values = self._one_type(
+            call, values, [*range(1, len(call.arguments), 2), len(call.arguments) - 1]
+        )
+        arms = [
+            sql("WHEN {} THEN {}", condition, value.sql)
+            for condition, value in zip(conditions, values, strict=False)
+        ]
+        rest = sql("ELSE {}", values[-1].sql) if otherwise is not None else Sql("")
+        return Value(
+            sql("CASE {} {} END", joined(" ", arms), rest),
+            values[0].type,
+            call.source,
+            values[0].several,
+        )
+
+    def _coalesce(self, call: Call) -> Value:
+        values: list[Value] = []
+        with self._guarded():
+            for argument in call.arguments:
+                values.append(self.value(argument))
+                self.guards.append(sql("{} IS NULL", values[-1].sql))
+        if not values:
+            raise refused(
+                f"error building [{call.source.text}]: expects at least one argument", call.source
+            )
+        values = self._one_type(call, values, range(len(values)))
+        coalesced = sql("coalesce({})", joined(", ", [value.sql for value in values]))
+        return Value(coalesced, values[0].type, call.source, values[0].several)
+
+    def _one_type(self, call: Call, values: list[Value], places: Sequence[int]) -> list[Value]:
+        """Values that can stand in one column: of one type, as lists if any is a list."""
+        types = [_plain(value.type) for value in values if value.type is not Type.NULL]
+        wanted = types[0] if types else Type.NULL
+        for place, value in zip(places, values, strict=False):
+            if value.type is not Type.NULL and _plain(value.type) is not wanted:
+                raise _wrong_type(call, place, wanted.spoken, value)
+        same = [
+            null(wanted, value.source) if value.type is Type.NULL else replace(value, type=wanted)
+            for value in values
+        ]
+        if any(value.several for value in values):
+            return [listed(value) for value in same]
+        return same
+
+    # --- What expressions share ---
+
+    def condition(self, expression: Expression) -> Sql:
+        """An expression that is true or false of a row."""
+        value = self.value(expression)
+        if value.type not in {Type.BOOLEAN, Type.NULL}:
+            raise refused(
+                f"Condition expression needs to be boolean, found [{value.type.spoken}]",
+                expression.source,
+            )
+        if value.type is Type.NULL:
+            return Sql("false")
+        return self._single(value, expression.source).sql
+
+    def _single(self, value: Value, source: Source) -> Value:
+        """The single value of a field; several are null, with a warning."""
+        if not value.several:
+            return value
+        self.may_fail(source, SEVERAL, sql("len({}) > 1", value.sql))
+        return replace(value, sql=sql("only_value({})", value.sql), several=False)
+
+    def may_fail(self, source: Source, message: str, condition: Sql) -> None:
+        """Remember what may fail at a place of the query, and for which rows it does."""
+        guarded = joined(" AND ", [*self.guards, sql("({})", condition)])
+        self.failures.append(Failure(self.stage, source, message, guarded))
+
+    @contextmanager
+    def _guarded(self, *conditions: Sql) -> Iterator[None]:
+        """What is evaluated inside counts only for rows for which the conditions hold."""
+        before = len(self.guards)
+        self.guards.extend(sql("({})", condition) for condition in conditions)
+        yield
+        del self.guards[before:]
+
+    def _alike(self, call: Call, values: list[Value]) -> list[Value]:
+        """Bring arguments to one type: texts that stand for dates and the like, and numbers."""
+        special = next((v.type for v in values if v.type in CONVERTIBLE), None)
+        if special:
+            values = [self._converted(value, special) for value in values]
+        present = [value for value in values if value.type is not Type.NULL]
+        wanted = {_kind(value.type) for value in present}
+        if len(wanted) > 1:
+            first, other = (
+                present[0],
+                next(v for v in present if _kind(v.type) != _kind(present[0].type)),
+            )
+            kind = "numeric" if first.type in NUMBER else first.type.spoken
+            raise refused(
+                f"first argument of [{call.source.text}] is [{kind}] so second argument must also "
+                f"be [{kind}] but was [{other.type.spoken}]",
+                call.source,
+            )
+        return values
+
+    def _converted(self, value: Value, to: Type) -> Value:
+        if value.type not in STRING or not isinstance(value.constant, Literal):
+            return value
+        return self.value(convert(value.constant, to))
+
+    def accepted(
+        self,
+        call: Call,
+        values: list[Value],
+        takes: tuple[frozenset[Type], ...],
+        required: int | None = None,
+        variadic: bool = False,
+    ) -> list[Value]:
+        """The arguments, checked in number and type; texts read as what the function takes."""
+        least = len(takes) if required is None else required
+        if len(values) < least or (len(values) > len(takes) and not variadic):
+            wanted = str(least) if least == len(takes) else f"between {least} and {len(takes)}"
+            raise refused(
+                f"error building [{call.source.text}]: expects {wanted} argument(s), "
+                f"found {len(values)}",
+                call.source,
+            )
+        accepted = []
+        for place, given in enumerate(values):
+            allowed = takes[min(place, len(takes) - 1)]
+            value = given
+            if not allowed & STRING and allowed & CONVERTIBLE:
+                value = self._converted(given, next(iter(allowed & CONVERTIBLE)))
+            if value.type is not Type.NULL and value.type not in allowed:
+                raise _wrong_type(call, place, _spoken(allowed), value)
+            accepted.append(value)
+        return accepted
+
+
+def name_of(call: Call) -> str:
+    """A call's function, by its first name."""
+    return ALIASES.get(call.function, call.function)
+
+
+def written(builder: Builder, values: Sequence[Value]) -> Sql:
+    """What a registry entry's builder makes of values."""
+    return sql(builder, *(v.sql for v in values)) if isinstance(builder, str) else builder(values)
+
+
+def given(rule: Rule, values: Sequence[Value]) -> Type:
+    """The type that a registry entry gives."""
+    return rule if isinstance(rule, Type) else rule(values)
+
+
+def null(of_type: Type, source: Source) -> Value:
+    """Nothing, of a type."""
+    return Value(Sql(f"CAST(NULL AS {of_type.duckdb})"), of_type, source)
+
+
+def listed(value: Value) -> Value:
+    """A value as a list."""
+    if value.several:
+        return value
+    return replace(value, sql=sql("listed({})", value.sql), several=True)
+
+
+def _plain(of_type: Type) -> Type:
+    return Type.KEYWORD if of_type is Type.TEXT else of_type
+
+
+def _kind(of_type: Type) -> str:
+    if of_type in NUMBER:
+        return "number"
+    return "string" if of_type in STRING else of_type
+
+
+def _null_despite(result: Sql, arguments: Sequence[Sql]) -> Sql:
+    """Whether a result is null though no argument is."""
+    there = [sql("{} IS NOT NULL", argument) for argument in arguments]
+    return joined(" AND ", [*there, sql("{} IS NULL", result)])
+
+
+def _spoken(allowed: frozenset[Type]) -> str:
+    if allowed >= NUMBER:
+        return "numeric"
+    if allowed == STRING:
+        return "string"
+    if allowed == WHOLE:
+        return "whole number"
+    return " or ".join(sorted(of_type.spoken for of_type in allowed))
+
+
+def _wrong_type(call: Call, place: int, wanted: str, value: Value) -> VerificationError:
+    which = f"{_ORDINALS[place]} " if len(call.arguments) > 1 and place < len(_ORDINALS) else ""
+    return refused(
+        f"{which}argument of [{call.source.text}] must be [{wanted}], found value "
+        f"[{value.source.text}] type [{value.type.spoken}]",
+        call.source,
+    )

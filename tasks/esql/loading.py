@@ -1,0 +1,77 @@
+"""How values of documents become values of columns, whatever the file's format.
+
+Every field is loaded as three columns: `f` its single value, `l` its values if they are several,
+and `m` true if a value had the wrong type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tasks.esql.sql import Sql, joined, sql, text_constant
+from tasks.esql.streams import MappedField
+from tasks.esql.types import STRING, Type
+
+# How a text in a document becomes a value of a type, null if it cannot.
+FROM_DOCUMENT = {
+    Type.BOOLEAN: "boolean_from_text({})",
+    Type.INTEGER: "TRY_CAST(long_from_document({}) AS INTEGER)",
+    Type.LONG: "long_from_document({})",
+    Type.UNSIGNED_LONG: "TRY_CAST({} AS UBIGINT)",
+    Type.DOUBLE: "finite(TRY_CAST({} AS DOUBLE))",
+    Type.KEYWORD: "{}",
+    Type.TEXT: "{}",
+    Type.IP: "ip_from_text({})",
+    Type.DATE: "date_from_text({})",
+}
+_DEDUPLICATED = STRING | {Type.IP}
+
+
+def as_loaded(of_type: Type, values: Sql) -> Sql:
+    """Values in the order of doc values: sorted, texts and addresses without repetitions."""
+    there = sql("list_filter({}, lambda made: made IS NOT NULL)", values)
+    distinct = sql("list_distinct({})", there) if of_type in _DEDUPLICATED else there
+    return sql("list_sort({})", distinct)
+
+
+def null_columns(i: int, field: MappedField) -> list[Sql]:
+    """The three columns of a field that a file does not have."""
+    form = field.type.duckdb
+    return [
+        Sql(f"CAST(NULL AS {form}) AS f{i}"),
+        Sql(f"CAST(NULL AS {form}[]) AS l{i}"),
+        Sql(f"CAST(NULL AS BOOLEAN) AS m{i}"),
+    ]
+
+
+def nothing(fields: Mapping[str, MappedField]) -> str:
+    """No rows, with all columns: a data stream without files."""
+    columns = [
+        part.text for i, field in enumerate(fields.values()) for part in null_columns(i, field)
+    ]
+    return f"SELECT {', '.join(columns or ['1 AS one'])} WHERE false"
+
+
+_INFERRED = {
+    Type.BOOLEAN: {"BOOLEAN"},
+    Type.LONG: {"UBIGINT", "BIGINT"},
+    Type.DOUBLE: {"UBIGINT", "BIGINT", "HUGEINT", "DOUBLE"},
+}
+
+
+def inferred_type(name: str, kinds: set[str]) -> Type | None:
+    """A type for the kinds of JSON values; None if there are none. Names as ECS would type them."""
+    kinds = kinds - {"NULL", "OBJECT", "ARRAY", ""}
+    if not kinds:
+        return None
+    if name == "@timestamp" or "TIMESTAMP" in kinds:
+        return Type.DATE
+    for of_type, all_of in _INFERRED.items():
+        if kinds <= all_of:
+            return of_type
+    return Type.IP if name.rpartition(".")[2] == "ip" else Type.KEYWORD
+
+
+def file_list(paths: Sequence[str]) -> Sql:
+    """Files as DuckDB's readers take them."""
+    return sql("[{}]", joined(", ", map(text_constant, paths)))

@@ -1,0 +1,171 @@
+"""What a query needs of the documents, and what it is as SQL: a chain of CTEs and a last SELECT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.esql.errors import Source
+from tasks.esql.sql import Sql, joined, sql
+from tasks.esql.syntax import (
+    Column,
+    Command,
+    Drop,
+    Eval,
+    Expression,
+    Keep,
+    MvExpand,
+    Pattern,
+    Query,
+    Rename,
+    Sort,
+    Stats,
+    Where,
+    columns_of,
+)
+from tasks.esql.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class FieldColumn:
+    """A column of the data: its name, its type, its SQL column; `several`: as lists."""
+
+    name: str
+    type: Type
+    column: str
+    several: bool = False
+    unusable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Documents as SQL, the columns that it gives, and the fields that nobody asked for."""
+
+    sql: Sql
+    columns: tuple[FieldColumn, ...]
+    other_names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The fields that a query reads: by name, and by pattern where it shows what it finds."""
+
+    names: frozenset[str]
+    patterns: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One CTE; `grouped`: it is worth computing once where several read it."""
+
+    name: str
+    sql: Sql
+    grouped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An evaluation that may fail: where, how it is said, and the rows of a stage where it does."""
+
+    stage: str
+    source: Source
+    message: str
+    condition: Sql
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A translated query.
+
+    Attributes:
+        stages: the CTEs, in order.
+        columns: the answer's columns: name and type.
+        select: the last SELECT, with values in the form in which answers show them.
+        failures: what may fail in it.
+        warnings: what is already known to be worth a warning.
+    """
+
+    stages: tuple[Stage, ...]
+    columns: tuple[tuple[str, Type], ...]
+    select: Sql
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def answer(self) -> Sql:
+        """The statement that answers the query."""
+        return sql("{} {}", self._with(shared=False), self.select)
+
+    @property
+    def failed(self) -> Sql | None:
+        """The statement that says which failures happened: one row, a truth value for each."""
+        if not self.failures:
+            return None
+        by_stage: dict[str, list[Failure]] = {}
+        for failure in self.failures:
+            by_stage.setdefault(failure.stage, []).append(failure)
+        parts = [
+            sql(
+                "(SELECT [{}] FROM {})",
+                joined(", ", [sql("bool_or({})", failure.condition) for failure in failures]),
+                Sql(stage),
+            )
+            for stage, failures in by_stage.items()
+        ]
+        return sql("{} SELECT {}", self._with(shared=True), joined(" || ", parts))
+
+    def _with(self, *, shared: bool) -> Sql:
+        named = [
+            sql(
+                f"{stage.name} AS {'' if shared and stage.grouped else 'NOT '}MATERIALIZED ({{}})",
+                stage.sql,
+            )
+            for stage in self.stages
+        ]
+        return sql("WITH {}", joined(",\n", named))
+
+    def failures_in_order(self) -> tuple[Failure, ...]:
+        """The failures in the order of the statement `failed`."""
+        stages = list(dict.fromkeys(failure.stage for failure in self.failures))
+        return tuple(sorted(self.failures, key=lambda failure: stages.index(failure.stage)))
+
+
+EVERYTHING = Pattern(("", ""), Source("*", 1, 1))
+
+
+def demand(query: Query) -> Demand:
+    """The fields of the data that a query reads, without the columns that it makes itself."""
+    names: set[str] = set()
+    made: set[str] = set()
+    for command in query.commands:
+        for expression, name in _steps(command):
+            names |= columns_of(expression) - made
+            made |= {name} if name else set()
+        if isinstance(command, Stats):
+            return Demand(frozenset(names), ())
+        if isinstance(command, Keep):
+            return Demand(frozenset(names), tuple(p for p in command.patterns if not p.is_exact))
+    return Demand(frozenset(names), (EVERYTHING,))
+
+
+def _steps(  # noqa: PLR0911 - one for each command that reads
+    command: Command,
+) -> list[tuple[Expression, str | None]]:
+    """What a command reads, one after the other, and the name of the column that it makes of it."""
+    match command:
+        case Where(condition):
+            return [(condition, None)]
+        case Eval(fields):
+            return [(item.expression, item.name) for item in fields]
+        case Stats(aggregates, groups):
+            read = [part for item in aggregates for part in (item.expression, item.where) if part]
+            return [(part, None) for part in (*(item.expression for item in groups), *read)]
+        case Keep(patterns) | Drop(patterns):
+            return [(Column(p.name, p.source), None) for p in patterns if p.is_exact]
+        case Rename(pairs):
+            return [(old, new.name) for old, new in pairs]
+        case Sort(keys):
+            return [(key.expression, None) for key in keys]
+        case MvExpand(column):
+            return [(column, None)]
+        case _:
+            return []

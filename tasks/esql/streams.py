@@ -1,0 +1,129 @@
+"""A folder goes in, its data streams come out: their files, and the fields that mappings know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from pathlib import Path
+
+from tasks.errors import SettingsError
+from tasks.esql.types import FIELD_TYPES, Type
+
+_NDJSON = (".ndjson", ".ndjson.gz", ".ndjson.zst")
+_UNSUPPORTED = "with unsupported type [{}]"
+_SHIPPED = {
+    "logs-endpoint.events.network-*": "network.json",
+    "logs-endpoint.events.process-*": "process.json",
+    "metrics-endpoint.metadata*": "metadata.json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MappedField:
+    """A field's type, and where its values stand in a document: a multi-field has its parent's."""
+
+    type: Type
+    path: str
+    unusable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataStream:
+    """A folder with documents, and the fields that its mapping knows.
+
+    `usual` are the fields that most questions ask for (`_meta.read_together` of the mapping):
+    reading some more costs little, reading the files once more costs everything again.
+    """
+
+    name: str
+    ndjson: tuple[str, ...]
+    parquet: tuple[str, ...]
+    mapping: Mapping[str, MappedField]
+    usual: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMapping:
+    """What a mapping says: its fields, and those that are usually read together."""
+
+    fields: Mapping[str, MappedField]
+    usual: frozenset[str] = frozenset()
+
+
+def read_mapping(text: str) -> IndexMapping:
+    """Read a mapping, as `GET index/_mapping` or an index template has it."""
+    mapping = json.loads(text)
+    while "properties" not in mapping:
+        mapping = mapping["mappings"] if "mappings" in mapping else next(iter(mapping.values()))
+    fields = dict(_mapped_fields(mapping["properties"], ""))
+    usual = mapping.get("_meta", {}).get("read_together", [])
+    return IndexMapping(fields, frozenset(usual) & fields.keys())
+
+
+def _mapped_fields(
+    properties: Mapping[str, Mapping[str, object]], prefix: str
+) -> Iterator[tuple[str, MappedField]]:
+    for key, definition in properties.items():
+        name = prefix + key
+        below = definition.get("properties")
+        kind = str(definition.get("type", "object"))
+        if isinstance(below, Mapping) and kind == "object":
+            yield from _mapped_fields(below, f"{name}.")
+            continue
+        yield name, _mapped_field(kind, name)
+        variants = definition.get("fields")
+        if isinstance(variants, Mapping):
+            for variant, inner in variants.items():
+                yield f"{name}.{variant}", _mapped_field(str(inner["type"]), name)
+
+
+def _mapped_field(kind: str, path: str) -> MappedField:
+    if kind in FIELD_TYPES:
+        return MappedField(FIELD_TYPES[kind], path)
+    return MappedField(Type.UNSUPPORTED, path, _UNSUPPORTED.format(kind))
+
+
+def data_streams(folder: Path) -> tuple[DataStream, ...]:
+    """The data streams of a folder, by name.
+
+    Raises:
+        SettingsError: the folder does not exist, or a mapping cannot be read.
+    """
+    if not folder.is_dir():
+        raise SettingsError(
+            f"The folder {folder} does not exist.",
+            "Name a folder that holds a subfolder of NDJSON or Parquet files for each data stream.",
+        )
+    return tuple(_data_stream(path) for path in sorted(folder.iterdir()) if path.is_dir())
+
+
+def _data_stream(path: Path) -> DataStream:
+    found = sorted(p for p in path.rglob("*") if p.is_file())
+    mapping = _mapping_of(path)
+    return DataStream(
+        path.name,
+        tuple(str(p) for p in found if p.name.endswith(_NDJSON)),
+        tuple(str(p) for p in found if p.suffix == ".parquet"),
+        mapping.fields,
+        mapping.usual,
+    )
+
+
+def _mapping_of(path: Path) -> IndexMapping:
+    own = path / "mapping.json"
+    if own.exists():
+        try:
+            return read_mapping(own.read_text(encoding="utf-8"))
+        except (ValueError, TypeError, LookupError, StopIteration, AttributeError) as error:
+            raise SettingsError(
+                f"{own} is not an Elasticsearch mapping: {error}.",
+                "Save what GET <index>/_mapping answers, or delete it to have types inferred.",
+            ) from error
+    for pattern, name in _SHIPPED.items():
+        if fnmatchcase(path.name, pattern):
+            shipped = files("tasks.esql").joinpath("mappings", name)
+            return read_mapping(shipped.read_text(encoding="utf-8"))
+    return IndexMapping({})
