@@ -38,13 +38,23 @@ from tasks.esql.types import Type
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A data stream's table: its columns by field, and how many documents it holds."""
+    """A data stream's table.
+
+    Attributes:
+        table: its quoted name.
+        columns: its columns by field.
+        absent: the fields that were looked for and do not exist.
+        documents: how many documents it holds.
+        malformed: a warning for each field that had values of a wrong type.
+        skipped: a warning if lines were left out.
+    """
 
     table: str
     columns: Mapping[str, FieldColumn]
     absent: frozenset[str]
     documents: int
-    warnings: tuple[str, ...]
+    malformed: Mapping[str, str]
+    skipped: str = ""
 
 
 class Documents:
@@ -57,6 +67,7 @@ class Documents:
         self._connection = connection
         self._skip_bad_lines = skip_bad_lines
         self._loaded: dict[str, Loaded] = {}
+        self._names: dict[str, frozenset[str]] = {}
 
     def open(self, source: From, demand: Demand) -> tuple[Relation, int, tuple[str, ...]]:
         """The documents of the data streams that FROM names.
@@ -81,10 +92,15 @@ class Documents:
             [_selected(table, columns, name) for name, table in loaded.items()],
         )
         columns += [_metadata_column(column) for column in source.metadata]
-        warnings = tuple(warning for table in loaded.values() for warning in table.warnings)
+        warnings = [
+            warning
+            for table in loaded.values()
+            for warning in (table.skipped, *(table.malformed.get(name) for name in names))
+            if warning
+        ]
         documents = sum(table.documents for table in loaded.values())
         others = frozenset().union(*(stream.mapping.keys() for stream in streams)) - set(names)
-        return Relation(relation, tuple(columns), others), documents, warnings
+        return Relation(relation, tuple(columns), others), documents, tuple(warnings)
 
     def _matching(self, source: From) -> list[DataStream]:
         """The data streams that patterns name, in order; `-pattern` takes some out again."""
@@ -112,26 +128,26 @@ class Documents:
             }
         wanted |= stream.usual
         before = self._loaded.get(stream.name)
-        if before is not None:
-            if wanted <= before.columns.keys() | before.absent:
-                return before
-            wanted |= before.columns.keys()
-            self._connection.execute(f"DROP TABLE {before.table}")
+        if before is None or not wanted <= before.columns.keys() | before.absent:
+            also = before.columns.keys() if before else set()
+            self._loaded[stream.name] = self._read_all(stream, wanted | also)
+        return self._loaded[stream.name]
+
+    def _read_all(self, stream: DataStream, wanted: Iterable[str]) -> Loaded:
+        """Read a data stream's files, without their bad lines if that is allowed."""
         try:
-            loaded = self._read(stream, wanted, StrictJson(stream.ndjson))
-        except duckdb.InvalidInputException as error:
-            bad = bad_line(error)
+            return self._read(stream, wanted, StrictJson(stream.ndjson))
+        except DocumentError as bad:
             if not self._skip_bad_lines:
-                raise bad from error
+                raise
             loaded = self._read(stream, wanted, LenientJson(stream.ndjson))
-            loaded = replace(loaded, warnings=(self._skipped(stream, bad), *loaded.warnings))
-        self._loaded[stream.name] = loaded
-        return loaded
+            return replace(loaded, skipped=self._skipped(stream, bad))
 
     def _read(self, stream: DataStream, wanted: Iterable[str], json_files: JsonFiles) -> Loaded:
         columns_in_parquet = self._parquet_columns(stream)
         mapped = {name: stream.mapping[name] for name in wanted if name in stream.mapping}
         unmapped = _possible_fields(set(wanted) - mapped.keys(), stream.mapping)
+        _refuse_twins([*mapped, *unmapped])
         mapped |= self._inferred(json_files, columns_in_parquet, unmapped)
         fields = {name: field for name, field in mapped.items() if not field.unusable}
         branches = []
@@ -140,11 +156,8 @@ class Documents:
         if stream.parquet:
             branches.append(from_parquet(stream.parquet, columns_in_parquet, fields))
         table = identifier(f"stream {stream.name}").text
-        if branches:
-            create = sql(f"CREATE TABLE {table} AS {{}}", joined(" UNION ALL ", branches))
-        else:
-            create = sql(f"CREATE TABLE {table} AS {nothing(fields)}")
-        self._connection.execute(create.text, create.values)
+        documents = joined(" UNION ALL ", branches or [nothing(fields)])
+        self._execute(sql("CREATE OR REPLACE TABLE {} AS {}", Sql(table), documents))
         return self._surveyed(stream, table, mapped, frozenset(wanted) - mapped.keys())
 
     def _surveyed(
@@ -162,17 +175,17 @@ class Documents:
             name: FieldColumn(name, field.type, "", unusable=field.unusable)
             for name, field in mapped.items()
         }
-        warnings = []
+        warnings = {}
         for i, name in enumerate(usable):
             several, malformed = row[1 + 2 * i] > 0, row[2 + 2 * i]
             column = f"coalesce(l{i}, listed(f{i}))" if several else f"f{i}"
             columns[name] = FieldColumn(name, mapped[name].type, column, several)
             if malformed:
-                warnings.append(
+                warnings[name] = (
                     f"Field [{name}] of [{stream.name}]: {malformed} documents with a value that "
                     f"is no [{mapped[name].type}], treated as null"
                 )
-        return Loaded(table, columns, absent, row[0], tuple(warnings))
+        return Loaded(table, columns, absent, row[0], warnings)
 
     def _inferred(
         self, json_files: JsonFiles, in_parquet: Mapping[str, ParquetColumn], names: Sequence[str]
@@ -193,6 +206,8 @@ class Documents:
 
     def _names_in_files(self, stream: DataStream) -> frozenset[str]:
         """All field names that a data stream's files have; reads all of them once."""
+        if stream.name in self._names:
+            return self._names[stream.name]
         names = set(self._parquet_columns(stream))
         if stream.ndjson:
             (structure,) = self._row(
@@ -203,23 +218,28 @@ class Documents:
                 )
             )
             names.update(leaves(json.loads(structure), "") if structure else ())
-        return frozenset(names)
+        self._names[stream.name] = frozenset(names)
+        return self._names[stream.name]
 
     def _parquet_columns(self, stream: DataStream) -> dict[str, ParquetColumn]:
         if not stream.parquet:
             return {}
         query = sql("SELECT * FROM {} LIMIT 0", parquet_relation(stream.parquet))
-        relation = self._connection.sql(query.text)
-        pairs = zip(relation.columns, relation.types, strict=True)
         return {
             column.name: column
-            for name, of_type in pairs
+            for name, of_type, *_ in self._execute(query).description or ()
             for column in flattened(name, identifier(name), of_type)
         }
 
     def _row(self, query: Sql) -> tuple[Any, ...]:
         """The only row of an aggregate."""
-        return self._connection.execute(query.text, query.values).fetchone() or ()
+        return self._execute(query).fetchone() or ()
+
+    def _execute(self, query: Sql) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(query.text, query.values)
+        except (duckdb.InvalidInputException, duckdb.IOException) as error:
+            raise bad_line(error) from error
 
     def _skipped(self, stream: DataStream, first: DocumentError) -> str:
         query = sql(
@@ -237,6 +257,18 @@ def _possible_fields(names: set[str], mapping: Mapping[str, MappedField]) -> lis
     return sorted(
         name for name in names - objects if not any(parent in mapping for parent in _parents(name))
     )
+
+
+def _refuse_twins(names: Iterable[str]) -> None:
+    """DuckDB does not tell apart names that differ only in case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(name.lower(), name)
+        if twin != name:
+            raise DocumentError(
+                f"the fields [{twin}] and [{name}] differ only in case, which is not supported: "
+                "keep or use one of them"
+            )
 
 
 def _parents(name: str) -> Iterator[str]:

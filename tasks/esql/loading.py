@@ -44,12 +44,10 @@ def null_columns(i: int, field: MappedField) -> list[Sql]:
     ]
 
 
-def nothing(fields: Mapping[str, MappedField]) -> str:
+def nothing(fields: Mapping[str, MappedField]) -> Sql:
     """No rows, with all columns: a data stream without files."""
-    columns = [
-        part.text for i, field in enumerate(fields.values()) for part in null_columns(i, field)
-    ]
-    return f"SELECT {', '.join(columns or ['1 AS one'])} WHERE false"
+    columns = [part for i, field in enumerate(fields.values()) for part in null_columns(i, field)]
+    return sql("SELECT {} WHERE false", joined(", ", columns or [Sql("1 AS one")]))
 
 
 _INFERRED = {

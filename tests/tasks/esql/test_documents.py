@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from elasticsearch import BadRequestError
 
 from tests.tasks.esql.folder import answer, ask, connected, refusal, write
 
@@ -221,6 +222,42 @@ def test_bad_lines_are_found_in_compressed_files_too(tmp_path: Path):
     write(tmp_path, [*({"n": n} for n in range(5000)), "no"], name="a.ndjson.gz")
     _, reason = refusal(tmp_path, "FROM logs-* | KEEP n | LIMIT 9")
     assert "a.ndjson.gz:5001]" in reason
+
+
+@pytest.mark.parametrize("skip_bad_lines", [False, True])
+def test_a_file_that_ends_early_ends_the_question(tmp_path: Path, skip_bad_lines):
+    """A truncated archive is no bad line: what is missing cannot be counted."""
+    write(tmp_path, ({"n": n} for n in range(5000)), name="a.ndjson.gz")
+    path = tmp_path / "logs-test-default" / "a.ndjson.gz"
+    path.write_bytes(path.read_bytes()[:500])
+    kind, reason = refusal(tmp_path, "FROM logs-* | STATS COUNT(*)", skip_bad_lines=skip_bad_lines)
+    assert kind == "document_parsing_exception"
+    assert "a.ndjson.gz" in reason
+
+
+def test_field_names_mind_their_case(tmp_path: Path):
+    """`Foo` is not `foo`; both together are refused, not mixed up."""
+    write(tmp_path, [{"Foo": 1}])
+    _, reason = refusal(tmp_path, "FROM logs-* | KEEP foo")
+    assert "Unknown column [foo]" in reason
+    write(tmp_path, [{"Foo": 1, "foo": 2}])
+    assert ask(tmp_path, "FROM logs-* | KEEP Foo | LIMIT 1").rows == [[1]]
+    assert ask(tmp_path, "FROM logs-* | KEEP foo | LIMIT 1").rows == [[2]]
+    _, reason = refusal(tmp_path, "FROM logs-* | KEEP Foo, foo")
+    assert "[Foo] and [foo] differ only in case" in reason
+
+
+def test_a_bad_file_does_not_spoil_the_next_question(tmp_path: Path):
+    """A question that fails leaves what was read before as it was."""
+    write(tmp_path, [{"n": 1}], stream="logs-good")
+    write(tmp_path, [{"n": 1}, {"m": 2}], stream="logs-bad")
+    with connected(tmp_path) as client:
+        assert answer(client, "FROM logs-bad | STATS SUM(n)").rows == [[1]]
+        write(tmp_path, [{"n": 1}, "no"], stream="logs-bad")
+        with pytest.raises(BadRequestError):
+            answer(client, "FROM logs-bad | STATS SUM(m)")
+        assert answer(client, "FROM logs-bad | STATS SUM(n)").rows == [[1]]
+        assert answer(client, "FROM logs-good | STATS SUM(n)").rows == [[1]]
 
 
 def test_an_object_where_a_field_should_be_ends_the_question(tmp_path: Path):
