@@ -2,7 +2,7 @@
 
     <archive>/index.html
     <archive>/<hunt>/<cluster>/2026/11/24/0600Z-<run id>/{report.html,findings.json,...}
-    <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.html
+    <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.{html,json}
 
 Every file is written under a temporary name and renamed, so nobody ever reads half of one; a run's
 `run.json` comes last, and a folder without it does not count.
@@ -10,11 +10,12 @@ Every file is written under a temporary name and renamed, so nobody ever reads h
 
 from __future__ import annotations
 
+import json
 import posixpath
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -22,7 +23,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
-from tasks.digests import Digest
+from tasks.digests import Digest, Message
 from tasks.errors import ArchiveError
 from tasks.pages import Pages, page
 from tasks.runs import Report
@@ -69,15 +70,28 @@ def write_run(archive_url: str, report: Report, pages: Pages) -> str:
     return archive.address(f"{folder}/report.html")
 
 
-def write_daily(archive_url: str, digest: Digest, html: str) -> str:
-    """Write a destination's daily page, and give where it stands.
+def write_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:
+    """Write a destination's daily page, and beside it the message as it is for Slack.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        digest: whose day it is.
+        message: what is posted; None on a day with nothing to say.
+        html: the rendered page.
+
+    Returns:
+        Where the page stands.
 
     Raises:
         ArchiveError: it cannot be written.
     """
     archive = _Archive.at(archive_url)
-    archive.write(daily_path(digest), html.encode())
-    return archive.address(daily_path(digest))
+    path = daily_path(digest)
+    if message:
+        payload = json.dumps(asdict(message), indent=1) + "\n"
+        archive.write(f"{path.removesuffix('.html')}.json", payload.encode())
+    archive.write(path, html.encode())
+    return archive.address(path)
 
 
 def write_index(archive_url: str) -> str:
@@ -218,9 +232,9 @@ def store(
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.
-def store_daily(archive_url: str, digest: Digest, html: str) -> str:
+def store_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:
     """Archive a daily page."""
-    location = write_daily(archive_url, digest, html)
+    location = write_daily(archive_url, digest, message, html)
     write_index(archive_url)
     get_run_logger().info("Daily page: %s", location)
     return location

@@ -63,7 +63,7 @@ def pages(tmp_path_factory):
         clusters=(ClusterDay("c", "h", hostile.run, SLOT),),
         announcements=tuple(Announcement(each, hostile.run) for each in hostile.findings[:1]),
     )
-    paths["hostile day"] = write_daily(str(root), digest, render_daily(digest))
+    paths["hostile day"] = write_daily(str(root), digest, None, render_daily(digest))
     paths["index"] = write_index(str(root))
     return paths
 

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import threading
@@ -10,7 +11,7 @@ import fsspec
 import pytest
 
 from tasks.archive import check_writable, write_daily, write_index, write_run
-from tasks.digests import Digest, Medium
+from tasks.digests import Digest, Medium, Message
 from tasks.errors import ArchiveError
 from tasks.pages import Pages
 from tasks.runs import Outcome, Report
@@ -115,13 +116,25 @@ def test_a_run_that_was_cut_off_is_completed(archive):
     assert of.run.folder in index(archive)
 
 
+DIGEST = Digest("9f8e7d6c5b4a", "secops", Medium.SLACK, SLOT, ())
+
+
 def test_a_day_has_a_page(archive):
     """Under its destination and date, named by its digest."""
-    digest = Digest("9f8e7d6c5b4a", "secops", Medium.SLACK, SLOT, ())
-    write_daily(archive, digest, "<!doctype html>")
+    write_daily(archive, DIGEST, None, "<!doctype html>")
     assert listed(archive) == ["daily/secops/2026/11/24/0600Z-9f8e7d6c5b4a.html"]
     assert "daily/secops/2026/11/24/0600Z-9f8e7d6c5b4a.html" in Links(index(archive)).found
     assert "24 Nov 2026 06:00, secops" in words(index(archive))
+
+
+def test_a_day_keeps_its_message(archive):
+    """What was posted, or would have been, stands beside the page as JSON."""
+    message = Message("1 new", ({"type": "header"},), {}, (Message("more", (), {}),))
+    write_daily(archive, DIGEST, message, "<!doctype html>")
+    kept = json.loads(read(archive, "daily/secops/2026/11/24/0600Z-9f8e7d6c5b4a.json"))
+    assert (kept["text"], kept["blocks"]) == ("1 new", [{"type": "header"}])
+    assert kept["replies"][0]["text"] == "more"
+    assert len([link for link in Links(index(archive)).found if "daily/" in link]) == 1
 
 
 # The index.
