@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -196,11 +196,8 @@ def demo() -> None:
 
     today = story.this_morning(datetime.now(UTC))
     story.start_over(today)
-    with Progress(*_BAR, console=err, transient=True) as progress:
-        making = progress.add_task("Making two clusters of events", total=None)
-        events = story.make_clusters(
-            today, lambda done, of: progress.update(making, completed=done, total=of)
-        )
+    with _bar("Making two clusters of events") as progress:
+        events = story.make_clusters(today, progress)
     for name, count in events.items():
         out.print(f"{name}: {count:,} events in {today.cluster_folder(name)}")
     with _progress("Starting Prefect") as spinner:
@@ -217,12 +214,24 @@ def up(
     config: Config = CONFIG,
 ) -> None:
     """Run a Prefect server, deploy prefect.yaml on it, and work until Ctrl-C."""
-    from flows import prefect_server  # noqa: PLC0415
+    from flows import demo as story  # noqa: PLC0415 - starts faster without.
+    from flows.prefect_server import serve  # noqa: PLC0415
+    from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
 
-    prefect_server.up(port, config, say=out.print)
+    with _bar("Making the demo cluster") as progress:
+        made = story.make_live_cluster(datetime.now(UTC), progress)
+    out.print(f"The demo cluster: {made}")
+    out.print(upgrade_history(_history_url(None, config)))
+    serve(port, config, say=out.print)
 
 
-_BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+@contextmanager
+def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a countable work is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _deployed(config: Path, kind: str, name: str) -> Iterator[Mapping[str, Any]]:

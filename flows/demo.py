@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import cast
 
 from tasks.errors import SettingsError
 from tasks.history import upgrade
+from tasks.runs import minute
 from tasks.settings import Cluster, Destination, home
 
 Progress = Callable[[int, int], None]
@@ -69,19 +71,43 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
     Raises:
         SettingsError: the event generator is not there: it comes with the source, not the wheel.
     """
-    try:
+    with _generator():
         from tests.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
         from tests.fleet.generate import write  # noqa: PLC0415
-    except ImportError as error:
-        raise SettingsError(
-            "The demo's event generator is not installed.",
-            "Run `make demo` in a clone of the repository; it is not part of the package.",
-        ) from error
     documents = {}
     for name, fleet in demo_clusters(demo.end):
         truth = write(fleet, demo.cluster_folder(name), progress)
         documents[name] = sum(truth.documents.values())
     return documents
+
+
+def make_live_cluster(now: datetime, progress: Progress) -> Path:
+    """Write the demo cluster of prefect.yaml anew, with events up to now.
+
+    Raises:
+        SettingsError: as `make_clusters`.
+    """
+    with _generator():
+        from tests.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
+        from tests.fleet.generate import write  # noqa: PLC0415
+    (_, fleet), *_ = demo_clusters(minute(now))
+    folder = home() / "demo-cluster"
+    shutil.rmtree(folder, ignore_errors=True)
+    write(fleet, folder, progress)
+    return folder
+
+
+@contextmanager
+def _generator() -> Iterator[None]:
+    """Say how to get the event generator where it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise SettingsError(
+            "The demo's event generator is not installed.",
+            "Use a clone of the repository, with `make demo` or `make up`: the generator is not "
+            "part of the package.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

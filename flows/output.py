@@ -20,7 +20,10 @@ from tasks.hostile import shortened, spreadsheet_safe, visible
 CELL_AT_MOST = 80
 """Characters of a table's cell; JSON and CSV have all of them."""
 
-out = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 240
+"""Characters of a line where no terminal says how wide it is."""
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -57,7 +60,9 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     for column in columns:
         figures = [row[column] for row in rows if row[column] is not None]
         numeric = bool(figures) and all(isinstance(figure, int | float) for figure in figures)
-        table.add_column(Text(visible(column)), justify="right" if numeric else "left")
+        table.add_column(
+            Text(visible(column)), justify="right" if numeric else "left", overflow="fold"
+        )
     for row in rows:
         cells = (shortened(visible(_cell(row[column])), CELL_AT_MOST) for column in columns)
         table.add_row(*(Text(cell) for cell in cells))

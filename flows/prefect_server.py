@@ -116,7 +116,7 @@ def _do(env: Mapping[str, str], *arguments: str) -> None:
         )
 
 
-def up(port: int, config: Path, say: Callable[[str], None]) -> None:
+def serve(port: int, config: Path, say: Callable[[str], None]) -> None:
     """Run server, deployments and worker until a Ctrl-C, then end them in that order reversed.
 
     Args:

@@ -104,7 +104,8 @@ def connect(cluster: Cluster) -> Iterator[Elasticsearch]:
     """Open the official client for a cluster: a remote one by its URL, or a folder of events.
 
     Raises:
-        SettingsError: no such folder, or no such secret in the environment.
+        Unreachable: there is no such folder.
+        Unauthorised: the environment has no such secret.
     """
     client = _embedded(cluster) if cluster.url.startswith("file://") else _remote(cluster)
     with client:
@@ -114,7 +115,7 @@ def connect(cluster: Cluster) -> Iterator[Elasticsearch]:
 def _embedded(cluster: Cluster) -> Elasticsearch:
     folder = Path(unquote(urlsplit(located(cluster.url)).path))
     if not folder.is_dir():
-        raise SettingsError(
+        raise Unreachable(
             f"{cluster.name}: there is no folder {folder}.",
             "Correct `url` of the cluster: file:// and the absolute path of a folder of events.",
         )
@@ -128,10 +129,9 @@ def _embedded(cluster: Cluster) -> Elasticsearch:
 
 
 def _remote(cluster: Cluster) -> Elasticsearch:
-    key = secret(cluster.api_key_env, f"API key of {cluster.name}") if cluster.api_key_env else None
     return Elasticsearch(
         cluster.url,
-        api_key=key.get_secret_value() if key else None,
+        api_key=_api_key(cluster),
         ca_certs=cluster.ca_certs or DEFAULT,
         http_compress=True,
         request_timeout=REQUEST_TIMEOUT_SECONDS,
@@ -139,6 +139,15 @@ def _remote(cluster: Cluster) -> Elasticsearch:
         max_retries=0,
         retry_on_timeout=False,
     )
+
+
+def _api_key(cluster: Cluster) -> str | None:
+    if cluster.api_key_env is None:
+        return None
+    try:
+        return secret(cluster.api_key_env, f"API key of {cluster.name}").get_secret_value()
+    except SettingsError as error:
+        raise Unauthorised(f"{cluster.name}: {error.problem}", error.remedy) from error
 
 
 def ask(

@@ -8,7 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -128,6 +128,10 @@ class Message:
         """Make the message whose text says in words what its blocks show."""
         words = "\n".join(in_words(block) for block in blocks)
         return cls(html.escape(words, quote=False), tuple(blocks), metadata)
+
+    def to_json(self) -> bytes:
+        """Give the message and its replies as indented UTF-8 JSON, in Slack's shape."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode() + b"\n"
 
     @property
     def payload_hash(self) -> str:

@@ -67,7 +67,7 @@ def steady(entity_id: str = "e", end=SLOT - timedelta(hours=1), **traits) -> lis
 
 def fresh(slot=SLOT) -> dict:
     """An event of a signed program, so that the cluster has data as of the slot."""
-    return network_event(at=slot - timedelta(minutes=5), signature="trusted", entity_id="signed")
+    return network_event(at=slot - timedelta(minutes=5), signature="developer", entity_id="signed")
 
 
 def statuses(report: Report) -> list[Status]:
@@ -97,7 +97,7 @@ def test_a_run_leaves_its_page_its_table_and_its_documents(site):
         "findings.csv",
         "run.json",
     }
-    assert json.loads((folder / "run.json").read_text())["outcome"] == "baseline"
+    assert json.loads((folder / "run.json").read_text())["run"]["outcome"] == "baseline"
     assert (site.archive / "index.html").exists()
 
 
@@ -117,7 +117,7 @@ def test_the_same_slot_twice_changes_nothing(site):
     cluster = site.cluster(*steady(), fresh(), fresh(SLOT - DAY))
     site.hunt(cluster, SLOT - DAY)
     first, again = site.hunt(cluster), site.hunt(cluster)
-    assert first.message == again.message == "1 new"
+    assert first.message == again.message == "1 new, 0 continuing"
     _, one, two = site.reports()
     assert one.findings == two.findings
     with History.open(site.history_url) as history:
@@ -130,7 +130,7 @@ def test_a_restarted_process_is_not_new(site):
     after = steady("after", SLOT - timedelta(hours=2))
     cluster = site.cluster(*before, fresh(SLOT - DAY), *after, fresh())
     site.hunt(cluster, SLOT - DAY)
-    assert site.hunt(cluster).message == "1 continuing"
+    assert site.hunt(cluster).message == "0 new, 1 continuing"
     assert site.reports()[-1].findings[0].process.entity_ids == ("after", "before")
 
 
@@ -139,7 +139,7 @@ def test_a_finding_of_one_cluster_says_nothing_about_another(site):
     site.hunt(site.cluster(*steady(), fresh(), name="one"))
     other = site.cluster(*steady(), fresh(), fresh(SLOT - DAY), name="two")
     site.hunt(other, SLOT - DAY)
-    assert site.hunt(other).message == "1 new"
+    assert site.hunt(other).message == "1 new, 0 continuing"
 
 
 def test_a_finding_that_stops_goes_quiet(site):
@@ -180,7 +180,7 @@ def test_thresholds_of_the_deployment_count(site):
     """Tuned down, the hunt finds what it would not; the report says which were in force."""
     cluster = site.cluster(*beacon(601, timedelta(hours=5)), fresh())
     assert site.hunt(cluster).message == "baseline: 0"
-    tuned = {"min_duration_hours": 5, "min_connections_per_hour": 100}
+    tuned = {"min_duration_hours": 5, "min_events_per_hour": 100}
     assert site.hunt(cluster, thresholds=tuned).message == "baseline: 1"
     assert site.reports()[-1].hunt.pipeline.thresholds["min_duration_hours"] == 5
 
@@ -204,7 +204,7 @@ def newer_history(site: Site) -> dict:
     import sqlite3
 
     with sqlite3.connect(site.folder / "history.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE beaconhunt_version SET version_num = '9999'")
     database.close()
     return {"cluster": site.cluster(fresh())}
 

@@ -1,0 +1,130 @@
+"""A planted secret, looked for everywhere that people or programs can read."""
+
+import json
+import logging
+import threading
+import traceback
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from prefect.settings import get_current_settings
+
+from flows.daily_digest import daily_digest
+from flows.hunt_cluster import hunt_cluster
+from tasks.errors import Unauthorised
+from tasks.history import History, upgrade
+from tasks.settings import Cluster, Destination
+from tests.builders import SLOT, finding, report, run
+from tests.slack_server import SlackServer, no
+
+API_KEY = "canary-api-key-77c1"
+TOKEN = "canary-slack-token-77c2"
+
+
+@contextmanager
+def refusing_elasticsearch():
+    """A cluster that accepts no key, as Elasticsearch says it; gives its URL and what it was sent."""
+    sent = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self):
+            sent.append(self.headers.get("Authorization"))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps(
+                {
+                    "error": {"type": "security_exception", "reason": "unable to authenticate"},
+                    "status": 401,
+                }
+            ).encode()
+            self.send_response(401)
+            self.send_header("X-Elastic-Product", "Elasticsearch")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", sent
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def what_prefect_knows() -> str:
+    """Everything that the server stores of flow runs, task runs, artifacts and logs."""
+    api = str(get_current_settings().api.url)
+    paths = ("flow_runs", "task_runs", "artifacts", "logs", "flow_run_states")
+    with httpx.Client(base_url=api) as client:
+        answers = [client.post(f"{path}/filter", json={}) for path in paths[:4]]
+    return "\n".join(answer.text for answer in answers if answer.is_success)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setenv("ES_PROD_API_KEY", API_KEY)
+    monkeypatch.setenv("SECOPS_TOKEN", TOKEN)
+    upgrade(f"sqlite:///{tmp_path}/history.db")
+    return tmp_path
+
+
+def storage(site) -> dict:
+    return {"history_url": f"sqlite:///{site}/history.db", "archive_url": str(site / "archive")}
+
+
+def test_a_wrong_api_key_is_named_by_its_variable_and_nothing_is_written(site, caplog):
+    """The remedy says where to put a valid one; the value is nowhere."""
+    caplog.set_level(logging.DEBUG)
+    before = {p: p.read_bytes() for p in site.rglob("*") if p.is_file()}
+    with refusing_elasticsearch() as (url, sent):
+        cluster = Cluster(name="prod", url=url, api_key_env="ES_PROD_API_KEY")
+        state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
+    error = state.result(raise_on_failure=False)
+    assert sent == [f"ApiKey {API_KEY}"], "one attempt, with the key"
+    assert isinstance(error, Unauthorised)
+    assert "ES_PROD_API_KEY" in error.problem
+    assert {p: p.read_bytes() for p in site.rglob("*") if p.is_file()} == before
+    shown = "".join(traceback.format_exception(error)) + repr(state) + caplog.text
+    assert API_KEY not in shown + what_prefect_knows()
+
+
+def test_no_secret_stands_in_logs_reports_history_or_prefect(site, caplog):
+    """A digest that is refused, and the page of its day."""
+    caplog.set_level(logging.DEBUG, logger="prefect")
+    with History.open(f"sqlite:///{site}/history.db") as history:
+        history.record(report(run(), finding()))
+    with SlackServer(no("invalid_auth")) as slack:
+        destination = Destination(
+            name="secops",
+            channel="C1",
+            clusters=("demo-eu",),
+            token_env="SECOPS_TOKEN",
+            api_url=slack.url,
+        )
+        state = daily_digest(destination, slot=SLOT, **storage(site), return_state=True)
+    assert set(slack.tokens) == {TOKEN}
+    error = state.result(raise_on_failure=False)
+    written = b"".join(p.read_bytes() for p in site.rglob("*") if p.is_file()).decode("latin-1")
+    shown = "".join(traceback.format_exception(error)) + repr(state) + caplog.text
+    assert '"secops"' in what_prefect_knows(), "it was asked about the right run"
+    assert TOKEN not in shown + what_prefect_knows() + written
+
+
+@pytest.mark.parametrize("url", ["https://elastic:hunter2@es.example.com", "https://:hunter2@es"])
+def test_a_password_in_an_address_is_refused_without_repeating_it(site, url):
+    """Parameters are stored in clear, so the flow does not even start."""
+    state = hunt_cluster(
+        {"name": "prod", "url": url}, slot=SLOT, **storage(site), return_state=True
+    )
+    assert state.is_failed()
+    assert "must not hold a password" in str(state.message) + repr(
+        state.result(raise_on_failure=False)
+    )
