@@ -131,7 +131,7 @@ def test_an_answer_comes_as_table_json_or_csv(site, command):
 
 def test_hostile_names_do_nothing_to_the_terminal_or_a_spreadsheet(site, command):
     """Escape sequences are shown, formulas are text."""
-    event = network_event(executable="/tmp/=cmd()\x1b[31m")  # noqa: S108 - a path in an event.
+    event = network_event(executable="/tmp/=cmd()\x1b[31m")
     write_events(site / "evil", [event])
     question = "FROM logs-endpoint.events.network-* | KEEP process.name"
     _, table, _ = command("query", "evil", question)

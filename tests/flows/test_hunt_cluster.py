@@ -1,4 +1,5 @@
 import json
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -201,8 +202,6 @@ def broken_line(site: Site) -> dict:
 
 
 def newer_history(site: Site) -> dict:
-    import sqlite3
-
     with sqlite3.connect(site.folder / "history.db") as database:
         database.execute("UPDATE beaconhunt_version SET version_num = '9999'")
     database.close()
@@ -216,7 +215,7 @@ def archive_in_the_way(site: Site) -> dict:
 
 BAD_INPUT = {
     "a missing folder": (
-        lambda site: {"cluster": Cluster(name="corp", url="file:///nowhere/at/all")},
+        lambda _: {"cluster": Cluster(name="corp", url="file:///nowhere/at/all")},
         "/nowhere/at/all",
     ),
     "a broken line": (broken_line, "z.ndjson:2"),
@@ -237,7 +236,7 @@ BAD_INPUT = {
     "a history from a newer version": (newer_history, "newer"),
     "an archive that cannot be written": (archive_in_the_way, "archive"),
     "a missing secret": (
-        lambda site: {
+        lambda _: {
             "cluster": Cluster(name="corp", url="https://127.0.0.1:1", api_key_env="NO_SUCH_KEY")
         },
         "NO_SUCH_KEY",

@@ -25,7 +25,7 @@ TOKEN = "canary-slack-token-77c2"
 
 @contextmanager
 def refusing_elasticsearch():
-    """A cluster that accepts no key, as Elasticsearch says it; gives its URL and what it was sent."""
+    """A cluster that accepts no key; gives its URL and the Authorization headers that came."""
     sent = []
 
     class Refusing(BaseHTTPRequestHandler):

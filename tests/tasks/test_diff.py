@@ -42,7 +42,7 @@ def row(**changes) -> dict:
         "destination.address": "45.1.1.1",
         "host.id": "mac-a",
         "host.name": "MAC-A",
-        "process.executable": "/tmp/agent",  # noqa: S108 - a path in an event.
+        "process.executable": "/tmp/agent",
         "user.name": "kim",
         "count_connections": 1_000,
         "destination.port": 443,
@@ -98,7 +98,7 @@ def test_a_restarted_process_is_not_new():
     "change",
     [
         {"host__id": "mac-b"},
-        {"process__executable": "/tmp/other"},  # noqa: S108 - a path in an event.
+        {"process__executable": "/tmp/other"},
         {"destination__address": "45.1.1.2"},
     ],
 )

@@ -32,7 +32,7 @@ def event(entity: str, minute: int = 0, **said) -> dict:
 def seen(*entities: str, **changes) -> Finding:
     process = Process(
         name="agent",
-        executable="/tmp/agent",  # noqa: S108 - a path in an event.
+        executable="/tmp/agent",
         entity_ids=entities,
         code_signature=CodeSignature(exists=False),
     )
@@ -82,7 +82,7 @@ def test_the_words_of_network_events_stay():
     """Process events complete a finding; they do not contradict what the hunt saw."""
     answer = events(event("e", **{"process.executable": "/usr/bin/other", "process.name": "other"}))
     (finding,) = described((seen("e"),), answer)
-    assert (finding.process.name, finding.process.executable) == ("agent", "/tmp/agent")  # noqa: S108
+    assert (finding.process.name, finding.process.executable) == ("agent", "/tmp/agent")
 
 
 def test_a_finding_without_process_events_says_so():

@@ -20,7 +20,8 @@ query = ["""
 sql
 from logs-endpoint.events.process-* // a comment with BY and | and ?nothing
 | where @timestamp > now() - 7 day and process.name : "a | b BY ?c"
-| stats count(*), hosts = count_distinct(host.id) by process.name, bucket = date_trunc(1 day, @timestamp)
+| stats count(*), hosts = count_distinct(host.id)
+    by process.name, bucket = date_trunc(1 day, @timestamp)
 | keep process.name, hosts
 """, "FROM logs-* | LIMIT 1"]
 '''

@@ -47,7 +47,7 @@ def test_nothing_stands_out_about_a_plain_finding():
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/tmp/x", "runs from a temporary folder"),  # noqa: S108 - a path in an event.
+        ("/tmp/x", "runs from a temporary folder"),
         ("/private/var/tmp/x", "runs from a temporary folder"),
         ("/Users/Shared/x", "runs from /Users/Shared"),
         ("/Users/kim/.cache/x", "runs from a hidden folder"),
@@ -118,7 +118,5 @@ def test_reasons_are_counted_and_nothing_else(raising, lowering):
     """Four more that raise are high, two are medium, anything less is low."""
     reasons = [Reason(Effect.RAISES, "a")] * raising + [Reason(Effect.LOWERS, "b")] * lowering
     balance = raising - lowering
-    expected = (
-        Priority.HIGH if balance >= 4 else Priority.MEDIUM if balance >= 2 else Priority.LOW
-    )
+    expected = Priority.HIGH if balance >= 4 else Priority.MEDIUM if balance >= 2 else Priority.LOW
     assert priority_of(reasons) is expected
