@@ -57,6 +57,7 @@ class Expressions:
         unusable: why a column of the type `unsupported` cannot be used.
         aggregated: the columns of aggregates, while a STATS is being translated.
         failures: what may fail in the expressions translated so far.
+        guards: what holds of the rows for which the present expression is evaluated at all.
     """
 
     parameters: Mapping[str, object]
@@ -68,7 +69,6 @@ class Expressions:
     aggregated: dict[Call, Value] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     guards: list[Sql] = field(default_factory=list)
-    nameless: int = 0
 
     def value(self, expression: Expression) -> Value:
         """An expression as SQL over the latest stage."""
@@ -91,22 +91,13 @@ class Expressions:
 
     def resolved(self, parameter: Parameter) -> Literal:
         """The value of a parameter."""
-        name = parameter.name
-        if not name:
-            self.nameless += 1
-            name = str(self.nameless)
+        name, source = parameter.name, parameter.source
         if name not in self.parameters:
-            raise ParsingError(
-                f"Unknown query parameter [{parameter.name or name}]",
-                parameter.source.line,
-                parameter.source.column,
-            )
-        literal = constant(self.parameters[name], parameter.source)
+            raise ParsingError(f"Unknown query parameter [{name}]", source.line, source.column)
+        literal = constant(self.parameters[name], source)
         if literal is None:
             raise ParsingError(
-                f"Query parameter [{name}] must be a single value",
-                parameter.source.line,
-                parameter.source.column,
+                f"Query parameter [{name}] must be a single value", source.line, source.column
             )
         return literal
 
@@ -172,7 +163,7 @@ class Expressions:
                 function.fails.format(type=of_type),
                 _null_despite(result, [v.sql for v in values if v.type is not Type.TIMESPAN]),
             )
-        return Value(result, of_type, call.source)
+        return Value(result, of_type, call.source, function.several)
 
     def _conversion(self, call: Call, function: Conversion, values: list[Value]) -> Value:
         (value,) = self.accepted(call, values, (frozenset({*function.sql, Type.NULL}),))
@@ -203,10 +194,15 @@ class Expressions:
             return null(of_type, call.source)
         if not first.several and function.single is not None:
             return Value(written(function.single, values), of_type, call.source)
-        lists = [listed(first), *values[1:]]
         if function.all_lists:
             lists = [listed(value) for value in values]
-        return Value(written(function.sql, lists), of_type, call.source, function.several)
+        else:
+            lists = [listed(first), *(self._single(value, call.source) for value in values[1:])]
+        result = written(function.sql, lists)
+        if function.fails:
+            message = function.fails.format(type=of_type)
+            self.may_fail(call.source, message, _null_despite(result, [v.sql for v in lists]))
+        return Value(result, of_type, call.source, function.several)
 
     # --- CASE, COALESCE ---
 
@@ -349,11 +345,11 @@ class Expressions:
                 call.source,
             )
         accepted = []
-        for place, given in enumerate(values):
+        for place, argument in enumerate(values):
             allowed = takes[min(place, len(takes) - 1)]
-            value = given
+            value = argument
             if not allowed & STRING and allowed & CONVERTIBLE:
-                value = self._converted(given, next(iter(allowed & CONVERTIBLE)))
+                value = self._converted(argument, next(iter(allowed & CONVERTIBLE)))
             if value.type is not Type.NULL and value.type not in allowed:
                 raise _wrong_type(call, place, _spoken(allowed), value)
             accepted.append(value)

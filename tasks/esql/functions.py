@@ -43,6 +43,7 @@ class Scalar:
         variadic: whether the last argument may be repeated.
         alike: whether all arguments are brought to one type first.
         strict: whether a null argument makes the result null.
+        several: whether the result is a list.
     """
 
     takes: tuple[Group, ...]
@@ -53,6 +54,7 @@ class Scalar:
     variadic: bool = False
     alike: bool = False
     strict: bool = True
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Multivalue:
     several: bool = False
     required: int | None = None
     all_lists: bool = False
+    fails: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,14 @@ def _of(*types: Type) -> Group:
 def _same(arguments: Values) -> Type:
     first = arguments[0].type
     return Type.KEYWORD if first is Type.TEXT else first
+
+
+def _common(arguments: Values) -> Type:
+    """The type of all arguments; the widest, if they are numbers."""
+    types = [argument.type for argument in arguments if argument.type is not Type.NULL]
+    if not types:
+        return Type.NULL
+    return widest(types) if types[0] in NUMBER else _same([a for a in arguments if a.type in types])
 
 
 def widest(types: Sequence[Type]) -> Type:
@@ -224,6 +235,8 @@ def _round(arguments: Values) -> Sql:
     if len(arguments) == 1:
         return sql("round({})" if value.type is Type.DOUBLE else "{}", value.sql)
     places = sql("CAST({} AS INTEGER)", arguments[1].sql)
+    if value.type is Type.DOUBLE:
+        return sql("finite(round({}, {}))", value.sql, places)
     return sql(f"TRY_CAST(round({{}}, {{}}) AS {value.type.duckdb})", value.sql, places)
 
 
@@ -286,9 +299,9 @@ SCALARS: dict[str, Scalar] = {
     "ends_with": Scalar((STRING, STRING), Type.BOOLEAN, "ends_with({}, {})"),
     "floor": Scalar((NUMBER,), _same, _number("floor({})")),
     "greatest": Scalar(
-        (ANY,), _same, _extreme("greatest"), variadic=True, alike=True, strict=False
+        (ANY,), _common, _extreme("greatest"), variadic=True, alike=True, strict=False
     ),
-    "least": Scalar((ANY,), _same, _extreme("least"), variadic=True, alike=True, strict=False),
+    "least": Scalar((ANY,), _common, _extreme("least"), variadic=True, alike=True, strict=False),
     "left": Scalar((STRING, WHOLE), Type.KEYWORD, "left({}, greatest({}, 0))"),
     "length": Scalar((STRING,), Type.INTEGER, "CAST(length({}) AS INTEGER)"),
     "log10": Scalar(
@@ -306,6 +319,7 @@ SCALARS: dict[str, Scalar] = {
     "replace": Scalar((STRING, STRING, STRING), Type.KEYWORD, patterns.replace),
     "right": Scalar((STRING, WHOLE), Type.KEYWORD, "right({}, greatest({}, 0))"),
     "round": Scalar((NUMBER, WHOLE), _same, _round, OVERFLOW, required=1),
+    "split": Scalar((STRING, STRING), Type.KEYWORD, "string_split({}, {})", several=True),
     "sqrt": Scalar(
         (NUMBER,),
         Type.DOUBLE,
@@ -399,12 +413,14 @@ def _sliced(arguments: Values) -> Sql:
 
 
 def _summed(arguments: Values) -> Sql:
-    form = arguments[0].type.duckdb
-    return sql(f"TRY_CAST(list_sum({{}}) AS {form})", arguments[0].sql)
+    values = arguments[0]
+    if values.type is Type.DOUBLE:
+        return sql("finite(list_sum({}))", values.sql)
+    return sql(f"TRY_CAST(list_sum({{}}) AS {values.type.duckdb})", values.sql)
 
 
 MULTIVALUES: dict[str, Multivalue] = {
-    "mv_avg": Multivalue((NUMBER,), Type.DOUBLE, "list_avg({})", "CAST({} AS DOUBLE)"),
+    "mv_avg": Multivalue((NUMBER,), Type.DOUBLE, "finite(list_avg({}))", "CAST({} AS DOUBLE)"),
     "mv_concat": Multivalue((STRING, STRING), Type.KEYWORD, "array_to_string({}, {})"),
     "mv_contains": Multivalue(
         (ANY, ANY), Type.BOOLEAN, "list_has_all(coalesce({}, []), coalesce({}, []))", all_lists=True
@@ -422,8 +438,7 @@ MULTIVALUES: dict[str, Multivalue] = {
     "mv_min": Multivalue((ANY,), _same, "list_min({})", "{}"),
     "mv_slice": Multivalue((ANY, WHOLE, WHOLE), _same, _sliced, several=True, required=2),
     "mv_sort": Multivalue((ANY, STRING), _same, _sorted, "{}", several=True, required=1),
-    "mv_sum": Multivalue((NUMBER,), _same, _summed, "{}"),
-    "split": Multivalue((STRING, STRING), Type.KEYWORD, "string_split({}[1], {})", several=True),
+    "mv_sum": Multivalue((NUMBER,), _same, _summed, "{}", fails=OVERFLOW),
 }
 
 

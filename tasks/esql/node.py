@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from elastic_transport import ApiResponseMeta, BaseNode, HttpHeaders, NodeConfig
-from elastic_transport._node._base import NodeApiResponse
+from elastic_transport._node import NodeApiResponse  # It has no public name.
 from elastic_transport.client_utils import DEFAULT, DefaultType
 
 from tasks.errors import SettingsError

@@ -38,7 +38,7 @@ class Timespan:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`?name`, `?1` or `?`: its value comes with the request."""
+    """`?name`, `?1`, or `?`, which is named by its place: its value comes with the request."""
 
     name: str
     source: Source
@@ -353,6 +353,7 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
+        self._nameless = 0
 
     def _source(self, meta: Meta) -> Source:
         return Source(self._text[meta.start_pos : meta.end_pos], meta.line, meta.column)
@@ -581,7 +582,11 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
         return Literal(tuple(item.value for item in constants), of_type, self._source(meta))
 
     def parameter(self, meta: Meta, items: Sequence[Token]) -> Parameter:
-        return Parameter(str(items[0])[1:], self._source(meta))
+        name = str(items[0])[1:]
+        if not name:
+            self._nameless += 1
+            name = str(self._nameless)
+        return Parameter(name, self._source(meta))
 
 
 _WIDTH = [Type.INTEGER, Type.LONG, Type.DOUBLE]

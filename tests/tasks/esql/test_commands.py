@@ -197,6 +197,12 @@ def test_parameters_are_values_never_text(nowhere: Elasticsearch):
     assert result.rows == [["x", 2.5, "x", None]]
 
 
+def test_nameless_parameters_go_by_their_place_in_the_text(nowhere: Elasticsearch):
+    """The first `?` is the first value, whatever is computed first."""
+    query = "ROW a = 1 | STATS x = MAX(a + ?) BY y = a + ? | LIMIT ?"
+    assert answer(nowhere, query, params=[10, 20, 30]).rows == [[11, 21]]
+
+
 def stats(folder: Path, command: str) -> Result:
     """One STATS over the five documents."""
     return ask(folder, f"FROM logs-* | STATS {command} | LIMIT 99")

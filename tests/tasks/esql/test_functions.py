@@ -115,6 +115,8 @@ def test_patterns_come_in_lists_too(row: Row):
         ('"B" < "a"', True),
         ("GREATEST(1, 3, 2)", 3),
         ("LEAST(1, null)", None),
+        ("GREATEST(1, 2.5)", 2.5),
+        ("ROUND(1e308, 5)", 1e308),
         ("ABS(-3)", 3),
         ("FLOOR(-1.5)", -2.0),
         ("CEIL(1.2)", 2.0),
@@ -158,6 +160,20 @@ def test_multivalue_functions_see_all_values(row: Row, expression, expected):
     """MV_ functions are what several values are for; a single value is a list of one."""
     columns = {"a": "[3, 1, 2]", "b": "[1, 2, 1]", "c": '["x", "y"]', "d": "7"}
     assert row(expression, **columns).value == expected
+
+
+def test_split_takes_one_text(row: Row):
+    """Several texts are not split: null, with a warning."""
+    result = row('SPLIT(a, ";")', a='["x;y", "z"]')
+    assert result.value is None
+    assert result.warnings
+
+
+def test_a_list_that_sums_up_too_high_is_null_and_warned_of(row: Row):
+    """A sum of values keeps their type, or is none."""
+    result = row("MV_SUM(a)", a="[2147483647, 1]")
+    assert result.value is None
+    assert result.warnings[1].endswith("java.lang.ArithmeticException: integer overflow")
 
 
 NOON = 'TO_DATETIME("2026-11-24T13:45:56.789Z")'
