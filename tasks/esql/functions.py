@@ -186,9 +186,9 @@ def _divided(operator: str) -> Callable[[Values], Sql]:
     return write
 
 
-def _joined_with(separator: str, opening: str = "(", closing: str = ")") -> Callable[[Values], Sql]:
+def _joined_with(separator: str) -> Callable[[Values], Sql]:
     def write(arguments: Values) -> Sql:
-        return sql(f"{opening}{{}}{closing}", joined(separator, [a.sql for a in arguments]))
+        return sql("({})", joined(separator, [a.sql for a in arguments]))
 
     return write
 
@@ -264,8 +264,12 @@ def _comparison(operator: str, of: Group = _ORDERED) -> Scalar:
 
 
 SCALARS: dict[str, Scalar] = {
-    "and": Scalar((_BOOLEAN, _BOOLEAN), Type.BOOLEAN, "({} AND {})", strict=False),
-    "or": Scalar((_BOOLEAN, _BOOLEAN), Type.BOOLEAN, "({} OR {})", strict=False),
+    "and": Scalar(
+        (_BOOLEAN, _BOOLEAN), Type.BOOLEAN, _joined_with(" AND "), variadic=True, strict=False
+    ),
+    "or": Scalar(
+        (_BOOLEAN, _BOOLEAN), Type.BOOLEAN, _joined_with(" OR "), variadic=True, strict=False
+    ),
     "not": Scalar((_BOOLEAN,), Type.BOOLEAN, "(NOT {})"),
     "==": _comparison("=", ANY),
     "!=": _comparison("<>", ANY),

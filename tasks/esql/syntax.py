@@ -483,7 +483,13 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
 
     def binary(self, meta: Meta, items: list[Any]) -> Call:
         left, operator, right = items
-        return self._call(meta, str(operator).lower(), left, right)
+        return self._call(meta, str(operator), left, right)
+
+    def disjunction(self, meta: Meta, items: list[Expression]) -> Call:
+        return self._call(meta, "or", *items)
+
+    def conjunction(self, meta: Meta, items: list[Expression]) -> Call:
+        return self._call(meta, "and", *items)
 
     def not_(self, meta: Meta, items: list[Expression]) -> Call:
         return self._call(meta, "not", items[0])

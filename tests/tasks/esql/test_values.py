@@ -189,6 +189,13 @@ def test_a_cast_binds_tighter_than_a_minus(row: Row):
     assert row('-"5"::int').value == -5
 
 
+def test_hundreds_of_conditions_may_be_joined(row: Row):
+    """Hunts list what they look for; the length of the list is no limit."""
+    conditions = " OR ".join(f"(a == {n} AND a != {n + 1})" for n in range(500))
+    assert row(conditions, a="499").value is True
+    assert row(conditions, a="500").value is False
+
+
 def test_precedence_of_not_and_or(row: Row):
     """NOT binds tighter than AND, AND tighter than OR."""
     assert row("NOT false AND false").value is False
