@@ -6,6 +6,7 @@ and `m` true if a value had the wrong type.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from tasks.esql.sql import Sql, joined, sql, text_constant
@@ -71,5 +72,6 @@ def inferred_type(name: str, kinds: set[str]) -> Type | None:
 
 
 def file_list(paths: Sequence[str]) -> Sql:
-    """Files as DuckDB's readers take them."""
-    return sql("[{}]", joined(", ", map(text_constant, paths)))
+    """Files as DuckDB's readers take them: as patterns, so that `*`, `?` and `[` are escaped."""
+    patterns = [re.sub(r"([*?[])", r"[\1]", path) for path in paths]
+    return sql("[{}]", joined(", ", map(text_constant, patterns)))

@@ -31,7 +31,8 @@ class StrictJson:
             for key, below in _spellings(names).items()
         )
         return sql(
-            f"read_json({{}}, format='newline_delimited', records=true, columns={{{columns}}})",
+            "read_json({}, format='newline_delimited', records=true, hive_partitioning=false, "
+            f"columns={{{columns}}})",
             file_list(self.paths),
         )
 

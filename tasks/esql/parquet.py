@@ -50,7 +50,7 @@ def _json_kind(duckdb_type: str) -> str:
 
 def parquet_relation(paths: Sequence[str]) -> Sql:
     """The files, with the columns of all of them."""
-    return sql("read_parquet({}, union_by_name=true)", file_list(paths))
+    return sql("read_parquet({}, union_by_name=true, hive_partitioning=false)", file_list(paths))
 
 
 def from_parquet(

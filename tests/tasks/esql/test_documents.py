@@ -171,6 +171,14 @@ def test_files_lie_at_any_depth_compressed_or_not(tmp_path: Path):
     assert result.rows == [[1], [2], [3], [4]]
 
 
+@pytest.mark.parametrize("name", ["a[1]*?.ndjson", 'it\'s "quoted".ndjson', "day=24/a.ndjson"])
+def test_file_names_are_names_and_nothing_else(tmp_path: Path, name):
+    """No character in a path is a pattern, ends a text, or makes a field."""
+    write(tmp_path, [{"n": 1}], name=name)
+    write(tmp_path, [{"n": 2}], name="a1xx.ndjson", stream="other")
+    assert ask(tmp_path, "FROM logs-* | LIMIT 9").rows == [[1]]
+
+
 def test_parquet_columns_are_fields(tmp_path: Path):
     """A dotted column is a field, a struct holds fields, a list holds several values."""
     folder = tmp_path / NETWORK
