@@ -6,8 +6,9 @@ import contextlib
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -217,10 +218,11 @@ def answered(client: Elasticsearch, cluster: Cluster, query: str) -> Answer:
 
 def _answer(body: Mapping[str, Any], warning_header: str) -> Answer:
     types = {column["name"]: column["type"] for column in body["columns"]}
-    rows = pd.DataFrame(body["values"], columns=list(types), dtype=object)
+    values = [[_each(_well_formed, value) for value in row] for row in body["values"]]
+    rows = pd.DataFrame(values, columns=list(types), dtype=object)
     for name, kind in types.items():
         if kind == "date":
-            rows[name] = rows[name].map(_times)
+            rows[name] = rows[name].map(partial(_each, pd.Timestamp))
     return Answer(
         rows,
         types,
@@ -230,13 +232,16 @@ def _answer(body: Mapping[str, Any], warning_header: str) -> Answer:
     )
 
 
-def _times(value: str | list[str] | None) -> object:
-    """Read Elasticsearch's dates, one or several."""
-    if value is None:
-        return None
+def _each(convert: Callable[[Any], object], value: Any) -> object:  # noqa: ANN401 - any JSON.
+    """Convert one value or each of several; None stays."""
     if isinstance(value, list):
-        return [pd.Timestamp(each) for each in value]
-    return pd.Timestamp(value)
+        return [convert(one) for one in value]
+    return None if value is None else convert(value)
+
+
+def _well_formed(value: object) -> object:
+    """Replace half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _warnings(header: str) -> tuple[str, ...]:

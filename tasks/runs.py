@@ -15,8 +15,11 @@ from tasks.hunts import Hunt
 
 
 def minute(moment: datetime) -> datetime:
-    """Give the aware time in UTC, cut to the minute: slots are whole minutes."""
-    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+    """Give the aware time in UTC, cut to the minute: slots are whole minutes.
+
+    Prefect's times are of a class of its own whose differences do not divide; this is a plain one.
+    """
+    return datetime.fromtimestamp(moment.timestamp() // 60 * 60, UTC)
 
 
 class Outcome(StrEnum):

@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pendulum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.findings import Effect, Reason, Scalar, Status
-from tasks.runs import Outcome, Report, Trend, Window
+from tasks.runs import Outcome, Report, Trend, Window, minute
 from tests.builders import SLOT, day, finding, report, run
 
 SCALARS: st.SearchStrategy[Scalar] = st.one_of(
@@ -104,3 +105,10 @@ def test_a_window_ends_with_its_slot():
     assert window == Window(slot - timedelta(hours=168), slot)
     assert window.hours == 168
     assert replace(window, end=slot - timedelta(minutes=1)).hours == 167
+
+
+def test_a_slot_is_a_plain_time_whatever_class_the_start_has():
+    """Prefect's own times subtract to something that does not divide."""
+    start = pendulum.datetime(2026, 11, 24, 7, 15, 59, tz="Europe/Berlin")
+    assert type(minute(start)) is datetime
+    assert minute(start) == datetime(2026, 11, 24, 6, 15, tzinfo=UTC)
