@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from tasks.esql.errors import refused
 from tasks.esql.sql import Sql, bound, sql
 from tasks.esql.syntax import Timespan
+from tasks.esql.types import Type
 from tasks.esql.values import Values
 
 _DATE = re.compile(
@@ -170,6 +171,12 @@ _JAVA_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
 
 def date_format(arguments: Values) -> Sql:
     """A date as text, by a pattern of Java's letters."""
+    if arguments[-1].type is not Type.DATE:
+        raise refused(
+            f"last argument of [DATE_FORMAT] must be [datetime], found "
+            f"[{arguments[-1].source.text}]",
+            arguments[-1].source,
+        )
     if len(arguments) == 1:
         return sql("date_to_text({})", arguments[0].sql)
     pattern = arguments[0].text_constant("pattern of [DATE_FORMAT]")

@@ -188,16 +188,17 @@ class Expressions:
 
     def _multivalue(self, call: Call, function: Multivalue, values: list[Value]) -> Value:
         values = self.accepted(call, values, function.takes, function.required)
-        first = values[0]
         of_type = given(function.gives, values)
-        if first.type is Type.NULL:
-            return null(of_type, call.source)
-        if not first.several and function.single is not None:
-            return Value(written(function.single, values), of_type, call.source)
         if function.all_lists:
-            lists = [listed(value) for value in values]
+            lists = [listed(value) for value in self._one_type(call, values, range(len(values)))]
+        elif any(value.type is Type.NULL for value in values):
+            return null(of_type, call.source)
         else:
-            lists = [listed(first), *(self._single(value, call.source) for value in values[1:])]
+            first, *others = values
+            singles = [self._single(value, call.source) for value in others]
+            if not first.several and function.single is not None:
+                return Value(written(function.single, [first, *singles]), of_type, call.source)
+            lists = [listed(first), *singles]
         result = written(function.sql, lists)
         if function.fails:
             message = function.fails.format(type=of_type)

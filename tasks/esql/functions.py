@@ -71,7 +71,7 @@ class Multivalue:
     """A function that sees all values of its first argument, as a list in the first slot.
 
     `several` says whether the result is a list; on a field with single values `single` is used.
-    `all_lists`: every argument comes as a list.
+    `all_lists`: every argument comes as a list, and all of one type.
     """
 
     takes: tuple[Group, ...]
@@ -425,7 +425,11 @@ def _summed(arguments: Values) -> Sql:
 
 MULTIVALUES: dict[str, Multivalue] = {
     "mv_avg": Multivalue((NUMBER,), Type.DOUBLE, "finite(list_avg({}))", "CAST({} AS DOUBLE)"),
-    "mv_concat": Multivalue((STRING, STRING), Type.KEYWORD, "array_to_string({}, {})"),
+    "mv_concat": Multivalue(
+        (STRING, STRING),
+        Type.KEYWORD,
+        "list_reduce({}, lambda before, item: before || {} || item)",
+    ),
     "mv_contains": Multivalue(
         (ANY, ANY), Type.BOOLEAN, "list_has_all(coalesce({}, []), coalesce({}, []))", all_lists=True
     ),

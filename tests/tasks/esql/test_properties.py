@@ -6,10 +6,12 @@ import ipaddress
 import math
 import operator
 
-from elasticsearch import Elasticsearch
+from elasticsearch import BadRequestError, Elasticsearch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.esql.expressions import supported_functions
+from tasks.esql.functions import AGGREGATES
 from tests.tasks.esql.folder import answer
 
 LIMITS = {"integer": 2**31, "long": 2**63}
@@ -82,6 +84,48 @@ def test_arithmetic_equals_the_model(nowhere: Elasticsearch, left, sign, right):
     expected = model(sign, left, right)
     assert result.value == expected
     assert bool(result.warnings) == (expected is None)
+
+
+COLUMNS = {
+    "b": "true",
+    "bs": "[true, false]",
+    "i": "3",
+    "is": "[1, 2]",
+    "l": "3000000000",
+    "d": "1.5",
+    "ds": "[1.5, 2.5]",
+    "k": '"x"',
+    "ks": '["x", "y"]',
+    "ip": 'TO_IP("1.2.3.4")',
+    "ips": 'TO_IP(["1.1.1.1", "::1"])',
+    "t": 'TO_DATETIME("2026-01-01")',
+    "ts": 'TO_DATETIME(["2026-01-01", "2026-01-02"])',
+    "n": "null",
+}
+ROW = "ROW " + ", ".join(f"{name} = {text}" for name, text in COLUMNS.items())
+CONSTANTS = ["null", "2", "-1", '"y"', '"desc"', '"day"', "1.5", "true", "1 hour", "NOW()"]
+arguments = st.lists(st.sampled_from([*COLUMNS, *CONSTANTS]), min_size=1, max_size=4)
+
+
+@settings(several_questions, max_examples=400)
+@given(function=st.sampled_from(sorted(supported_functions())), given_arguments=arguments)
+def test_any_call_is_answered_or_refused_in_words(
+    nowhere: Elasticsearch, function, given_arguments
+):
+    """Whatever a function is called with: an answer, or a 400 that says what is wrong."""
+    call = f"{function}({', '.join(given_arguments)})"
+    command = f"STATS x = {call} BY k" if function in AGGREGATES else f"EVAL x = {call}"
+    reason = refused_with(nowhere, f"{ROW} | {command} | LIMIT 1")
+    assert reason is None or reason.startswith("Found 1 problem\nline 1:")
+
+
+def refused_with(client: Elasticsearch, query: str) -> str | None:
+    """The reason of a refusal; None for an answer."""
+    try:
+        answer(client, query)
+    except BadRequestError as error:
+        return error.body["error"]["reason"]
+    return None
 
 
 truths = st.sampled_from([True, False, None])
