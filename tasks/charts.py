@@ -114,6 +114,10 @@ def sparkline(hourly: Sequence[int | None]) -> Markup:
     )
 
 
+LABELLED_RUNS = 12
+"""From so many runs on there is room for the first one's date beside the last one's, on a phone."""
+
+
 def trend(runs: Sequence[Trend]) -> Markup:
     """Draw what the last runs found: new above known, dashed where a run is missing or partial.
 
@@ -142,9 +146,9 @@ def trend(runs: Sequence[Trend]) -> Markup:
                 _word(x + width // 2, whole, above - 4, f"{run.new + run.known:,}", "middle")
             )
     if runs:
-        words.append(_word(left, whole, above + height + 16, moments.day(runs[0].slot)))
-    if len(runs) > 1:
         words.append(_word(whole, whole, above + height + 16, moments.day(runs[-1].slot), "end"))
+    if len(runs) >= LABELLED_RUNS:
+        words.append(_word(left, whole, above + height + 16, moments.day(runs[0].slot)))
     shapes = [
         _shape("known", "#667788", known),
         _shape("new", "#aa2222", new),

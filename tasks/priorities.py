@@ -55,11 +55,12 @@ def priority_of(reasons: Iterable[Reason]) -> Priority:
 
 
 def why(reasons: Iterable[Reason]) -> str:
-    """Say the reasons in one plain sentence."""
-    texts = [reason.text for reason in reasons]
-    if not texts:
-        return "Nothing about it stands out."
-    sentence = ", ".join(texts)
+    """Say the reasons in one plain sentence: what raises, then what lowers."""
+    listed = tuple(reasons)
+    raising, lowering = (
+        ", ".join(reason.text for reason in listed if reason.effect is effect) for effect in Effect
+    )
+    sentence = "; but ".join(filter(None, (raising or "nothing about it stands out", lowering)))
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 

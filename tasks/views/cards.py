@@ -13,7 +13,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from tasks import charts, moments
-from tasks.findings import Destination, Effect, Evidence, Finding, Status, Value
+from tasks.findings import Destination, Evidence, Finding, Status, Value
 from tasks.hostile import defanged, has_hidden, shortened
 from tasks.hunts import Hunt
 from tasks.runs import Run
@@ -84,8 +84,6 @@ class Card:
     chart_note: str
     silent_hours: str
     facts: tuple[Fact, ...]
-    raises: tuple[str, ...]
-    lowers: tuple[str, ...]
     faults: tuple[str, ...]
     details: tuple[Fact, ...]
     figures: tuple[Figure, ...]
@@ -147,8 +145,6 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
         facts=tuple(_facts(finding)),
-        raises=_reasons(finding, Effect.RAISES),
-        lowers=_reasons(finding, Effect.LOWERS),
         faults=tuple(map(text, finding.faults)),
         details=tuple(_details(finding)),
         figures=tuple(_figures(seen, threshold)) if seen else (),
@@ -285,10 +281,6 @@ def _facts(finding: Finding) -> Iterator[Fact]:
         yield Fact("Jitter", _percent(seen.jitter_percent))
         yield Fact("Regularity", _ratio(seen.regularity))
         yield Fact("Active", f"{seen.hours_active:,} of {len(seen.hourly):,} hours")
-
-
-def _reasons(finding: Finding, effect: Effect) -> tuple[str, ...]:
-    return tuple(text(reason.text) for reason in finding.reasons if reason.effect is effect)
 
 
 def _details(finding: Finding) -> Iterator[Fact]:

@@ -113,6 +113,17 @@ def test_irregular_office_hours_do_not_raise():
     assert texts(replace(plain(), evidence=people)) == []
 
 
+def test_the_sentence_says_what_raises_and_then_what_lowers():
+    """An analyst reads one sentence and knows both sides."""
+    reasons = (
+        Reason(Effect.RAISES, "no code signature"),
+        Reason(Effect.RAISES, "uses port 8443"),
+        Reason(Effect.LOWERS, "installed by Homebrew"),
+    )
+    assert why(reasons) == "No code signature, uses port 8443; but installed by Homebrew."
+    assert why(reasons[2:]) == "Nothing about it stands out; but installed by Homebrew."
+
+
 @given(raising=st.integers(0, 9), lowering=st.integers(0, 9))
 def test_reasons_are_counted_and_nothing_else(raising, lowering):
     """Four more that raise are high, two are medium, anything less is low."""
