@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 
 from tasks.esql.documents import Documents
-from tasks.esql.errors import EsqlError
+from tasks.esql.errors import EsqlError, NotEnoughMemory
 from tasks.esql.filters import condition, filter_fields
 from tasks.esql.plans import Demand, Plan, Relation, demand
 from tasks.esql.sql import Sql, sql
@@ -57,7 +58,9 @@ class Engine:
         self._connection = duckdb.connect(
             config={
                 "preserve_insertion_order": False,
-                "temp_directory": str(Path(tempfile.gettempdir()) / "beaconhunt-duckdb"),
+                # Made only when memory is short, and removed with the connection. Its name is its
+                # own: two processes in one folder would overwrite each other's files.
+                "temp_directory": str(Path(tempfile.gettempdir()) / f"beaconhunt-{uuid4()}"),
             }
         )
         self._connection.execute("SET TimeZone = 'UTC'")
@@ -76,6 +79,12 @@ class Engine:
         Raises:
             EsqlError: the question cannot be answered; its kind says why.
         """
+        try:
+            return self._answer(question)
+        except duckdb.OutOfMemoryException as error:
+            raise NotEnoughMemory(str(error).splitlines()[0]) from error
+
+    def _answer(self, question: Question) -> Answer:
         query = parse(question.query)
         relation, documents, warnings = self._relation(query.commands[0], demand(query), question)
         now = datetime.now(UTC).replace(tzinfo=None)

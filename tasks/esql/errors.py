@@ -73,6 +73,12 @@ class DocumentError(EsqlError):
     kind = "document_parsing_exception"
 
 
+class NotEnoughMemory(EsqlError):
+    """Neither memory nor the disk for what does not fit in it suffices for the answer."""
+
+    kind = "circuit_breaking_exception"
+
+
 def refused(message: str, source: Source) -> VerificationError:
     """A verification error at a piece of the query."""
     return VerificationError(message, source.line, source.column)

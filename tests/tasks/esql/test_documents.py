@@ -8,6 +8,8 @@ import duckdb
 import pytest
 from elasticsearch import BadRequestError
 
+from tasks.esql.engine import Engine, Question
+from tasks.esql.errors import NotEnoughMemory
 from tests.tasks.esql.folder import answer, ask, connected, refusal, write
 
 NETWORK = "logs-endpoint.events.network-default"
@@ -292,3 +294,13 @@ def test_an_empty_data_stream_has_no_rows(tmp_path: Path):
     (tmp_path / NETWORK).mkdir()
     query = f'FROM {NETWORK} | WHERE host.os.family == "macos" | STATS COUNT(*), MAX(@timestamp)'
     assert ask(tmp_path, query).rows == [[0, None]]
+
+
+def test_too_little_memory_is_said_in_words(tmp_path: Path):
+    """A folder that is too large for the machine is no crash."""
+    write(tmp_path, ({"k": f"{n:01000d}"} for n in range(20_000)))
+    engine = Engine(tmp_path)
+    engine._connection.execute("SET memory_limit = '8MB'")
+    with pytest.raises(NotEnoughMemory, match="Out of Memory"):
+        engine.answer(Question("FROM logs-* | STATS COUNT_DISTINCT(k)", {}))
+    engine.close()
