@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export BEACONHUNT_HOME ?= $(CURDIR)/.beaconhunt
 export DO_NOT_TRACK = 1
 
-.PHONY: demo test lint bench up lock clean
+.PHONY: demo test lint bench up pictures lock clean
 
 demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
 	$(BIN)/beaconhunt demo
@@ -34,6 +34,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+pictures: demo  ## Take README's pictures of the demo's pages; needs chromium.
+	$(BIN)/python -m tests.browser.pictures
 
 lock:  ## Resolve pyproject.toml anew, for Linux and macOS and Python 3.11 to 3.13; needs uv.
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
