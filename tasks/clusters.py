@@ -253,7 +253,7 @@ def _warnings(header: str) -> tuple[str, ...]:
         while closing < len(rest) and rest[closing] != '"':
             closing += 2 if rest[closing] == "\\" else 1
         text = rest[opening + 1 : closing]
-        texts.append(text.replace('\\"', '"').replace("\\\\", "\\").replace("%25", "%"))
+        texts.append(unquote(text.replace('\\"', '"').replace("\\\\", "\\")))
         rest = rest[closing + 1 :]
     return tuple(dict.fromkeys(texts))
 

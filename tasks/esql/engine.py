@@ -68,10 +68,16 @@ class Engine:
             files("tasks.esql").joinpath("macros.sql").read_text(encoding="utf-8")
         )
         self._documents = Documents(folder, self._connection, skip_bad_lines=skip_bad_lines)
+        self._is_closed = False
 
     def close(self) -> None:
-        """Forget everything that was read."""
-        self._connection.close()
+        """Forget everything that was read; again is fine."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._connection.close()
+            # Whoever still holds the client when Python ends (Prefect does) must not hold these:
+            # DuckDB's binding complains on standard error of every connection object left over.
+            del self._connection, self._documents
 
     def answer(self, question: Question) -> Answer:
         """Answer a question.
