@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.status import Status as Spinner
 from flows.output import Format, complain, err, out, quote, show
 from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
+from tasks.hostile import visible
 from tasks.settings import HISTORY_URL, Cluster, deployments
 
 if TYPE_CHECKING:
@@ -231,7 +233,8 @@ def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
         task = progress.add_task(text, total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
+        with _interruptible():
+            yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _deployed(config: Path, kind: str, name: str) -> Iterator[Mapping[str, Any]]:
@@ -300,38 +303,48 @@ def _progress(text: str) -> Iterator[Spinner]:
         for logger in loggers:
             logger.addHandler(handler)
         try:
-            yield spinner
+            with _interruptible():
+                yield spinner
         finally:
             for logger in loggers:
                 logger.removeHandler(handler)
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn a Ctrl-C into a sentence and the exit code that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        err.print("Interrupted. What was recorded stays; run the command again to go on.")
+        raise typer.Exit(128 + signal.SIGINT) from stop
+
+
 class _Newest(logging.Handler):
-    """Shows the newest log line beside the spinner."""
+    """Shows the newest line of a step beside the spinner, and none of the engine's own."""
 
     def __init__(self, spinner: Spinner) -> None:
         super().__init__(logging.INFO)
         self._spinner = spinner
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._spinner.update(record.getMessage())
+        if not record.module.endswith("_engine"):
+            self._spinner.update(visible(record.getMessage()))
 
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 failed, 2 wrong use."""
-    # Prefect reads these when it is imported. Its own lines are for the server's log: a person at a
-    # terminal gets ours.
+    # Prefect reads these when it is imported. Its server gets every line; a person at a terminal
+    # gets ours.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL", "CRITICAL")
     try:
         app()
     except PipelineError as error:
         complain(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        err.print("Interrupted. What was recorded stays; run the command again to go on.")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Form
         format: a table for people, JSON (a list of objects) or CSV for scripts.
     """
     match format:
+        case Format.TABLE if not rows:
+            err.print("Nothing to list.")
         case Format.TABLE:
             out.print(_table(columns, rows))
         case Format.JSON:

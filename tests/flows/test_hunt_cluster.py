@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from flows.hunt_cluster import hunt_cluster
+from tasks.clusters import answered, connect
 from tasks.errors import PipelineError
 from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.runs import Outcome, Report
 from tasks.settings import Cluster
+from tasks.views.cards import check_query
 from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
 from tests.fleet.documents import NETWORK, PROCESS
 
@@ -45,9 +47,9 @@ class Site:
             return_state=True,
         )
 
-    def reports(self, name: str = "corp") -> list[Report]:
+    def reports(self, name: str = "corp", hunt: str = "*") -> list[Report]:
         """What the archive holds of a cluster, oldest slot first, repeats in order."""
-        found = self.archive.glob(f"*/{name}/*/*/*/*/findings.json")
+        found = self.archive.glob(f"{hunt}/{name}/*/*/*/*/findings.json")
         reports = [Report.from_json(path.read_bytes()) for path in found]
         return sorted(reports, key=lambda report: (report.run.slot, report.run.started_at))
 
@@ -68,7 +70,8 @@ def steady(entity_id: str = "e", end=SLOT - timedelta(hours=1), **traits) -> lis
 
 def fresh(slot=SLOT) -> dict:
     """An event of a signed program, so that the cluster has data as of the slot."""
-    return network_event(at=slot - timedelta(minutes=5), signature="developer", entity_id="signed")
+    at = slot - timedelta(minutes=5)
+    return network_event(at=at, signature="developer", entity_id="signed", executable="/opt/signed")
 
 
 def statuses(report: Report) -> list[Status]:
@@ -184,6 +187,47 @@ def test_thresholds_of_the_deployment_count(site):
     tuned = {"min_duration_hours": 5, "min_events_per_hour": 100}
     assert site.hunt(cluster, thresholds=tuned).message == "baseline: 1"
     assert site.reports()[-1].hunt.pipeline.thresholds["min_duration_hours"] == 5
+
+
+PUBLIC_HUNT = """
+[hunt]
+author = "Another team"
+name = "Talkative programs"
+uuid = "0c8f4f6e-6a5b-4c55-8f0e-3c6d8a0f2b11"
+query = ['''
+FROM logs-endpoint.events.network-*
+| WHERE @timestamp > NOW() - 3650 days
+| STATS events = COUNT(*), hosts = COUNT_DISTINCT(host.id) BY process.name
+| WHERE events > 100
+| SORT events DESC
+| LIMIT 50
+''']
+"""
+
+
+def test_a_public_hunt_file_runs_as_it_is(site):
+    """Any team's hunt gets the pipeline: identity from its groups, within the slot's window."""
+    file = site.folder / "talkative.toml"
+    file.write_text(PUBLIC_HUNT)
+    old = steady(end=SLOT - 8 * DAY, executable="/opt/before-the-window")
+    state = site.hunt(site.cluster(*old, *steady(), fresh()), hunt=str(file))
+    assert state.message == "baseline: 1"
+    (report,) = site.reports(hunt="talkative")
+    (finding,) = report.findings
+    assert finding.identity == {"process.name": "agentd"}
+    assert finding.figures == {"events": 1_501, "hosts": 1}
+    assert "Not reproducible as of a slot: the query uses NOW()." in report.run.warnings
+
+
+def test_the_query_to_check_a_finding_shows_its_events(site):
+    """An analyst pastes it and sees what the finding is made of."""
+    cluster = site.cluster(*steady(), fresh())
+    site.hunt(cluster)
+    (report,) = site.reports()
+    query = "\n".join(check_query(report.findings[0], report.run, report.hunt))
+    with connect(cluster) as client:
+        answer = answered(client, cluster, query)
+    assert answer.rows["events"].sum() == 1_501
 
 
 def a_hunt_with(site: Site, change: tuple[str, str]) -> str:
