@@ -39,7 +39,7 @@ pictures: demo  ## Take README's pictures of the demo's pages; needs chromium.
 	$(BIN)/python -m tests.browser.pictures
 
 lock:  ## Resolve pyproject.toml anew, for Linux and macOS and Python 3.11 to 3.13; needs uv.
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --extra dev pyproject.toml --output-file requirements.lock
 
 clean:  ## Forget the environment; history, archive and demo stay.
