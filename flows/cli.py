@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status as Spinner
 
-from flows.output import Format, complain, err, out, quote, show
+from flows.output import Format, Telling, complain, err, out, quote, show, show_facts
 from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
 from tasks.hostile import visible
@@ -52,6 +52,7 @@ Config = Annotated[Path, typer.Option(help="The prefect.yaml that lists your dep
 HistoryUrl = Annotated[
     str | None, typer.Option(help="The history, where prefect.yaml names none or several.")
 ]
+Told = Annotated[Telling, typer.Option("--format", help="For people, or for scripts.")]
 As = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
 Moment = Annotated[
     datetime | None,
@@ -64,6 +65,7 @@ CONFIG = Path("prefect.yaml")
 def run(
     cluster: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
     slot: Moment = None,
+    format: Told = Telling.TEXT,
     config: Config = CONFIG,
 ) -> None:
     """Hunt one cluster now, or as of a slot, with the parameters of its deployment."""
@@ -71,8 +73,11 @@ def run(
 
     for parameters in _deployed(config, "cluster", cluster):
         with _progress(f"Hunting {cluster}"):
-            state = _run(hunt_cluster, {**parameters, "slot": slot})
-        out.print(f"{cluster}: {_message(state)}", markup=False)
+            facts = _run(hunt_cluster, {**parameters, "slot": slot})
+        if format is Telling.JSON:
+            show_facts(facts)
+        else:
+            out.print(f"{cluster}: {facts['message']}\n  {facts['report']}", markup=False)
 
 
 @app.command(epilog="Example: `beaconhunt digest secops --dry-run`")
@@ -82,6 +87,7 @@ def digest(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the digest; post and record nothing.")
     ] = False,
+    format: Told = Telling.TEXT,
     config: Config = CONFIG,
 ) -> None:
     """Tell a destination what is new since its last digest."""
@@ -89,9 +95,12 @@ def digest(
 
     for parameters in _deployed(config, "destination", destination):
         with _progress(f"Digest for {destination}"):
-            state = _run(daily_digest, {**parameters, "slot": slot, "dry_run": dry_run})
-        quote(cast("str", state.result()))
-        out.print(f"{destination}: {_message(state)}", markup=False)
+            facts = _run(daily_digest, {**parameters, "slot": slot, "dry_run": dry_run})
+        if format is Telling.JSON:
+            show_facts(facts)
+        else:
+            quote(facts["digest"])
+            out.print(f"{destination}: {facts['message']}", markup=False)
 
 
 @app.command(epilog="Example: `beaconhunt query data 'FROM logs-* | STATS COUNT(*) BY host.name'`")
@@ -267,8 +276,11 @@ def _history_url(given: str | None, config: Path) -> str:
     return next(iter(named), HISTORY_URL)
 
 
-def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> State[Any]:
+def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Run a flow in this process, and raise what made it fail.
+
+    Returns:
+        What its final state says for scripts.
 
     Raises:
         PipelineError: with the remedy.
@@ -278,7 +290,7 @@ def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> State[Any]:
 
     state = cast("State[Any]", flow(**parameters, return_state=True))
     if not state.is_failed():
-        return state
+        return cast("dict[str, Any]", state.result())
     failure = state.result(raise_on_failure=False)
     if isinstance(failure, ParameterTypeError | SignatureMismatchError):
         raise SettingsError(
@@ -288,10 +300,6 @@ def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> State[Any]:
     if isinstance(failure, Exception):
         raise failure
     raise SettingsError(str(state.message), "See the log of the flow run in Prefect.")
-
-
-def _message(state: State[Any]) -> str:
-    return state.message or state.name or state.type.value
 
 
 @contextmanager

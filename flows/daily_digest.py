@@ -59,7 +59,8 @@ def daily_digest(
         report_base_url: where people open the archive, for links.
 
     Returns:
-        The final state in words; its data is the digest as it would read in Slack.
+        The final state in words; its data holds the digest as it would read in Slack, and where
+        the day's page is.
     """
     medium, slot = medium_of(destination), _slot(slot)
     check_writable(archive_url)
@@ -67,13 +68,22 @@ def daily_digest(
         ledger = history.ledger(destination, medium)
         digest = collect(ledger, destination, medium, slot, datetime.now(UTC))
         message = write(digest, report_base_url)
+        page = None
         if not dry_run:
             # Also a day with nothing to tell decides from when on a destination hears.
             ledger.since(slot)
-            store_daily(archive_url, digest, message, render_daily(digest))
+            page = store_daily(archive_url, digest, message, render_daily(digest))
             if message:
                 tell(ledger, digest, message, destination)
-    return final_state(digest, message, dry_run=dry_run)
+    words = final_words(digest, message, dry_run=dry_run)
+    facts = {
+        "destination": destination.name,
+        "slot": slot.isoformat(),
+        "message": words,
+        "digest": readable(message) if message else "",
+        "page": page,
+    }
+    return Completed(message=words, data=facts)
 
 
 def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destination) -> None:
@@ -98,12 +108,12 @@ def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destinat
     settle(ledger, digest, DigestStatus.SENT, posted.ts)
 
 
-def final_state(digest: Digest, message: Message | None, *, dry_run: bool) -> State:
+def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> str:
     """Say what was told, and where."""
     if message is None:
-        return Completed(message="nothing to tell: every cluster searched, nothing new", data="")
+        return "nothing to tell: every cluster searched, nothing new"
     new, baseline = len(digest.announcements), len(digest.baselines)
     told = f"{new} new" + (f", {baseline} in baselines" if baseline else "")
-    where = "posted to Slack" if digest.medium is Medium.SLACK else "no token: printed, not posted"
-    words = f"{told}, {'dry run' if dry_run else where}"
-    return Completed(message=words, data=readable(message))
+    posted = digest.medium is Medium.SLACK
+    where = "posted to Slack" if posted else "no token: printed, not posted"
+    return f"{told}, {'dry run' if dry_run else where}"

@@ -156,8 +156,8 @@ def steps(demo: Demo) -> Iterator[Step]:
                 state = hunt_cluster(cluster, slot=slot, **storage, return_state=True)
                 yield Step(f"{name} {slot:%Y-%m-%d %H:%MZ}", _words(state))
             state = daily_digest(destination, slot=slot, **storage, return_state=True)
-            words = cast("str", state.result())
-            yield Step(f"digest {slot:%Y-%m-%d}", _words(state), digest=words)
+            digest = cast("dict[str, str]", state.result())["digest"]
+            yield Step(f"digest {slot:%Y-%m-%d}", _words(state), digest)
 
 
 def _words(state: State[Any]) -> str:

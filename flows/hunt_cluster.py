@@ -16,7 +16,7 @@ from tasks.clusters import connect
 from tasks.diff import diff, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
 from tasks.errors import ClusterError, PipelineError
-from tasks.findings import Finding
+from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.hunts import load
 from tasks.publish import publish
@@ -69,7 +69,7 @@ def hunt_cluster(
         report_base_url: where people open the archive, for links.
 
     Returns:
-        The final state, with the outcome in words.
+        The final state, with the outcome in words; its data is what a script wants to know.
     """
     plan = Plan(
         run_id=uuid.uuid4().hex[:12],
@@ -91,9 +91,9 @@ def hunt_cluster(
                 raise
             report = not_searched(plan, error)
         report = record(history, report)
-    url = store(archive_url, report, render(report), report_base_url)
-    publish(report, markdown_summary(report), url)
-    return final_state(report)
+    address = store(archive_url, report, render(report), report_base_url)
+    publish(report, markdown_summary(report), address)
+    return final_state(report, address)
 
 
 def hunted(client: Elasticsearch, cluster: Cluster, plan: Plan, history: History) -> Report:
@@ -141,9 +141,18 @@ _STATE_NAMES = {
 }
 
 
-def final_state(report: Report) -> State:
+def final_state(report: Report, address: str) -> State:
     """Say the outcome in words, as Prefect's UI shows it."""
-    message, outcome = state_message(report), report.run.outcome
-    if outcome is Outcome.FAILED:
+    message, run = state_message(report), report.run
+    if run.outcome is Outcome.FAILED:
         return Failed(message=message)
-    return Completed(message=message, name=_STATE_NAMES.get(outcome, "Completed"))
+    facts = {
+        "cluster": run.cluster,
+        "hunt": run.hunt,
+        "slot": run.slot.isoformat(),
+        "outcome": run.outcome.value,
+        "new": [finding.id for finding in report.having(Status.NEW)],
+        "message": message,
+        "report": address,
+    }
+    return Completed(message=message, name=_STATE_NAMES.get(run.outcome, "Completed"), data=facts)

@@ -35,6 +35,13 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Telling(StrEnum):
+    """How a command tells how a run ended."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Format) -> None:
     """Write rows to standard output.
 
@@ -88,6 +95,11 @@ def _cell(value: object) -> str:
 def _plain(value: object) -> object:
     """What JSON does not know by itself."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def show_facts(facts: Mapping[str, Any]) -> None:
+    """Write how a run ended as a JSON object."""
+    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
 
 
 def quote(message: str) -> None:

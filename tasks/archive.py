@@ -219,16 +219,14 @@ def _is_day(path: str) -> bool:
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.
-def store(
-    archive_url: str, report: Report, pages: Pages, report_base_url: str | None
-) -> str | None:
-    """Archive a run and give the address at which people open its report, if one is set."""
-    location = write_run(archive_url, report, pages)
+def store(archive_url: str, report: Report, pages: Pages, report_base_url: str | None) -> str:
+    """Archive a run and give its report's address: as people open it, else where it stands."""
+    address = write_run(archive_url, report, pages)
     write_index(archive_url)
-    get_run_logger().info("Report: %s", location)
-    if report_base_url is None:
-        return None
-    return f"{report_base_url.rstrip('/')}/{report.run.folder}/report.html"
+    if report_base_url:
+        address = f"{report_base_url.rstrip('/')}/{report.run.folder}/report.html"
+    get_run_logger().info("Report: %s", address)
+    return address
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.

@@ -52,13 +52,13 @@ def announce(finding: Finding, report: Report) -> None:
 
 
 @task(cache_policy=NO_CACHE)  # No retries: the report is in the archive already.
-def publish(report: Report, summary: str, report_url: str | None) -> None:
+def publish(report: Report, summary: str, address: str) -> None:
     """Write the artifacts, under one key a cluster so that versions make a history."""
     key = f"{report.run.cluster}-{report.run.hunt}"
     create_markdown_artifact(key=f"{key}-summary", markdown=summary, description=key)
     create_table_artifact(key=f"{key}-findings", table=table(report), description=key)
-    if report_url:
-        create_link_artifact(key=f"{key}-report", link=report_url, description=key)
+    if address.startswith(("http://", "https://")):
+        create_link_artifact(key=f"{key}-report", link=address, description=key)
     new = report.having(Status.NEW)
     for finding in new:
         announce(finding, report)

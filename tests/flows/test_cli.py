@@ -69,10 +69,24 @@ def test_run_and_digest_say_how_they_ended(site, command):
     """The path of a first morning, by hand."""
     assert command("db", "upgrade")[0] == 0
     code, said, _ = command("run", "corp", "--slot", "2026-11-24T06:00Z")
-    assert (code, said) == (0, "corp: baseline: 0\n")
+    assert code == 0
+    first, second = said.splitlines()
+    assert first == "corp: baseline: 0"
+    assert Path(second.strip().removeprefix("file://")).is_file()
     code, said, _ = command("digest", "secops", "--slot", "2026-11-24T07:05Z", "--dry-run")
     assert code == 0
     assert said.startswith("secops: nothing to tell")
+
+
+def test_a_script_learns_how_a_run_and_a_digest_ended(site, command):
+    """One JSON object each, with the outcome, what is new, and where to look."""
+    upgrade(f"sqlite:///{site}/history.db")
+    _, said, _ = command("run", "corp", "--slot", "2026-11-24T06:00Z", "--format", "json")
+    facts = json.loads(said)
+    assert (facts["outcome"], facts["new"]) == ("baseline", [])
+    assert facts["report"].endswith("report.html")
+    _, said, _ = command("digest", "secops", "--slot", "2026-11-24T07:05Z", "--format", "json")
+    assert json.loads(said)["page"].endswith(".html")
 
 
 @pytest.mark.parametrize(
