@@ -8,14 +8,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
-from elastic_transport import NodeConfig
+from elastic_transport import ApiResponse, NodeConfig
 from elastic_transport.client_utils import DEFAULT
 from elasticsearch import (
     ApiError,
@@ -105,8 +104,8 @@ def connect(cluster: Cluster) -> Iterator[Elasticsearch]:
     """Open the official client for a cluster: a remote one by its URL, or a folder of events.
 
     Raises:
-        Unreachable: there is no such folder.
-        Unauthorised: the environment has no such secret.
+        Unreachable: there is no such folder, or no address that can be called.
+        Unauthorised: the environment has no such secret, or it cannot be a key.
     """
     client = _embedded(cluster) if cluster.url.startswith("file://") else _remote(cluster)
     with client:
@@ -115,7 +114,7 @@ def connect(cluster: Cluster) -> Iterator[Elasticsearch]:
 
 def _embedded(cluster: Cluster) -> Elasticsearch:
     folder = Path(unquote(urlsplit(located(cluster.url)).path))
-    if not folder.is_dir():
+    if not (folder.is_absolute() and folder.is_dir()):
         raise Unreachable(
             f"{cluster.name}: there is no folder {folder}.",
             "Correct `url` of the cluster: file:// and the absolute path of a folder of events.",
@@ -130,25 +129,41 @@ def _embedded(cluster: Cluster) -> Elasticsearch:
 
 
 def _remote(cluster: Cluster) -> Elasticsearch:
-    return Elasticsearch(
-        cluster.url,
-        api_key=_api_key(cluster),
-        ca_certs=cluster.ca_certs or DEFAULT,
-        http_compress=True,
-        request_timeout=REQUEST_TIMEOUT_SECONDS,
-        # Prefect owns the retries: the client's own come without a pause.
-        max_retries=0,
-        retry_on_timeout=False,
-    )
+    try:
+        return Elasticsearch(
+            cluster.url,
+            api_key=_api_key(cluster),
+            ca_certs=cluster.ca_certs or DEFAULT,
+            http_compress=True,
+            request_timeout=REQUEST_TIMEOUT_SECONDS,
+            # Prefect owns the retries: the client's own come without a pause.
+            max_retries=0,
+            retry_on_timeout=False,
+        )
+    except ValueError:
+        # Its words repeat the whole URL.
+        raise Unreachable(
+            f"{cluster.name}: its `url` is not an address that can be called.",
+            "Give scheme, host and port, for example https://es.example.com:9200; `ca_certs` goes "
+            "with https only.",
+        ) from None
 
 
 def _api_key(cluster: Cluster) -> str | None:
     if cluster.api_key_env is None:
         return None
     try:
-        return secret(cluster.api_key_env, f"API key of {cluster.name}").get_secret_value()
+        key = secret(cluster.api_key_env, f"API key of {cluster.name}").get_secret_value()
     except SettingsError as error:
         raise Unauthorised(f"{cluster.name}: {error.problem}", error.remedy) from error
+    if not (key.isascii() and key.isprintable()):
+        # No header can hold it, and the client's error would repeat it.
+        raise Unauthorised(
+            f"{cluster.name}: the API key (secret {cluster.api_key_env}) holds characters that no "
+            "key has.",
+            "Put the `encoded` of Elasticsearch's answer there, on one line.",
+        )
+    return key
 
 
 def ask(
@@ -188,7 +203,7 @@ def ask(
         warnings.simplefilter("ignore", ElasticsearchWarning)
         try:
             response = client.esql.async_query(body=body)
-            while response.body.get("is_running"):
+            while _is_running(response):
                 running = response.body["id"]
                 if time.monotonic() > deadline:
                     raise DeadlineExceeded(
@@ -216,13 +231,23 @@ def answered(client: Elasticsearch, cluster: Cluster, query: str) -> Answer:
     return ask(client, cluster, query, parameters={}, within=everything)
 
 
+def _is_running(response: ApiResponse[Any]) -> bool:
+    """Whether the answer is still to come.
+
+    Raises:
+        SerializationError: it is neither an answer nor the promise of one, as a proxy's page.
+    """
+    body = response.body
+    if isinstance(body, Mapping) and (body.get("is_running") or {"columns", "values"} <= set(body)):
+        return bool(body.get("is_running"))
+    raise SerializationError("Not an answer to a question")
+
+
 def _answer(body: Mapping[str, Any], warning_header: str) -> Answer:
     types = {column["name"]: column["type"] for column in body["columns"]}
-    values = [[_each(_well_formed, value) for value in row] for row in body["values"]]
+    readers = [_READERS.get(kind, _well_formed) for kind in types.values()]
+    values = [list(map(_each, readers, row)) for row in body["values"]]
     rows = pd.DataFrame(values, columns=list(types), dtype=object)
-    for name, kind in types.items():
-        if kind == "date":
-            rows[name] = rows[name].map(partial(_each, pd.Timestamp))
     return Answer(
         rows,
         types,
@@ -242,6 +267,10 @@ def _each(convert: Callable[[Any], object], value: Any) -> object:  # noqa: ANN4
 def _well_formed(value: object) -> object:
     """Replace half a surrogate pair, which JSON can hold and UTF-8 cannot."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+_READERS: Mapping[str, Callable[[Any], object]] = {"date": pd.Timestamp}
+"""By Elasticsearch's type, where JSON's own value is not what it means."""
 
 
 def _warnings(header: str) -> tuple[str, ...]:
@@ -298,7 +327,7 @@ def _in_our_words(cluster: Cluster, query: str) -> Iterator[None]:
         ) from error
     except SerializationError as error:
         raise Unreachable(
-            f"{name}: the answer of {_host(cluster)} is broken off or not JSON.",
+            f"{name}: the answer of {_host(cluster)} is broken off or not Elasticsearch's.",
             "If it stays so, look at the proxies between.",
         ) from error
 
@@ -309,6 +338,11 @@ def _refused(cluster: Cluster, query: str, error: ApiError) -> ClusterError:
         return Unreachable(
             f"{cluster.name}: the cluster says: later (status {error.status_code}): {said}",
             "If it stays so, look at the cluster's load.",
+        )
+    if not isinstance(error.body, Mapping):
+        return QueryRefused(
+            f"{cluster.name}: {_host(cluster)} answers with a page (status {error.status_code}).",
+            "Correct `url` of the cluster, or look at the proxies between.",
         )
     if "Unknown index" in said:
         return QueryRefused(
@@ -324,10 +358,10 @@ def _refused(cluster: Cluster, query: str, error: ApiError) -> ClusterError:
 
 
 def _said(error: ApiError) -> str:
-    """Give the reason in Elasticsearch's error body, else the status alone."""
+    """Give the reason in Elasticsearch's error body, which may be the whole of it."""
     detail = error.body.get("error") if isinstance(error.body, Mapping) else None
-    reason = detail.get("reason") if isinstance(detail, Mapping) else None
-    return str(reason or f"status {error.status_code}")
+    reason = detail.get("reason") if isinstance(detail, Mapping) else detail
+    return str(reason or "no reason given")
 
 
 def _host(cluster: Cluster) -> str:
