@@ -19,7 +19,7 @@ from tasks.history import History, Ledger
 from tasks.notify import send
 from tasks.report import render_daily
 from tasks.runs import minute
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url
 from tasks.settle import begin, settle
 
 
@@ -44,9 +44,9 @@ def daily_digest(
     destination: Destination,
     slot: datetime | None = None,
     dry_run: bool = False,
-    history_url: str = HISTORY_URL,
-    archive_url: str = ARCHIVE_URL,
-    report_base_url: str | None = None,
+    history_url: Url = HISTORY_URL,
+    archive_url: Url = ARCHIVE_URL,
+    report_base_url: Url | None = None,
 ) -> State:
     """Tell one destination what is new since its last digest, and leave a page of the day.
 

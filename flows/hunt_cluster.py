@@ -25,7 +25,7 @@ from tasks.record import not_searched, record, reported
 from tasks.report import markdown_summary, render, state_message
 from tasks.runs import Outcome, Plan, Report, minute
 from tasks.score import not_scored, score
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, Url
 
 
 def _run_name() -> str:
@@ -51,9 +51,9 @@ def hunt_cluster(
     slot: datetime | None = None,
     delay_minutes: int = 15,
     stale_after_hours: float = 6,
-    history_url: str = HISTORY_URL,
-    archive_url: str = ARCHIVE_URL,
-    report_base_url: str | None = None,
+    history_url: Url = HISTORY_URL,
+    archive_url: Url = ARCHIVE_URL,
+    report_base_url: Url | None = None,
 ) -> State:
     """Hunt one cluster for one slot.
 

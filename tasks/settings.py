@@ -9,7 +9,15 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 
 from tasks.errors import SettingsError
 
@@ -21,11 +29,16 @@ ARCHIVE_URL = f"${HOME_VARIABLE}/archive"
 
 
 def _without_password(url: str) -> str:
-    """Parameters are shown and stored in clear, so a secret must not be one."""
-    if urlsplit(url).password is not None:
-        raise ValueError(
-            "a URL must not hold a password: for PostgreSQL use PGPASSWORD or ~/.pgpass on the "
-            "worker, for Elasticsearch `api_key_env`"
+    """Refuse a secret where it would be shown and stored in clear.
+
+    Not as a `ValueError`: pydantic would repeat the URL in its message.
+    """
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise SettingsError(
+            f"The URL of {parts.hostname or 'a setting'} must not hold a password.",
+            "For Elasticsearch set `api_key_env`; for PostgreSQL set PGPASSWORD or use ~/.pgpass "
+            "on the worker.",
         )
     return url
 
@@ -110,7 +123,7 @@ def deployments(path: Path) -> Mapping[str, Mapping[str, Any]]:
     """Read the deployments of a prefect.yaml: flow parameters by deployment name.
 
     Raises:
-        SettingsError: no such file, or not a prefect.yaml.
+        SettingsError: no such file, not a prefect.yaml, or a parameter that cannot be.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -126,4 +139,31 @@ def deployments(path: Path) -> Mapping[str, Mapping[str, Any]]:
         raise SettingsError(
             f"{path} lists no deployments.", "See prefect.yaml in the repository for the shape."
         )
-    return {str(entry.get("name")): entry.get("parameters") or {} for entry in listed}
+    return {str(entry.get("name")): _checked(path, entry) for entry in listed}
+
+
+_CHECKS: Mapping[str, TypeAdapter[Any]] = {
+    "cluster": TypeAdapter(Cluster),
+    "destination": TypeAdapter(Destination),
+    "history_url": TypeAdapter(Url),
+    "archive_url": TypeAdapter(Url),
+    "report_base_url": TypeAdapter(Url),
+}
+
+
+def _checked(path: Path, deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a deployment's parameters, checked as the flow will, before Prefect stores them."""
+    parameters: Mapping[str, Any] = deployment.get("parameters") or {}
+    for name, check in _CHECKS.items():
+        if name not in parameters:
+            continue
+        try:
+            check.validate_python(parameters[name])
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, (name, *fault["loc"])))
+            raise SettingsError(
+                f"{path}: deployment {deployment.get('name')}: {where}: {fault['msg']}.",
+                "Correct it there; docs/operations.md lists the settings.",
+            ) from None
+    return parameters

@@ -9,8 +9,29 @@ from tasks.settings import Cluster, Destination, deployments, home, located, sec
 
 def test_a_cluster_url_with_a_password_is_refused():
     """Parameters stand in clear in Prefect's database: no secret may be one."""
-    with pytest.raises(ValidationError, match="must not hold a password"):
+    with pytest.raises(SettingsError, match="must not hold a password") as caught:
         Cluster(name="prod", url="https://elastic:changeme@es.example.com")
+    assert "changeme" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ("{cluster: {name: Prod, url: 'https://es'}}", "cluster.name"),
+        ("{cluster: {name: prod, url: 'ftp://es'}}", "cluster.url"),
+        ("{cluster: {name: prod, url: 'https://es', api_key: x}}", "cluster.api_key"),
+        ("{destination: {name: secops, clusters: [a]}}", "destination.channel"),
+        ("{history_url: 'postgresql://u:changeme@db/x'}", "password"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused_before_it_is_deployed(tmp_path, parameters, named):
+    """The error names the deployment's setting, and repeats no value."""
+    file = tmp_path / "prefect.yaml"
+    file.write_text(f"deployments:\n- name: prod\n  parameters: {parameters}\n")
+    with pytest.raises(SettingsError) as caught:
+        deployments(file)
+    assert named in caught.value.problem
+    assert "changeme" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["Prod", "prod_eu", "../prod", "prod eu", ""])
@@ -64,8 +85,10 @@ def test_a_secret_does_not_show_itself(monkeypatch):
 def test_deployments_are_read_by_name(tmp_path):
     """The command line runs what the deployment would run."""
     file = tmp_path / "prefect.yaml"
-    file.write_text("deployments:\n- name: prod\n  parameters: {cluster: {name: prod}}\n")
-    assert deployments(file) == {"prod": {"cluster": {"name": "prod"}}}
+    file.write_text(
+        "deployments:\n- name: prod\n  parameters: {cluster: {name: prod, url: 'file:///x'}}\n"
+    )
+    assert deployments(file) == {"prod": {"cluster": {"name": "prod", "url": "file:///x"}}}
 
 
 @pytest.mark.parametrize("text", ["deployments: 1", "- a", "{", "a: [b"])
