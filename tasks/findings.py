@@ -99,7 +99,8 @@ class Process:
 
     Attributes:
         entity_ids: one per start of the process, sorted: attributes, never identity.
-        ancestry: entity ids of parent, grandparent and so on, nearest first where known.
+        args: distinct and sorted, as ES|QL reads keyword fields; the command line has the order.
+        ancestry: entity ids of parent, grandparent and so on; distinct and sorted likewise.
     """
 
     name: str | None = None

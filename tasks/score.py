@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.clusters import ask
-from tasks.errors import PipelineError
+from tasks.errors import ClusterError, PipelineError
 from tasks.evidence import CONNECTIONS, HOST_HOURS, connections_of, evidence_of
 from tasks.findings import Finding, Priority, Status
 from tasks.priorities import priority_of, reasons_for, why
@@ -90,6 +90,9 @@ def ask_connections(
 
     Returns:
         Answers to `CONNECTIONS` and to `HOST_HOURS`, each as one table.
+
+    Raises:
+        ClusterError: also where a part of an answer is missing: no count would be right.
     """
     connections: list[pd.DataFrame] = []
     hours: list[pd.DataFrame] = []
@@ -105,6 +108,11 @@ def ask_connections(
             within = {"bool": {"filter": [plan.window.filter, *terms]}}
             start_only = {"_tstart": plan.window.parameters["_tstart"]}
             answer = ask(client, cluster, query, parameters=start_only, within=within)
+            if not answer.is_whole:
+                raise ClusterError(
+                    f"{cluster.name}: a part of the connections is missing from the answer.",
+                    "Look at the cluster's failed shards, and at how many findings there are.",
+                )
             answers.append(answer.rows)
     return pd.concat(connections, ignore_index=True), pd.concat(hours, ignore_index=True)
 
