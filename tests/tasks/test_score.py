@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.clusters import connect
+from tasks.errors import ClusterError, Unreachable
+from tasks.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
+from tasks.hunts import load
+from tasks.runs import Plan
+from tasks.score import ask_connections, not_scored, scored
+from tasks.settings import Cluster
+from tests.builders import finding
+from tests.elasticsearch_server import ElasticsearchServer, answer
+from tests.fleet.builders import SLOT, connection, network_event, write_events
+from tests.fleet.documents import Document, milliseconds
+from tests.fleet.generate import write
+from tests.fleet.hosts import Fleet
+from tests.fleet.programs import plants
+
+ADDRESS = "45.45.45.45"
+HUNT = load("macos-unsigned-network")
+PLAN = Plan("abc", HUNT, "corp", SLOT, stale_after_hours=6, started_at=SLOT)
+HOUR = timedelta(hours=1)
+NOTHING = pd.DataFrame()
+
+
+def seen(*entity_ids: str, host_id: str = "a", address: str = ADDRESS) -> Finding:
+    """A finding of these processes, before anything is known of its connections."""
+    return finding(host_id, address=address, process=Process(entity_ids=entity_ids), evidence=None)
+
+
+def tables(cluster: Cluster, *findings: Finding) -> tuple[pd.DataFrame, pd.DataFrame]:
+    with connect(cluster) as client:
+        return ask_connections(client, cluster, PLAN, findings)
+
+
+def evidence(
+    folder: Path, documents: Sequence[Document], *findings: Finding
+) -> list[Evidence | None]:
+    """Ask the embedded cluster about these findings, of `e` by default; in the findings' order."""
+    write_events(folder, documents)
+    asked = findings or (seen("e"),)
+    answers = tables(Cluster(name="corp", url=folder.as_uri()), *asked)
+    by_id = {one.id: one.evidence for one in scored(asked, *answers, PLAN)}
+    return [by_id[one.id] for one in asked]
+
+
+def many(count: int, encoding: str = "paired", **traits) -> list[Document]:
+    """Connections 12 s apart, each from a port of its own; the last one an hour before the slot."""
+    return [
+        event
+        for n in range(count)
+        for event in connection(
+            encoding,
+            at=SLOT - HOUR - timedelta(seconds=12 * (count - 1 - n)),
+            **traits | {"source.port": 1_024 + n},
+        )
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["paired", "merged", "deduplicated"])
+def test_a_connection_counts_once_in_every_encoding(tmp_path, encoding):
+    """What the agent's policy makes of a connection changes no figure of the evidence."""
+    (shown,) = evidence(tmp_path, many(5, encoding))
+    assert shown.connections == 5
+    assert shown.period_seconds == 12
+    assert shown.last_connection == SLOT - HOUR
+
+
+def test_an_attempt_and_its_disconnect_in_two_hours_are_one(tmp_path):
+    """It belongs to the hour in which it began."""
+    at = SLOT - HOUR - timedelta(milliseconds=50)
+    (shown,) = evidence(tmp_path, connection("paired", at=at))
+    assert shown.connections == 1
+    assert shown.hourly[-2:] == (1, 0)
+    assert shown.first_connection == shown.last_connection == at
+
+
+def test_a_disconnect_without_an_attempt_is_one(tmp_path):
+    """The attempt was before the window, or is lost."""
+    (shown,) = evidence(tmp_path, [network_event(phase="disconnect")])
+    assert shown.connections == 1
+
+
+def test_a_look_up_is_none(tmp_path):
+    """A program that resolves names does not thereby call anyone."""
+    look_up = [network_event(phase="lookup"), network_event(phase="answer")]
+    assert evidence(tmp_path, [*look_up, *connection()])[0].connections == 1
+
+
+def test_a_program_that_only_resolves_has_no_evidence(tmp_path):
+    """None, not zero: it was not seen connecting."""
+    assert evidence(tmp_path, [network_event(phase="lookup"), network_event(phase="answer")]) == [
+        None
+    ]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3])
+def test_a_port_that_is_used_again_counts_again(tmp_path, lost):
+    """Ports run out within a week. Where events are lost, the more frequent kind counts."""
+    events = [e for n in (1, 2, 3) for e in connection("paired", at=SLOT - n * HOUR)]
+    for _ in range(lost):
+        events.remove(next(e for e in events if e["event"]["action"] == "connection_attempted"))
+    assert evidence(tmp_path, events)[0].connections == 3
+
+
+def test_an_hour_without_any_event_of_the_mac_is_no_data(tmp_path):
+    """It slept: that is not the same as awake and silent, which is zero."""
+    awake = network_event(at=SLOT - 3 * HOUR, entity_id="another", signature="developer")
+    elsewhere = network_event("b", "another", at=SLOT - 5 * HOUR)
+    (shown,) = evidence(tmp_path, [awake, elsewhere, *connection(at=SLOT - HOUR)])
+    assert shown.hourly == (*[None] * 165, 0, None, 1)
+
+
+def test_all_starts_of_a_program_add_up(tmp_path):
+    """A restart continues the same finding; a stranger on the same Mac does not."""
+    events = [
+        *many(3, entity_id="before"),
+        *many(2, entity_id="after"),
+        *many(4, entity_id="stranger"),
+        *many(5, entity_id="after", destination="45.45.45.46"),
+    ]
+    assert evidence(tmp_path, events, seen("before", "after"))[0].connections == 5
+
+
+def test_only_the_window_counts(tmp_path):
+    """From its first moment to before the slot, as of which every question is asked."""
+    window = PLAN.window
+    inside = [window.start, SLOT - timedelta(milliseconds=1)]
+    outside = [window.start - timedelta(milliseconds=1), SLOT]
+    (shown,) = evidence(tmp_path, [network_event(at=at) for at in (*inside, *outside)])
+    assert (shown.first_connection, shown.last_connection) == tuple(inside)
+    assert (shown.hourly[0], shown.hourly[-1], shown.connections) == (1, 1, 2)
+
+
+def test_beyond_two_thousand_connections_counts_stay_exact(tmp_path):
+    """Only the times are bounded, to the newest of each process."""
+    write_events(tmp_path, [*many(3_000), *many(2_500, entity_id="f")])
+    both = seen("e", "f")
+    connections, hours = tables(Cluster(name="corp", url=tmp_path.as_uri()), both)
+    first = SLOT - HOUR - timedelta(seconds=12 * 2_999)
+    newest = [milliseconds(SLOT - HOUR - timedelta(seconds=12 * n)) for n in range(2_000)]
+    assert [sorted(times, reverse=True) for times in connections["times"]] == [newest, newest]
+    (one,) = scored((both,), connections, hours, PLAN)
+    assert one.evidence.connections == sum(filter(None, one.evidence.hourly)) == 5_500
+    assert one.evidence.first_connection == first
+    assert one.evidence.hourly[-11:] == (299, 399, *[600] * 8, 2)
+
+
+TRACED = (
+    *plants("office hours", "half by merging", "restarted", "two destinations", "dns client"),
+    *(replace(plant, encoding="deduplicated") for plant in plants("jittered")),
+)
+
+
+def opened(times: Sequence[int], end: datetime) -> int:
+    begin = milliseconds(end - timedelta(days=HUNT.pipeline.window_days))
+    return sum(begin <= ms < milliseconds(end) for ms in times)
+
+
+def test_evidence_counts_the_connections_that_were_really_made(tmp_path):
+    """Of every planted program, in every encoding, across restarts, ports used again and sleep."""
+    fleet = Fleet(macs=12, others=0, days=8, connections_per_mac_day=10, plants=TRACED)
+    truth: dict[str, int] = {}
+    findings: dict[str, Finding] = {}
+    for planting in write(fleet, tmp_path).plantings:
+        for address in planting.addresses:
+            one = seen(*planting.entity_ids, host_id=planting.host.id, address=address)
+            findings[one.id] = one
+            truth[one.id] = sum(
+                opened(group.opened, fleet.end)
+                for group in planting.groups
+                if group.address == address
+            )
+    answers = tables(Cluster(name="corp", url=tmp_path.as_uri()), *findings.values())
+    shown = scored(tuple(findings.values()), *answers, PLAN)
+    assert {one.id: one.evidence.connections if one.evidence else 0 for one in shown} == truth
+    assert sorted(truth.values())[:2] == [0, 1], "look-ups alone, and de-duplicated"
+    assert max(truth.values()) > 2_000
+
+
+def test_where_the_question_fails_every_finding_stands_with_its_priority(tmp_path):
+    """It says what is missing, and what is known without connection times still counts."""
+    shady = replace(
+        finding("mac-a", evidence=None, priority=None),
+        process=Process(
+            executable="/tmp/.x/agent",
+            entity_ids=("e",),
+            code_signature=CodeSignature(exists=False),
+        ),
+        faults=("not enriched: of old",),
+    )
+    quiet = finding("mac-b", status=Status.QUIET)
+    # There is no stream of network events to ask.
+    cluster = Cluster(name="corp", url=tmp_path.as_uri())
+    with pytest.raises(ClusterError) as caught:
+        tables(cluster, shady)
+    first, last = not_scored((quiet, shady), caught.value, PLAN)
+    assert first.faults == ("not enriched: of old", f"no connection times: {caught.value.problem}")
+    assert "Unknown index" in first.faults[1]
+    assert (first.evidence, first.priority) == (None, Priority.HIGH)
+    assert first.why.startswith("No code signature")
+    assert last == quiet
+
+
+@pytest.mark.parametrize(("count", "is_partial"), [(1, True), (10_000, False)])
+def test_a_part_of_the_connections_is_no_evidence(count, is_partial):
+    """Counts that are too low would say that a beacon is none."""
+    rows = [["1=1", 1, 1, "e", ADDRESS]] * count
+    types = {
+        "cells": "keyword",
+        "first_at": "long",
+        "times": "long",
+        "process.entity_id": "keyword",
+        "destination.address": "keyword",
+    }
+    with (
+        ElasticsearchServer(answer(types, *rows, is_partial=is_partial)) as server,
+        pytest.raises(ClusterError, match="a part of the connections is missing"),
+    ):
+        tables(Cluster(name="corp", url=server.url), seen("e"))
+
+
+def test_findings_go_into_questions_by_the_thousand():
+    """A run with very many findings still asks, twice for each thousand."""
+    types = {"process.entity_id": "keyword", "host.id": "keyword"}
+    findings = [seen(f"e{n}", host_id=f"mac-{n % 7}") for n in range(1_001)]
+    with ElasticsearchServer(answer(types)) as server:
+        tables(Cluster(name="corp", url=server.url), *findings)
+    filters = [request.body["filter"]["bool"]["filter"] for request in server.requests]
+    asked = [terms["terms"] for within in filters for terms in within[1:]]
+    entities = [one["process.entity_id"] for one in asked if "process.entity_id" in one]
+    hosts = [one["host.id"] for one in asked if "host.id" in one]
+    assert [len(each) for each in entities] == [1_000, 1]
+    assert hosts == [[f"mac-{n}" for n in range(7)], ["mac-6"]]
+    assert all(within[0] == PLAN.window.filter for within in filters)
+
+
+def placed(host_id: str, executable: str, **changes) -> Finding:
+    """A finding with no evidence, whose place and signature make its priority."""
+    signature = CodeSignature(exists=not executable.startswith("/tmp"), trusted=False)
+    process = Process(executable=executable, code_signature=signature)
+    return replace(finding(host_id, executable, evidence=None, **changes), process=process)
+
+
+RANKED = (
+    placed("mac-a", "/tmp/.x/agent"),
+    placed("mac-b", "/tmp/.x/agent"),
+    placed("mac-a", "/tmp/agent"),
+    placed("mac-a", "/Applications/Agent.app/agent"),
+    placed("mac-c", "/tmp/.x/agent", status=Status.QUIET, priority=Priority.HIGH),
+    placed("mac-d", "/tmp/.x/agent", status=Status.QUIET, priority=None),
+)
+
+
+@given(st.permutations(RANKED))
+def test_the_highest_priority_comes_first_and_what_is_quiet_last(findings):
+    """Whatever the order of the answer, an analyst reads the same report, top down."""
+    ranked = scored(tuple(findings), NOTHING, NOTHING, PLAN)
+    assert [one.priority for one in ranked] == [
+        *(Priority.HIGH, Priority.HIGH, Priority.MEDIUM, Priority.LOW),
+        *(Priority.HIGH, None),
+    ]
+    assert [one.status is Status.QUIET for one in ranked] == [False] * 4 + [True] * 2
+    assert ranked == scored(RANKED, NOTHING, NOTHING, PLAN)
+
+
+def test_what_is_quiet_keeps_what_the_history_knows():
+    """It has no connections in this run; its old evidence is not replaced by none."""
+    quiet = finding(status=Status.QUIET)
+    assert scored((quiet,), NOTHING, NOTHING, PLAN) == (quiet,)
+    error = Unreachable("prod: away.", "Wait.")
+    assert not_scored((quiet,), error, PLAN) == (quiet,)
