@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from prefect.logging import disable_run_logger
+
+from tasks.clusters import Answer
+from tasks.coverage import Coverage
+from tasks.errors import (
+    DeadlineExceeded,
+    HistoryError,
+    PipelineError,
+    QueryRefused,
+    Unauthorised,
+    Unreachable,
+)
+from tasks.findings import Status
+from tasks.history import History, upgrade
+from tasks.hunts import Hunt
+from tasks.record import not_searched, record, reported
+from tasks.runs import Outcome, Plan, Report, Window
+from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
+
+STARTED = SLOT + timedelta(minutes=15)
+
+
+def plan(hunt: Hunt = HUNT) -> Plan:
+    return Plan("0a1b2c3d4e5f", hunt, CLUSTER, SLOT, 6, STARTED, flow_run="prod 2026-11-24")
+
+
+def answer(**flaws) -> Answer:
+    return Answer(pd.DataFrame(), {}, **flaws)
+
+
+def put(
+    outcome: Outcome = Outcome.COMPLETE,
+    said: Answer | None = None,
+    seen: Coverage | None = None,
+    hunt: Hunt = HUNT,
+) -> Report:
+    """Put a run with these answers into its document."""
+    return reported(
+        plan(hunt),
+        outcome,
+        said or answer(),
+        seen or coverage(),
+        findings=(finding(),),
+        compared_with=day(-1),
+    )
+
+
+def with_agents(*changes: dict) -> Coverage:
+    """Coverage with an agent version each, of which all are blind but for the changes."""
+    (healthy,) = coverage().agents
+    blind = replace(healthy, version="9.1.2", events=1_000, groups=1_000, single_event_groups=1_000)
+    return replace(coverage(), agents=tuple(replace(blind, **change) for change in changes))
+
+
+def test_a_run_without_a_flaw_has_no_warning():
+    """A warning that is always there is read by nobody."""
+    whole = put()
+    assert whole.run.warnings == ()
+    assert whole.run.detail is None
+
+
+def test_a_report_says_which_run_it_is_of():
+    """Months later it is still plain what was asked, when, and by which version."""
+    before = datetime.now(UTC)
+    whole = put()
+    assert whole.beaconhunt == version("beaconhunt")
+    assert (whole.hunt, whole.findings) == (HUNT, (finding(),))
+    assert replace(whole.run, finished_at=STARTED) == replace(
+        run(),
+        id="0a1b2c3d4e5f",
+        window=Window.before(SLOT, 7),
+        started_at=STARTED,
+        finished_at=STARTED,
+        compared_with=day(-1),
+        flow_run="prod 2026-11-24",
+    )
+    assert before <= whole.run.finished_at <= datetime.now(UTC)
+
+
+def test_a_partial_answer_is_said():
+    """What failed shards hold was not searched."""
+    (warning,) = put(Outcome.PARTIAL, answer(is_partial=True)).run.warnings
+    assert warning.startswith("Partial: some shards did not answer")
+
+
+def test_an_answer_that_may_have_been_cut_is_said():
+    """Nobody should believe that these are all."""
+    (warning,) = put(Outcome.PARTIAL, answer(is_cut=True)).run.warnings
+    assert warning == "Cut at 10,000 rows: there may be more candidates."
+
+
+def test_each_blind_agent_version_is_said_with_the_setting_that_cures_it():
+    """Where repeated events are dropped, finding nothing means nothing."""
+    warnings = put(seen=with_agents({}, {"version": "8.17.4"})).run.warnings
+    assert [warning.partition(" drop")[0] for warning in warnings] == [
+        "Blind: agents of version 9.1.2",
+        "Blind: agents of version 8.17.4",
+    ]
+    assert all("mac.advanced.events.deduplicate_network_events" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    "seeing",
+    [
+        {"version": "8.14.3"},
+        {"version": None},
+        {"groups": 999, "single_event_groups": 999},
+        {"single_event_groups": 949},
+    ],
+)
+def test_an_agent_that_may_see_is_not_called_blind(seeing):
+    """Older than the fault, too few events to say, or enough repeated ones."""
+    assert put(seen=with_agents(seeing)).run.warnings == ()
+
+
+def test_a_query_of_the_present_is_not_reproducible():
+    """Asked again tomorrow, it gives another answer."""
+    now = HUNT.model_copy(
+        update={"query": "FROM logs-* | WHERE @timestamp > NOW() - 7 days | LIMIT 10"}
+    )
+    assert put(hunt=now).run.warnings == ("Not reproducible as of a slot: the query uses NOW().",)
+    known = HUNT.model_copy(update={"query": 'FROM logs-* | WHERE process.name == "now()"'})
+    assert put(hunt=known).run.warnings == ()
+
+
+def test_what_the_cluster_warns_of_is_said_word_for_word():
+    """The reader judges it."""
+    warnings = ("No limit defined, adding default limit of [1000]", "Line 2:3: odd date [/0]")
+    assert put(said=answer(warnings=warnings)).run.warnings == warnings
+
+
+def test_a_division_by_zero_is_not_said_nor_its_announcement():
+    """Hunts divide first and filter then: two lines of noise each time."""
+    fault = "Line 3:9: evaluation of [a / b] failed, treating result as null. Only first 20."
+    cause = "Line 3:9: java.lang.ArithmeticException: / by zero"
+    other = fault.replace("3:9", "4:9")
+    overflow = "Line 4:9: java.lang.ArithmeticException: long overflow"
+    said = answer(warnings=(fault, cause, other, overflow))
+    assert put(said=said).run.warnings == (other, overflow)
+
+
+def test_the_gravest_warning_comes_first():
+    """Missing data before the cluster's own remarks."""
+    said = answer(is_partial=True, is_cut=True, warnings=("remark",))
+    kinds = [text.split(":")[0] for text in put(said=said, seen=with_agents({})).run.warnings]
+    assert kinds == ["Partial", "Cut at 10,000 rows", "Blind", "remark"]
+
+
+def test_no_data_says_how_old_the_newest_event_is():
+    """The operator sees since when nothing has arrived."""
+    old = replace(coverage(), newest_event=SLOT - timedelta(hours=31))
+    assert put(Outcome.NO_DATA, seen=old).run.detail == (
+        "The newest event is 31 h older than the slot; "
+        "from 6 h on nothing can be said about what happened since."
+    )
+
+
+def test_no_data_says_when_there_was_no_event_at_all():
+    """An empty window is not a quiet one."""
+    empty = Coverage(events=0, macs=0, newest_event=None)
+    detail = put(Outcome.NO_DATA, seen=empty).run.detail
+    assert detail == "There is no event in the window that the hunt could have seen."
+
+
+@pytest.mark.parametrize("outcome", set(Outcome) - {Outcome.NO_DATA, Outcome.FAILED})
+def test_only_no_data_and_failure_need_a_detail(outcome):
+    """The other outcomes say enough."""
+    assert put(outcome, seen=Coverage(0, 0, None)).run.detail is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Unreachable, "unreachable"),
+        (Unauthorised, "unauthorised"),
+        (QueryRefused, "query"),
+        (DeadlineExceeded, "deadline"),
+        (HistoryError, "internal"),
+    ],
+)
+def test_a_run_that_was_not_searched_says_why_and_what_to_do(
+    kind: type[PipelineError], reason: str
+):
+    """One word for the archive, and problem and remedy for whoever reads on."""
+    failed = not_searched(plan(), kind("prod: it did not work.", "Do this."))
+    assert failed.run.outcome is Outcome.FAILED
+    assert failed.run.reason == reason
+    assert failed.run.detail == "prod: it did not work. Do this."
+    assert (failed.run.coverage, failed.findings) == (None, ())
+    assert failed.beaconhunt == version("beaconhunt")
+
+
+def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):
+    """The trend is of the history, and this run is its last."""
+    url = f"sqlite:///{tmp_path}/history.db"
+    upgrade(url)
+    with History.open(url) as history, disable_run_logger():
+        record.fn(history, report(run(day(-1)), finding(slot=day(-1))))
+        recorded = record.fn(history, report(run(), finding("mac-b")))
+    assert [trend.slot for trend in recorded.trend] == [day(-1), SLOT]
+    assert recorded.findings == (finding("mac-b"),)
+
+
+def test_a_slot_that_was_searched_stands_when_its_repetition_fails(tmp_path: Path):
+    """A later failure takes nothing back of what is known."""
+    url = f"sqlite:///{tmp_path}/history.db"
+    upgrade(url)
+    with History.open(url) as history, disable_run_logger():
+        record.fn(history, report(run(), finding(status=Status.NEW)))
+        record.fn(history, not_searched(plan(), Unreachable("prod: away.", "Wait.")))
+        (stands,) = history.runs()
+    assert stands.run.outcome is Outcome.COMPLETE
