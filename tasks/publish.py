@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from tasks.findings import Finding, Status
-from tasks.hostile import defanged, shortened, visible
+from tasks.hostile import defanged, markdown_text, shortened, visible
 from tasks.runs import Report
 
 ROWS_AT_MOST = 500
@@ -18,11 +18,18 @@ CELL_AT_MOST = 120
 
 
 def table(report: Report) -> list[dict[str, str]]:
-    """Give the findings as rows of a table artifact, quiet ones last, at most `ROWS_AT_MOST`."""
-    return [_row(finding) for finding in report.findings[:ROWS_AT_MOST]]
+    """Give the findings as rows of a table artifact, quiet ones last, at most `ROWS_AT_MOST`.
+
+    The UI takes every cell for Markdown, so no name may mean anything there.
+    """
+    return [
+        {column: markdown_text(text) for column, text in row(finding).items()}
+        for finding in report.findings[:ROWS_AT_MOST]
+    ]
 
 
-def _row(finding: Finding) -> dict[str, str]:
+def row(finding: Finding) -> dict[str, str]:
+    """Say in a few cells what was found; what cannot be seen is written out."""
     address = finding.destination.address
     cells = {
         "id": finding.id,
@@ -33,22 +40,18 @@ def _row(finding: Finding) -> dict[str, str]:
         "destination": defanged(address) if address else "",
         "why": finding.why,
     }
-    return {name: shortened(visible(text), CELL_AT_MOST) for name, text in cells.items()}
+    return {column: shortened(visible(text), CELL_AT_MOST) for column, text in cells.items()}
 
 
-def announce(finding: Finding, report: Report) -> None:
-    """Emit the `beaconhunt.finding.new` event, on which teams hang their own automations."""
-    emit_event(
-        event="beaconhunt.finding.new",
-        resource={
-            "prefect.resource.id": f"beaconhunt.finding.{finding.id}",
-            "prefect.resource.name": finding.id,
-            "beaconhunt.cluster": finding.cluster,
-            "beaconhunt.hunt": report.run.hunt,
-            "beaconhunt.priority": finding.priority.value if finding.priority else "",
-        },
-        payload=_row(finding),
-    )
+def resource(finding: Finding, report: Report) -> dict[str, str]:
+    """Give the finding as the resource of its event, by which teams choose their automations."""
+    return {
+        "prefect.resource.id": f"beaconhunt.finding.{finding.id}",
+        "prefect.resource.name": finding.id,
+        "beaconhunt.cluster": finding.cluster,
+        "beaconhunt.hunt": report.run.hunt,
+        "beaconhunt.priority": finding.priority.value if finding.priority else "",
+    }
 
 
 @task(cache_policy=NO_CACHE)  # No retries: the report is in the archive already.
@@ -61,5 +64,5 @@ def publish(report: Report, summary: str, address: str) -> None:
         create_link_artifact(key=f"{key}-report", link=address, description=key)
     new = report.having(Status.NEW)
     for finding in new:
-        announce(finding, report)
+        emit_event("beaconhunt.finding.new", resource(finding, report), payload=row(finding))
     get_run_logger().info("Published artifacts %s-* and %d events", key, len(new))

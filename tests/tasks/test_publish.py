@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from tasks.findings import Destination, Finding, Host, Priority, Process, Status
+from tasks.publish import CELL_AT_MOST, ROWS_AT_MOST, resource, row, table
+from tests.builders import finding, report, run
+from tests.poison import HOSTILE, poisoned
+
+ASCII_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+
+
+def named(process: str | None = None, host: str | None = None, address: str | None = None):
+    return replace(
+        finding(priority=None),
+        process=Process(name=process),
+        host=Host(name=host),
+        destination=Destination(address=address),
+        why="",
+    )
+
+
+def test_a_row_says_what_an_analyst_reads_first():
+    """Who, where to, how urgent, and why."""
+    one = finding(priority=Priority.HIGH, why="No code signature.")
+    assert row(one) == {
+        "id": one.id,
+        "status": "new",
+        "priority": "high",
+        "process": "updater",
+        "host": "mac-a.example",
+        "destination": "203.0.113[.]47",
+        "why": "No code signature.",
+    }
+
+
+def test_what_is_not_known_is_an_empty_cell():
+    """No "None" in a table that people read."""
+    unknown = row(named())
+    assert {unknown[column] for column in ("priority", "process", "host", "destination")} == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("x\u202egpj.exe", "x\\u202egpj.exe"),
+        ("a\x00b\n", "a\\u0000b\\u000a"),
+        ("\u3164", "\\u3164"),
+    ],
+)
+def test_what_cannot_be_seen_is_written_out(name: str, shown: str):
+    """A name that turns itself around does not deceive."""
+    assert row(named(process=name))["process"] == shown
+
+
+def test_an_address_is_never_a_link():
+    """Not in a table, nor where an automation forwards it to."""
+    assert row(named(address="c2.example.com"))["destination"] == "c2[.]example[.]com"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(CELL_AT_MOST, "x"), (CELL_AT_MOST + 1, "…")])
+def test_a_long_cell_is_cut(length: int, shown: str):
+    """A name of a megabyte does not fill the page; what is cut ends with an ellipsis."""
+    cell = row(named(host="x" * length))["host"]
+    assert (len(cell), cell[-1]) == (CELL_AT_MOST, shown)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "![](https://evil.example/seen.png)",
+        "[Open](https://evil.example)",
+        "<img src=x onerror=alert(1)>",
+        "`code` *bold* __init__ | cell",
+        "https://evil.example/x",
+    ],
+)
+def test_no_name_is_markdown_in_the_table(name: str):
+    """The UI would load its picture and follow its link."""
+    (cells,) = table(report(run(), named(process=name, host=name)))
+    for column in ("process", "host"):
+        assert cells[column].replace("\\", "") == name
+        assert not ASCII_PUNCTUATION.search(re.sub(r"\\.", "", cells[column]))
+
+
+def test_no_cell_holds_what_an_attacker_wrote_as_it_was():
+    """Every field that comes from events, at once."""
+    (cells,) = table(poisoned(report(run(), finding())))
+    for cell in cells.values():
+        assert HOSTILE not in cell
+        assert cell.isprintable()
+        assert not ASCII_PUNCTUATION.search(re.sub(r"\\.", "", cell))
+
+
+def some(count: int, status: Status = Status.NEW) -> list[Finding]:
+    return [finding(f"mac-{status}-{n}", status=status) for n in range(count)]
+
+
+def test_the_table_is_limited_and_keeps_the_reports_order():
+    """The UI draws every row at once; what is quiet stands last and goes first."""
+    findings = [*some(ROWS_AT_MOST - 1), *some(2, Status.QUIET)]
+    rows = table(report(run(), *findings))
+    assert len(rows) == ROWS_AT_MOST
+    assert [cells["status"] for cells in rows[-2:]] == ["new", "quiet"]
+
+
+def test_a_run_without_findings_has_an_empty_table():
+    """Nothing found is a table too."""
+    assert table(report(run())) == []
+
+
+def test_an_event_names_its_finding_and_what_automations_choose_by():
+    """The same finding is the same resource in every run."""
+    one = finding(priority=Priority.HIGH)
+    assert resource(one, report(run(), one)) == {
+        "prefect.resource.id": f"beaconhunt.finding.{one.id}",
+        "prefect.resource.name": one.id,
+        "beaconhunt.cluster": "demo-eu",
+        "beaconhunt.hunt": "macos-unsigned-network",
+        "beaconhunt.priority": "high",
+    }
+    other = finding("mac-b", priority=None)
+    assert resource(other, report(run(), other))["beaconhunt.priority"] == ""
+    assert resource(other, report(run(), other)) != resource(one, report(run(), one))
