@@ -12,10 +12,11 @@ from tasks.history import Ledger
 @task(cache_policy=NO_CACHE)  # No retries: it writes a local history, or says why not.
 def begin(ledger: Ledger, digest: Digest, message: Message) -> None:
     """Write that the digest is about to be posted, and give up one whose sender was lost."""
-    lost = ledger.unsettled() if digest.may_repeat else None
-    if lost:
-        ledger.settle(lost.id, DigestStatus.LOST)
-        get_run_logger().warning("Digest %s lost its sender; this one may repeat it", lost.id)
+    other = ledger.unsettled()
+    # By its slot: where two saw that a sender was lost, the second finds the first being sent.
+    if other and other.slot == digest.may_repeat:
+        ledger.settle(other.id, DigestStatus.LOST)
+        get_run_logger().warning("Digest %s lost its sender; this one may repeat it", other.id)
     ledger.begin(digest, message.payload_hash)
 
 
