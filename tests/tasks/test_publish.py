@@ -68,6 +68,11 @@ def test_a_long_cell_is_cut(length: int, shown: str):
     assert (len(cell), cell[-1]) == (CELL_AT_MOST, shown)
 
 
+def test_a_cell_stays_short_when_hidden_characters_are_written_out():
+    """Six letters stand for each: it is cut after that, not before."""
+    assert len(row(named(process="\u202e" * CELL_AT_MOST))["process"]) == CELL_AT_MOST
+
+
 @pytest.mark.parametrize(
     "name",
     [
