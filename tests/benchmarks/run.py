@@ -1,0 +1,180 @@
+"""Print what things cost: every benchmark, each against a plain thing in the same run.
+
+    python -m tests.benchmarks.run [--quick] [--json]
+
+There is no limit to pass: seconds depend on the machine. Read the ratio, and compare it with the
+ratio of an earlier version on any machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests import conftest  # noqa: F401 - sets Prefect up, before anything imports it.
+from tests.benchmarks import flow_run, generating, hunting, recording, reporting
+from tests.benchmarks.measurement import Measurement
+from tests.fleet.generate import Fleet
+
+LARGE_NEEDS_BYTES = 6 << 30
+"""Physical memory below which the large fleet is left out."""
+
+
+PIPE_WIDTH = 100
+"""Where there is no terminal to ask for its width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything.
+
+    Attributes:
+        fleets: to generate and to hunt, by name. One encoding each: a column of Parquet has one
+            type.
+        recorded: findings of a run that is recorded.
+        rendered: findings of a report.
+        candidates: findings of a flow run.
+    """
+
+    fleets: Mapping[str, Fleet]
+    recorded: int
+    rendered: int
+    candidates: int
+
+
+QUICK = Sizes(
+    fleets={"small fleet": Fleet(macs=6, days=2, encoding="paired")},
+    recorded=2_000,
+    rendered=1_000,
+    candidates=200,
+)
+FULL = Sizes(
+    fleets={
+        "fleet": Fleet(macs=12, encoding="paired"),
+        "large fleet": Fleet(macs=870, encoding="paired"),
+    },
+    recorded=10_000,
+    rendered=5_000,
+    candidates=1_000,
+)
+
+Benchmark = tuple[str, Callable[[], Measurement]]
+"""Its name, and what measures it."""
+
+
+def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
+    """List the benchmarks in their order: a fleet is generated before it is hunted.
+
+    Args:
+        sizes: how much of everything.
+        scratch: an empty folder.
+    """
+    return [
+        *chain.from_iterable(
+            _of_fleet(name, fleet, scratch / name) for name, fleet in sizes.fleets.items()
+        ),
+        ("Recording findings", lambda: recording.measure(sizes.recorded, scratch)),
+        ("Rendering a report", lambda: reporting.measure(sizes.rendered)),
+        ("Running the flow", lambda: flow_run.measure(sizes.candidates, scratch / "flow")),
+    ]
+
+
+def _of_fleet(name: str, fleet: Fleet, folder: Path) -> list[Benchmark]:
+    copy = folder.with_name(f"{name} in Parquet")
+    return [
+        (f"Generating the {name}", lambda: generating.measure(fleet, folder)),
+        (f"Hunting the {name}", lambda: hunting.measure_reading(folder, fleet.end)),
+        (
+            f"Hunting the {name} in Parquet",
+            lambda: hunting.measure_parquet(folder, fleet.end, copy),
+        ),
+    ]
+
+
+def measured(sizes: Sizes, scratch: Path, console: Console) -> list[Measurement]:
+    """Run every benchmark in turn, and show on a terminal which one."""
+    listed = benchmarks(sizes, scratch)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
+    measurements = []
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=len(listed))
+        for name, measure in listed:
+            progress.update(task, description=name)
+            measurements.append(measure())
+            progress.advance(task)
+    return measurements
+
+
+def table(measurements: list[Measurement]) -> Table:
+    """Give the measurements as people read them, the ratio before what it is to."""
+    shown = Table(
+        title=f"beaconhunt {version('beaconhunt')} on {os.cpu_count()} cores: "
+        f"Python {platform.python_version()}, DuckDB {version('duckdb')}, "
+        f"Prefect {version('prefect')}",
+        box=box.SIMPLE,
+    )
+    shown.add_column("what", no_wrap=True)
+    for heading in ("size", "seconds", "µs each", "ratio"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column("against")
+    for each in measurements:
+        shown.add_row(
+            each.what,
+            f"{each.size:,} {each.unit}",
+            f"{each.seconds:.2f}",
+            f"{each.microseconds_each:,.0f}",
+            f"{each.ratio:.2f}",
+            each.against,
+        )
+    return shown
+
+
+def _chosen(*, quick: bool, console: Console) -> Sizes:
+    """The sizes that fit the wish and the machine."""
+    if quick:
+        return QUICK
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory >= LARGE_NEEDS_BYTES:
+        return FULL
+    console.print(f"The large fleet needs {LARGE_NEEDS_BYTES >> 30} GiB of memory: left out.")
+    return replace(FULL, fleets={"fleet": FULL.fleets["fleet"]})
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, half a minute")
+    parser.add_argument("--json", action="store_true", help="write the measurements as JSON")
+    chosen = parser.parse_args(arguments)
+    errors = Console(stderr=True)
+    sizes = _chosen(quick=chosen.quick, console=errors)
+    with tempfile.TemporaryDirectory(prefix="beaconhunt-bench-") as scratch:
+        measurements = measured(sizes, Path(scratch), errors)
+    if chosen.json:
+        rows = [{**asdict(each), "ratio": each.ratio} for each in measurements]
+        Console().print_json(data=rows)
+    else:
+        out = Console()
+        out.print(table(measurements), width=None if out.is_terminal else PIPE_WIDTH)
+
+
+if __name__ == "__main__":
+    main()
