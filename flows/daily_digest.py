@@ -10,6 +10,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.opaque import opaque
 from tasks.archive import check_writable, store_daily
 from tasks.collect import collect
 from tasks.digest import write
@@ -67,12 +68,12 @@ def daily_digest(
     with History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
         digest = collect(ledger, destination, medium, slot, datetime.now(UTC))
-        message = write(digest, report_base_url)
+        message = write(opaque(digest), report_base_url)
         page = None
         if not dry_run:
             # Also a day with nothing to tell decides from when on a destination hears.
             ledger.since(slot)
-            page = store_daily(archive_url, digest, message, render_daily(digest))
+            page = store_daily(archive_url, opaque(digest), opaque(message), render_daily(digest))
             if message:
                 tell(ledger, digest, message, destination)
     words = final_words(digest, message, dry_run=dry_run)
@@ -96,16 +97,18 @@ def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destinat
         SlackBusy: likewise; the next digest tells it.
         SlackUnreachable: the message may or may not have been posted.
     """
-    begin(ledger, digest, message)
+    begin(ledger, opaque(digest), opaque(message))
     if digest.medium is Medium.TERMINAL:
-        settle(ledger, digest, DigestStatus.SENT)
+        settle(ledger, opaque(digest), DigestStatus.SENT)
         return
     try:
-        posted = send(message, destination.channel, destination.token_env, destination.api_url)
+        posted = send(
+            opaque(message), destination.channel, destination.token_env, destination.api_url
+        )
     except (SlackRefused, SlackBusy):
-        settle(ledger, digest, DigestStatus.REFUSED)
+        settle(ledger, opaque(digest), DigestStatus.REFUSED)
         raise
-    settle(ledger, digest, DigestStatus.SENT, posted.ts)
+    settle(ledger, opaque(digest), DigestStatus.SENT, posted.ts)
 
 
 def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> str:

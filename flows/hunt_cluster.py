@@ -11,6 +11,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.opaque import opaque
 from tasks.archive import check_writable, store
 from tasks.clusters import connect
 from tasks.diff import diff, with_changed_binaries
@@ -90,9 +91,10 @@ def hunt_cluster(
                 # Whoever started it by hand sees the error; nothing is left behind.
                 raise
             report = not_searched(plan, error)
-        report = record(history, report)
-    address = store(archive_url, report, render(report), report_base_url)
-    publish(report, markdown_summary(report), address)
+        report = record(history, opaque(report))
+    pages = render(opaque(report))
+    address = store(archive_url, opaque(report), opaque(pages), report_base_url)
+    publish(opaque(report), markdown_summary(report), address)
     return final_state(report, address)
 
 
@@ -102,7 +104,7 @@ def hunted(client: Elasticsearch, cluster: Cluster, plan: Plan, history: History
     Enrichment and evidence may fail: no finding is lost by it, each then carries the reason.
     """
     answer, coverage = query(client, cluster, plan)
-    findings, known, outcome = diff(history, answer, coverage, plan)
+    findings, known, outcome = diff(history, opaque(answer), coverage, plan)
     findings = with_changed_binaries(enriched(client, cluster, plan, findings), known)
     return reported(
         plan,
@@ -119,7 +121,7 @@ def enriched(
 ) -> tuple[Finding, ...]:
     """Enrich, or say of each finding why it is not."""
     try:
-        return enrich(client, cluster, plan, findings)
+        return enrich(client, cluster, plan, opaque(findings))
     except ClusterError as error:
         return not_enriched(findings, error)
 
@@ -129,7 +131,7 @@ def evidenced(
 ) -> tuple[Finding, ...]:
     """Score, or say of each finding why it has no evidence."""
     try:
-        return score(client, cluster, plan, findings)
+        return score(client, cluster, plan, opaque(findings))
     except ClusterError as error:
         return not_scored(findings, error, plan)
 

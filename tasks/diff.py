@@ -186,7 +186,8 @@ def _all(rows: pd.DataFrame, column: str) -> set[Any]:
     """Collect the distinct values of a column whose cells hold none, one or several."""
     if column not in rows:
         return set()
-    return set(rows[column].explode().dropna())
+    cells = (cell if isinstance(cell, list) else [cell] for cell in rows[column])
+    return {value for cell in cells for value in cell if value is not None}
 
 
 def _all_texts(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
