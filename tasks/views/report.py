@@ -125,7 +125,7 @@ def report_view(report: Report, links: Links) -> ReportView:
     news = cards_of(
         [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
         len(told),
-        title="Recorded at the first run" if run.outcome is Outcome.BASELINE else "New findings",
+        title="Recorded at the first run" if _is_first(report) else "New findings",
         nothing=_nothing_new(run),
     )
     headline = verdicts.summary(report)
@@ -165,7 +165,7 @@ def report_view(report: Report, links: Links) -> ReportView:
 _OUTCOME_ALERTS = {
     Outcome.FAILED: ("This cluster was not searched.", "bad"),
     Outcome.MISSED: ("This run never started.", "bad"),
-    Outcome.NO_DATA: ("There was nothing to search.", "bad"),
+    Outcome.NO_DATA: ("No current events.", "bad"),
     Outcome.PARTIAL: ("Part of the answer is missing.", "warn"),
 }
 
@@ -198,6 +198,11 @@ def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
         yield words
     elif not told and report.run.outcome.searched:
         yield verdicts.searched_words(report.run.coverage)
+
+
+def _is_first(report: Report) -> bool:
+    """Whether there was nothing to compare with; a first run may also be partial, or stale."""
+    return report.run.outcome is Outcome.BASELINE or bool(report.having(Status.BASELINE))
 
 
 def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:

@@ -553,3 +553,12 @@ def test_a_value_with_hidden_characters_is_left_out_of_the_query():
     query = "\n".join(check_query(finding(address="a\u202eb"), run(), HUNT))
     assert "destination.address" not in query
     assert "process.entity_id IN" in query
+
+
+def test_a_stale_first_run_calls_nothing_new():
+    """Its findings are a baseline, and the page says that current events are missing."""
+    stale = run(outcome=Outcome.NO_DATA, detail="The newest event is old.")
+    page = render_report(report(stale, finding(status=Status.BASELINE)))
+    assert "Recorded at the first run" in page
+    assert "New findings" not in page
+    assert "No current events." in page
