@@ -1,9 +1,16 @@
 """What the documentation says is true: commands, settings, words and numbers."""
 
+import ast
+import importlib.util
 import inspect
+import math
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -11,16 +18,32 @@ import typer
 from flows.cli import app
 from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
+from flows.prefect_server import HEARTBEAT_SECONDS
+from flows.zombie_automation import SILENCE
+from tasks import priorities, verdicts
 from tasks.clusters import ROWS_AT_MOST
 from tasks.digest import FINDINGS_PER_MESSAGE, FLOOD
 from tasks.errors import PipelineError
+from tasks.esql.translate import DEFAULT_LIMIT, GREATEST_LIMIT
+from tasks.findings import CodeSignature, Effect
+from tasks.findings import Destination as Address
 from tasks.hunts import Hunt, Pipeline, load, shipped
+from tasks.priorities import (
+    COMMON_PORTS,
+    DAY_AND_NIGHT_HOURS,
+    RAISED_FOR_HIGH,
+    RAISED_FOR_MEDIUM,
+    STEADY,
+    reasons_for,
+)
 from tasks.runs import Outcome
 from tasks.settings import Cluster, Destination
 from tests.browser.pictures import DOCS, ROOT
+from tests.builders import finding, run
 
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README, **{f"docs/{p.name}": p.read_text() for p in DOCS.glob("*.md")}}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPERATIONS = PAGES["docs/operations.md"]
 HUNTS = PAGES["docs/hunts.md"]
 
@@ -35,21 +58,48 @@ COMMAND_LINES = sorted(
         if line
     }
 )
+MODULES = sorted({m for page in PAGES.values() for m in re.findall(r"python -m ([\w.]+)", page)})
+
+
+def commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands of the command line, by the words that call them."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def parse(line: str) -> None:
+    """Take a command line as the program does, and run nothing; stand-ins get a value."""
+    words = shlex.split(line.replace(" TIME", " 2026-11-24T06:00Z"), comments=True)[1:]
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context("beaconhunt", words).close()
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_every_command_line_is_one(line):
     """A command that is copied from the documentation is understood."""
-    root = typer.main.get_command(app)
-    words = shlex.split(line)[1:]
-    command = root
-    context = None
-    while words and hasattr(command, "commands") and words[0] in command.commands:
-        command = command.commands[words.pop(0)]
-    context = command.make_context("beaconhunt", words, resilient_parsing=True)
-    unknown = [word for word in context.args if word.startswith("-")]
-    assert command is not root
-    assert unknown == []
+    parse(line)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_has_an_example(path):
+    """Its help ends with a line of it that can be copied."""
+    (example,) = re.findall("`(.+)`", COMMANDS[path].epilog)
+    assert example.startswith(f"beaconhunt {path}")
+    parse(example)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_that_is_run_exists(module):
+    """`python -m` finds what the documentation runs."""
+    assert importlib.util.find_spec(module)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -61,10 +111,13 @@ def test_every_make_target_exists(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_that_a_page_names_exists(page):
-    """A reader who follows a path finds something."""
-    for path in re.findall(r"`(docs/[\w.]+|hunts/[\w.]+)`|\]\((docs/[^)]+)\)", PAGES[page]):
-        assert (ROOT / "".join(path)).exists()
+def test_everything_that_a_page_names_exists(page):
+    """A reader who follows a path, a link or a picture finds something."""
+    named = re.findall(r"`((?:docs|hunts|flows|tasks|templates)/[\w./-]*)`", PAGES[page])
+    linked = re.findall(r"\]\((?!https?://|#)([^)#]+)", PAGES[page])
+    missing = [path for path in named if not (ROOT / path).exists()]
+    missing += [path for path in linked if not (ROOT / page).parent.joinpath(path).exists()]
+    assert missing == []
 
 
 @pytest.mark.parametrize("model", [Cluster, Destination], ids=["cluster", "destination"])
@@ -117,19 +170,105 @@ def test_every_shipped_hunt_is_named_with_its_thresholds(name):
         assert f"{value:g}" in HUNTS
 
 
-def test_numbers_of_the_documentation_are_those_of_the_code():
+def cells(table_head: str, column: int) -> str:
+    """A column of the table below a heading of a page on hunts, as one text."""
+    table = HUNTS.partition(f"{table_head}\n")[2].partition("\n\n")[0]
+    return " ".join(row.split("|")[column] for row in table.splitlines())
+
+
+SUSPECT = finding(
+    executable="/tmp/Downloads/.x/\u202eagentd",
+    destination=Address(address="45.45.45.45", ip="45.45.45.45", ports=(8443,)),
+)
+PLACES = ("/Users/Shared/agentd", "/Applications/agentd", "/opt/homebrew/agentd", "/Xcode.app/ld")
+EXPIRED = replace(SUSPECT.process, code_signature=CodeSignature(status="errorExpired"))
+REASONS = {
+    reason.text: reason.effect
+    for each in (
+        SUSPECT,
+        *(finding(executable=path) for path in PLACES),
+        replace(SUSPECT, process=EXPIRED),
+    )
+    for reason in reasons_for(each, run().window)
+}
+
+
+def test_this_page_knows_every_reason_that_the_code_can_give():
+    """The next test is about all of them."""
+    source = ast.parse(Path(priorities.__file__).read_text())
+    written = set()
+    for node in ast.walk(source):
+        match node:
+            case ast.Yield(value=ast.Constant(value=str(text))):
+                written.add(text)
+            case ast.Yield(value=ast.JoinedStr(values=[ast.Constant(value=str(text)), *_])):
+                written.add(text)
+            case ast.Tuple(elts=[ast.Call(), ast.Constant(value=str(text))]):
+                written.add(text)
+    assert [text for text in written if not any(r.startswith(text) for r in REASONS)] == []
+    assert len(written) == len(REASONS)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_for_a_priority_stands_in_the_table(reason):
+    """An analyst looks up why a finding is high, under what it does."""
+    column = cells("| raises | lowers |", 1 if REASONS[reason] is Effect.RAISES else 2)
+    words = set(re.findall(r"[A-Za-z/]{3,}", reason)) - {"folder"}
+    assert words <= set(re.findall(r"[A-Za-z/]+", column))
+
+
+DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(hunt_cluster.fn).parameters.items()
+}
+WINDOW_DAYS = Pipeline.model_fields["window_days"]
+AT_LEAST, AT_MOST = WINDOW_DAYS.metadata
+BY_CHANCE = 1 - math.asinh(0.5) / math.log(2)
+"""Gaps of chance are exponential: with a mean of 1 their median is ln 2, their MAD asinh 1/2."""
+WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("README.md", f"at most {ROWS_AT_MOST:,} rows"),
+        ("README.md", f"Above {FLOOD} new findings"),
+        ("README.md", f"Above {verdicts.FLOOD} new findings"),
+        ("README.md", f"at most {WORDS[FINDINGS_PER_MESSAGE]} findings"),
+        ("README.md", f"the {24 * WINDOW_DAYS.default} hours of the window"),
+        ("README.md", f"1 for a clock and {BY_CHANCE:.2f} for chance"),
+        ("docs/operations.md", f"{ROWS_AT_MOST:,} rows"),
+        ("docs/operations.md", f"`delay_minutes` ({DEFAULTS['delay_minutes']})"),
+        ("docs/operations.md", f"`stale_after_hours` ({DEFAULTS['stale_after_hours']:g})"),
+        ("docs/operations.md", f"Crashed after {SILENCE.seconds // 60} minutes"),
+        ("docs/operations.md", f"PREFECT_FLOWS_HEARTBEAT_FREQUENCY={HEARTBEAT_SECONDS}"),
+        ("docs/esql.md", f"there are {DEFAULT_LIMIT:,} rows"),
+        ("docs/esql.md", f"above {GREATEST_LIMIT:,} rows"),
+        ("docs/hunts.md", f"LIMIT {ROWS_AT_MOST}"),
+        ("docs/hunts.md", f"window_days = {WINDOW_DAYS.default} "),
+        ("docs/hunts.md", f"{AT_LEAST.ge} to {AT_MOST.le}"),
+        ("docs/hunts.md", f"{WORDS[RAISED_FOR_HIGH]} or more make `high`"),
+        (
+            "docs/hunts.md",
+            f"{WORDS[RAISED_FOR_MEDIUM]} or {WORDS[RAISED_FOR_HIGH - 1]} `medium`",
+        ),
+        ("docs/hunts.md", f"a port other than {' and '.join(map(str, sorted(COMMON_PORTS)))}"),
+        ("docs/hunts.md", f"regularity of {STEADY} or more"),
+        ("docs/hunts.md", f"{DAY_AND_NIGHT_HOURS} or more different hours"),
+        ("docs/hunts.md", f"1 is a clock, {BY_CHANCE:.3f} is random"),
+    ],
+)
+def test_a_number_of_the_documentation_is_that_of_the_code(page, said):
     """A number that changes in one place changes in the other."""
-    defaults = inspect.signature(hunt_cluster.fn).parameters
-    assert f"{ROWS_AT_MOST:,} rows" in README
-    assert f"{ROWS_AT_MOST:,} rows" in OPERATIONS
-    assert f"Above {FLOOD} new findings" in README
-    assert FINDINGS_PER_MESSAGE == 10
-    assert "at most ten findings" in README
-    assert f"`delay_minutes` ({defaults['delay_minutes'].default})" in OPERATIONS
-    assert f"`stale_after_hours` ({defaults['stale_after_hours'].default})" in OPERATIONS
+    assert said in " ".join(PAGES[page].split())
+
+
+def test_the_python_versions_of_the_documentation_are_those_of_the_package():
+    """A user with another one is told before an installer is."""
+    least, below = re.findall(r"3\.(\d+)", PROJECT["requires-python"])
+    assert f"Python 3.{least} to 3.{int(below) - 1}" in README
 
 
 def test_the_changelog_names_this_version():
     """A user sees what changed."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {PROJECT['version']} " in (ROOT / "CHANGELOG.md").read_text()

@@ -1,8 +1,10 @@
 """prefect.yaml is the configuration: it must deploy as it is, and mean what it says."""
 
+import base64
 import importlib
 import inspect
 import re
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,12 +12,24 @@ import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 
+from tasks.hunts import load
 from tasks.settings import deployments
 from tests.browser.pictures import ROOT
 
 FILE = ROOT / "prefect.yaml"
 DOCUMENT = yaml.safe_load(FILE.read_text())
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in DOCUMENT["deployments"]}
+CLUSTERS = {
+    deployment["parameters"]["cluster"]["name"]
+    for deployment in DEPLOYMENTS.values()
+    if "cluster" in deployment["parameters"]
+}
+
+SECRET = re.compile(
+    r"xox[a-z]-|://[^/\s]*:[^/\s]*@|-----BEGIN|(?i:\b(api ?key|bearer|basic) )"
+    r"|(?=[\w+/=-]*\d)(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])[\w+/=-]{20,}"
+)
+"""Tokens, passwords in URLs, private keys, headers, and long words of mixed characters."""
 
 each = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
 
@@ -41,6 +55,26 @@ def test_parameters_fit_the_flow(deployment):
     assert deployment["enforce_parameter_schema"] is True
 
 
+@each
+def test_thresholds_are_those_of_the_hunt(deployment):
+    """A threshold of another name would stop the run."""
+    parameters = deployment["parameters"]
+    hunt = load(parameters.get("hunt", "macos-unsigned-network"))
+    assert hunt.with_thresholds(parameters.get("thresholds", {}))
+
+
+@each
+def test_a_destination_hears_of_clusters_that_are_hunted(deployment):
+    """A misspelt name would stay silent for ever."""
+    heard = deployment["parameters"].get("destination", {}).get("clusters", [])
+    assert set(heard) <= CLUSTERS
+
+
+def test_no_two_deployments_share_a_name():
+    """Prefect would overwrite one with the other, and the command line see only one."""
+    assert len(DEPLOYMENTS) == len(DOCUMENT["deployments"])
+
+
 def test_the_command_line_reads_the_same_deployments():
     """A run by hand has the parameters of the scheduled one."""
     assert set(deployments(FILE)) == set(DEPLOYMENTS)
@@ -49,10 +83,11 @@ def test_the_command_line_reads_the_same_deployments():
 @each
 def test_a_schedule_can_be_kept(deployment):
     """The cron is one, the time zone exists, and the slug tells schedules apart."""
-    for schedule in deployment["schedules"]:
+    schedules = deployment["schedules"]
+    for schedule in schedules:
         assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
         assert ZoneInfo(schedule["timezone"])
-        assert schedule["slug"]
+    assert len({schedule["slug"] for schedule in schedules}) == len(schedules) > 0
 
 
 def test_only_the_demo_is_active():
@@ -74,16 +109,19 @@ def test_hunts_start_at_different_minutes():
 @each
 def test_a_second_run_waits_for_the_first(deployment):
     """Cancelling it would lose its slot."""
-    limit = deployment["concurrency_limit"]
-    assert (limit["limit"], limit["collision_strategy"]) == (1, "ENQUEUE")
+    assert deployment["concurrency_limit"] == {
+        "limit": 1,
+        "collision_strategy": "ENQUEUE",
+        "grace_period_seconds": 120,
+    }
 
 
 @each
 def test_tags_name_what_it_is_for(deployment):
     """The UI is filtered by them."""
     parameters = deployment["parameters"]
-    kind = "cluster" if "cluster" in parameters else "destination"
-    assert f"{kind}:{parameters[kind]['name']}" in deployment["tags"]
+    kind, whose = ("hunt", "cluster") if "cluster" in parameters else ("digest", "destination")
+    assert deployment["tags"] == [kind, f"{whose}:{parameters[whose]['name']}"]
 
 
 def test_nothing_is_pulled():
@@ -91,11 +129,39 @@ def test_nothing_is_pulled():
     assert DOCUMENT["pull"] == []
 
 
+def values(tree: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """Every plain value of a document, with the key under which it stands."""
+    if isinstance(tree, dict):
+        for name, below in tree.items():
+            yield from values(below, name)
+    elif isinstance(tree, list):
+        for below in tree:
+            yield from values(below, key)
+    else:
+        yield key, tree
+
+
 def test_secrets_are_only_names_of_variables():
     """The file is in version control, and Prefect stores every parameter in clear."""
-    for deployment in DEPLOYMENTS.values():
-        for settings in deployment["parameters"].values():
-            if isinstance(settings, dict):
-                named = (value for key, value in settings.items() if key.endswith("_env"))
-                assert all(re.fullmatch(r"[A-Z][A-Z0-9_]*", name) for name in named)
-    assert not re.search(r"xox[a-z]-|ApiKey|://[^/\s]*:[^/\s]*@", FILE.read_text())
+    written = list(values(DOCUMENT))
+    names = [str(value) for key, value in written if key.endswith("_env")]
+    assert names
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]*", name) for name in names)
+    assert [value for _, value in written if SECRET.search(str(value))] == []
+    keys = {key for key, _ in written}
+    assert [key for key in keys if re.search(r"(password|passwd|secret|token|key)$", key)] == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "xo" + "xb-1",
+        "https://elastic:" + "changeme@es.example.com",
+        "ApiKey " + "abc",
+        base64.b64encode(bytes(range(30, 60))).decode(),
+    ],
+    ids=["slack", "url", "header", "encoded"],
+)
+def test_a_secret_would_be_noticed(value):
+    """The test above can fail."""
+    assert SECRET.search(value)
