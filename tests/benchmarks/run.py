@@ -12,10 +12,9 @@ import argparse
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 
 from rich import box
@@ -41,30 +40,31 @@ class Sizes:
     """How much of everything.
 
     Attributes:
-        fleets: to generate and to hunt, by name. One encoding each: a column of Parquet has one
-            type.
+        fleet: to generate and to hunt, in NDJSON and in Parquet. It has one encoding, as a column
+            of Parquet has one type.
+        large_fleet: to generate and to hunt besides, once.
         recorded: findings of a run that is recorded.
         rendered: findings of a report.
         candidates: findings of a flow run.
     """
 
-    fleets: Mapping[str, Fleet]
+    fleet: Fleet
+    large_fleet: Fleet | None
     recorded: int
     rendered: int
     candidates: int
 
 
 QUICK = Sizes(
-    fleets={"small fleet": Fleet(macs=6, days=2, encoding="paired")},
+    fleet=Fleet(macs=3, days=1, encoding="paired"),
+    large_fleet=None,
     recorded=2_000,
     rendered=1_000,
     candidates=200,
 )
 FULL = Sizes(
-    fleets={
-        "fleet": Fleet(macs=12, encoding="paired"),
-        "large fleet": Fleet(macs=870, encoding="paired"),
-    },
+    fleet=Fleet(macs=12, encoding="paired"),
+    large_fleet=Fleet(macs=870, encoding="paired"),
     recorded=10_000,
     rendered=5_000,
     candidates=1_000,
@@ -81,25 +81,27 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         sizes: how much of everything.
         scratch: an empty folder.
     """
+    fleet, folder = sizes.fleet, scratch / "fleet"
     return [
-        *chain.from_iterable(
-            _of_fleet(name, fleet, scratch / name) for name, fleet in sizes.fleets.items()
+        ("Generating", lambda: generating.measure(fleet, folder)),
+        ("Hunting", lambda: hunting.measure_reading(folder, fleet.end, times=2)),
+        (
+            "Hunting in Parquet",
+            lambda: hunting.measure_parquet(folder, fleet.end, scratch / "parquet"),
         ),
         ("Recording findings", lambda: recording.measure(sizes.recorded, scratch)),
         ("Rendering a report", lambda: reporting.measure(sizes.rendered)),
         ("Running the flow", lambda: flow_run.measure(sizes.candidates, scratch / "flow")),
+        *_of_large(sizes.large_fleet, scratch / "large"),
     ]
 
 
-def _of_fleet(name: str, fleet: Fleet, folder: Path) -> list[Benchmark]:
-    copy = folder.with_name(f"{name} in Parquet")
+def _of_large(fleet: Fleet | None, folder: Path) -> list[Benchmark]:
+    if fleet is None:
+        return []
     return [
-        (f"Generating the {name}", lambda: generating.measure(fleet, folder)),
-        (f"Hunting the {name}", lambda: hunting.measure_reading(folder, fleet.end)),
-        (
-            f"Hunting the {name} in Parquet",
-            lambda: hunting.measure_parquet(folder, fleet.end, copy),
-        ),
+        ("Generating a large fleet", lambda: generating.measure(fleet, folder)),
+        ("Hunting a large fleet", lambda: hunting.measure_reading(folder, fleet.end, times=1)),
     ]
 
 
@@ -155,7 +157,7 @@ def _chosen(*, quick: bool, console: Console) -> Sizes:
     if memory >= LARGE_NEEDS_BYTES:
         return FULL
     console.print(f"The large fleet needs {LARGE_NEEDS_BYTES >> 30} GiB of memory: left out.")
-    return replace(FULL, fleets={"fleet": FULL.fleets["fleet"]})
+    return replace(FULL, large_fleet=None)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -168,12 +170,13 @@ def main(arguments: list[str] | None = None) -> None:
     sizes = _chosen(quick=chosen.quick, console=errors)
     with tempfile.TemporaryDirectory(prefix="beaconhunt-bench-") as scratch:
         measurements = measured(sizes, Path(scratch), errors)
+    out = Console()
     if chosen.json:
-        rows = [{**asdict(each), "ratio": each.ratio} for each in measurements]
-        Console().print_json(data=rows)
-    else:
-        out = Console()
-        out.print(table(measurements), width=None if out.is_terminal else PIPE_WIDTH)
+        out.print_json(data=[{**asdict(each), "ratio": each.ratio} for each in measurements])
+        return
+    if not out.is_terminal:
+        out.width = PIPE_WIDTH
+    out.print(table(measurements))
 
 
 if __name__ == "__main__":

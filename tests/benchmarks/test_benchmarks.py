@@ -1,0 +1,38 @@
+"""Every benchmark still measures something; nothing is said of how long it takes."""
+
+import pytest
+
+from tests.benchmarks import generating, hunting, recording, reporting
+from tests.fleet.generate import Fleet
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    return Fleet(macs=1, others=0, days=1, encoding="paired", plants=())
+
+
+@pytest.fixture(scope="module")
+def folder(fleet, tmp_path_factory):
+    """A folder in which the fleet's events are."""
+    folder = tmp_path_factory.mktemp("events") / "fleet"
+    assert generating.measure(fleet, folder).size > 0
+    return folder
+
+
+def test_a_hunt_reads_every_event_that_plain_python_reads(fleet, folder):
+    """The two halves of a ratio are about the same events."""
+    measurement = hunting.measure_reading(folder, fleet.end, times=1)
+    assert measurement.size > 0
+    assert measurement.ratio > 0
+
+
+def test_parquet_and_ndjson_hold_the_same_events(fleet, folder, tmp_path):
+    """The copy has as many, and the hunt finds as much in it."""
+    in_parquet = hunting.measure_parquet(folder, fleet.end, tmp_path)
+    assert in_parquet.size == hunting.measure_reading(folder, fleet.end, times=1).size
+
+
+def test_findings_are_recorded_and_rendered(tmp_path):
+    """Each ratio is that of as many findings."""
+    assert recording.measure(10, tmp_path).size == 10
+    assert reporting.measure(10).size == 10
