@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.opaque import opaque
-from tasks.archive import check_writable, store_daily
+from tasks.archive import store_daily
 from tasks.collect import collect
 from tasks.digest import write
 from tasks.digests import Digest, DigestStatus, Medium, Message, readable
@@ -20,12 +20,18 @@ from tasks.history import History, Ledger
 from tasks.notify import send
 from tasks.report import render_daily
 from tasks.runs import minute
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret
 from tasks.settle import begin, settle
 
 
 def medium_of(destination: Destination) -> Medium:
-    """Where the digest goes: to Slack with a token in the environment, else to the terminal."""
+    """Where the digest goes: to Slack with a token in the environment, else to the terminal.
+
+    Raises:
+        SettingsError: a deployment has no token; there is no terminal where somebody would read.
+    """
+    if runtime.deployment.id is not None:
+        secret(destination.token_env, f"Slack's bot token of {destination.name}")
     token = os.environ.get(destination.token_env, "").strip()
     return Medium.SLACK if token else Medium.TERMINAL
 
@@ -64,7 +70,6 @@ def daily_digest(
         the day's page is.
     """
     medium, slot = medium_of(destination), _slot(slot)
-    check_writable(archive_url)
     with History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
         digest = collect(ledger, destination, medium, slot, datetime.now(UTC))
@@ -73,9 +78,10 @@ def daily_digest(
         if not dry_run:
             # Also a day with nothing to tell decides from when on a destination hears.
             ledger.since(slot)
-            page = store_daily(archive_url, opaque(digest), opaque(message), render_daily(digest))
+            # Told first: an archive that cannot be written must not silence the team.
             if message:
                 tell(ledger, digest, message, destination)
+            page = store_daily(archive_url, opaque(digest), opaque(message), render_daily(digest))
     words = final_words(digest, message, dry_run=dry_run)
     facts = {
         "destination": destination.name,

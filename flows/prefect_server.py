@@ -35,6 +35,8 @@ def environment(port: int) -> dict[str, str]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
+        # At a terminal it would ask about profiles, and nobody would see the question.
+        "PREFECT_CLI_PROMPT": "false",
     }
 
 
@@ -128,13 +130,23 @@ def serve(port: int, config: Path, say: Callable[[str], None]) -> None:
         SettingsError: a step failed; what was started has been ended.
     """
     env = environment(port)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # systemd and a closed window end everything too, as a Ctrl-C does.
+        signal.signal(ending, signal.default_int_handler)
     say(f"Starting the Prefect server on {env['PREFECT_API_URL']}")
     with server(port, env) as serving:
         say(f"Deploying {config}")
         set_up(config, env)
         with running(("worker", "start", "--pool", POOL), env) as worker:
             say(f"Ready: http://127.0.0.1:{port}  (Ctrl-C ends everything)")
-            with contextlib.suppress(KeyboardInterrupt):
+            try:
                 while serving.poll() is None and worker.poll() is None:
                     time.sleep(0.5)
-            say("Ending worker and server")
+            except KeyboardInterrupt:
+                say("Ending worker and server")
+                return
+            ended = "server" if worker.poll() is None else "worker"
+            raise SettingsError(
+                f"The {ended} ended by itself.",
+                "Its last lines stand above. Start again: every step may be repeated.",
+            )

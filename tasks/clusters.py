@@ -45,6 +45,9 @@ from tasks.settings import Cluster, located, secret
 ROWS_AT_MOST = 10_000
 """Elasticsearch cuts every longer ES|QL answer, silently."""
 
+ROWS_WITHOUT_LIMIT = 1_000
+"""What a query without LIMIT gets, with a warning."""
+
 DEADLINE_SECONDS = 15 * 60
 """How long one question may take before it is given up, by our own clock."""
 
@@ -248,12 +251,14 @@ def _answer(body: Mapping[str, Any], warning_header: str) -> Answer:
     readers = [_READERS.get(kind, _well_formed) for kind in types.values()]
     values = [list(map(_each, readers, row)) for row in body["values"]]
     rows = pd.DataFrame(values, columns=list(types), dtype=object)
+    said = _warnings(warning_header)
+    limited = any("default limit" in text for text in said) and len(rows) >= ROWS_WITHOUT_LIMIT
     return Answer(
         rows,
         types,
         is_partial=bool(body.get("is_partial")),
-        is_cut=len(rows) >= ROWS_AT_MOST,
-        warnings=_warnings(warning_header),
+        is_cut=limited or len(rows) >= ROWS_AT_MOST,
+        warnings=said,
     )
 
 

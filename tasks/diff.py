@@ -160,11 +160,11 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
         status=_status(key, known),
         first_seen=memory.first_seen if memory else plan.slot,
         last_seen=plan.slot,
-        host=Host(id=row.get("host.id"), name=row.get("host.name")),
-        user_name=", ".join(_all_texts(rows, "user.name")) or None,
+        host=Host(id=_text(rows, "host.id"), name=_text(rows, "host.name")),
+        user_name=_text(rows, "user.name"),
         process=Process(
-            name=row.get("process.name"),
-            executable=row.get("process.executable"),
+            name=_text(rows, "process.name"),
+            executable=_text(rows, "process.executable"),
             entity_ids=_all_texts(rows, "process.entity_id"),
             code_signature=CodeSignature(
                 exists=row.get("process.code_signature.exists"),
@@ -172,7 +172,7 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
             ),
         ),
         destination=Destination(
-            address=row.get("destination.address"),
+            address=_text(rows, "destination.address"),
             ip=next(iter(_all_texts(rows, "destination.ip")), None),
             ports=tuple(sorted(int(port) for port in _all(rows, "destination.port"))),
             domain=next(iter(_all_texts(rows, "destination.domain")), None),
@@ -188,6 +188,11 @@ def _all(rows: pd.DataFrame, column: str) -> set[Any]:
         return set()
     cells = (cell if isinstance(cell, list) else [cell] for cell in rows[column])
     return {value for cell in cells for value in cell if value is not None}
+
+
+def _text(rows: pd.DataFrame, column: str) -> str | None:
+    """Give a column as one text: a hunt may answer with several values anywhere."""
+    return ", ".join(_all_texts(rows, column)) or None
 
 
 def _all_texts(rows: pd.DataFrame, column: str) -> tuple[str, ...]:

@@ -251,7 +251,7 @@ def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
     elif run.outcome is Outcome.NO_DATA:
         newest = run.coverage.newest_event if run.coverage else None
         seen = f"its newest macOS event is of {_utc(newest)}" if newest else "no macOS event"
-        sentence = f"*{name} has no data* ({seen}; {last}). {_NOT_HERE}"
+        sentence = f"*{name} has no data* ({seen}; {last}). What happened there since is not known."
         yield _Warning(name, "no data", sentence)
     elif run.outcome is Outcome.PARTIAL:
         sentence = (

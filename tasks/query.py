@@ -11,7 +11,7 @@ from prefect.tasks import exponential_backoff
 
 from tasks.clusters import Answer, ask
 from tasks.coverage import AgentCoverage, Coverage
-from tasks.errors import HuntError
+from tasks.errors import HuntError, QueryRefused
 from tasks.hunts import Hunt
 from tasks.retries import AT_MOST, FIRST_DELAY_SECONDS, JITTER, may_pass
 from tasks.runs import Plan, Window
@@ -81,12 +81,16 @@ def survey(client: Elasticsearch, cluster: Cluster, plan: Plan) -> Coverage:
         )
     about = {"sources": hunt.sources, "population": hunt.pipeline.population}
     totals = ask(client, cluster, TOTALS.substitute(about), parameters={}, within=window)
-    agents = ask(client, cluster, AGENTS.substitute(about), parameters={}, within=window)
+    try:
+        agents = ask(client, cluster, AGENTS.substitute(about), parameters={}, within=window)
+    except QueryRefused:
+        # Other data streams than network events lack its columns; their telemetry is not judged.
+        agents = None
     return coverage_of(totals, agents)
 
 
-def coverage_of(totals: Answer, agents: Answer) -> Coverage:
-    """Read the answers to `TOTALS` (one row) and `AGENTS` (a row per agent version)."""
+def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
+    """Read the answers to `TOTALS` (one row) and, if asked, `AGENTS` (a row per agent version)."""
     (total,) = totals.records()
     newest = total["newest_event"]
     return Coverage(
@@ -94,7 +98,8 @@ def coverage_of(totals: Answer, agents: Answer) -> Coverage:
         macs=total["macs"],
         newest_event=None if newest is None else newest.to_pydatetime(),
         agents=tuple(
-            AgentCoverage(version=agent.pop("agent.version"), **agent) for agent in agents.records()
+            AgentCoverage(version=agent.pop("agent.version"), **agent)
+            for agent in (agents.records() if agents else ())
         ),
     )
 

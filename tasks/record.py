@@ -10,7 +10,7 @@ from importlib.metadata import version
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.clusters import ROWS_AT_MOST, Answer
+from tasks.clusters import Answer
 from tasks.coverage import Coverage
 from tasks.errors import PipelineError
 from tasks.findings import Finding
@@ -77,7 +77,7 @@ def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
     if answer.is_partial:
         yield "Partial: some shards did not answer, and what they hold was not searched."
     if answer.is_cut:
-        yield f"Cut at {ROWS_AT_MOST:,} rows: there may be more candidates."
+        yield f"Cut at {len(answer.rows):,} rows: there may be more candidates."
     for agent in coverage.agents:
         if agent.deduplicated:
             yield (

@@ -194,9 +194,11 @@ def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
             f"{size:,} of them are {cards.name(example.process.name)} calling "
             f"{cards.destination_words(example.destination)}: that looks like a roll-out."
         )
+    if not report.run.outcome.searched:
+        return
     if words := verdicts.known_words(report):
         yield words
-    elif not told and report.run.outcome.searched:
+    elif not told:
         yield verdicts.searched_words(report.run.coverage)
 
 

@@ -219,6 +219,34 @@ def test_a_public_hunt_file_runs_as_it_is(site):
     assert "Not reproducible as of a slot: the query uses NOW()." in report.run.warnings
 
 
+def test_a_hunt_over_other_data_streams_runs_too(site):
+    """Process events have no destination: their telemetry is not judged, their hunt is run."""
+    file = site.folder / "processes.toml"
+    question = "FROM logs-endpoint.events.process-* | STATS n = COUNT(*), user.name = "
+    file.write_text(
+        PUBLIC_HUNT.partition("query =")[0]
+        + f"query = ['{question}VALUES(process.name) BY host.id | LIMIT 10']"
+    )
+    write_events(site.folder / "corp", [process_event(at=SLOT - timedelta(hours=1))], PROCESS)
+    cluster = Cluster(name="corp", url=(site.folder / "corp").as_uri())
+    assert site.hunt(cluster, hunt=str(file)).message == "baseline: 1"
+
+
+def test_several_values_of_a_name_are_one_text(site):
+    """A hunt may answer with lists anywhere; the history stays readable."""
+    file = site.folder / "lists.toml"
+    file.write_text(
+        PUBLIC_HUNT.partition("query =")[0]
+        + "query = ['FROM logs-endpoint.events.network-* "
+        + "| STATS n = COUNT(*), process.name = VALUES(process.name) BY host.id | LIMIT 10']"
+    )
+    cluster = site.cluster(*steady(), fresh())
+    assert site.hunt(cluster, hunt=str(file)).message == "baseline: 1"
+    with History.open(site.history_url) as history:
+        (finding,) = history.findings()
+    assert finding.process.name == "agentd, signed"
+
+
 def test_the_query_to_check_a_finding_shows_its_events(site):
     """An analyst pastes it and sees what the finding is made of."""
     cluster = site.cluster(*steady(), fresh())

@@ -35,6 +35,8 @@ from tests.elasticsearch_server import (
     running,
     text,
 )
+from tests.fleet.builders import network_event, write_events
+from tests.fleet.documents import NETWORK
 
 CANARY = "canary-api-key-3f90"
 QUERY = """\
@@ -391,3 +393,17 @@ def test_the_server_deletes_what_it_keeps_and_nothing_else():
             with pytest.raises(Exception, match="resource_not_found"):
                 client.esql.async_query_delete(id=started)
         assert server.kept == set()
+
+
+def test_a_query_without_a_limit_that_is_full_counts_as_cut(tmp_path):
+    """Elasticsearch gives 1,000 rows then, any 1,000: calling that complete would invent news."""
+    events = [network_event(entity_id=str(number)) for number in range(1_001)]
+    write_events(tmp_path, events)
+    cluster = Cluster(name="folder", url=tmp_path.as_uri())
+    with connect(cluster) as client:
+        unlimited = clusters.answered(client, cluster, f"FROM {NETWORK} | KEEP process.entity_id")
+        limited = clusters.answered(
+            client, cluster, f"FROM {NETWORK} | KEEP process.entity_id | LIMIT 1000"
+        )
+    assert unlimited.is_cut
+    assert not limited.is_cut

@@ -34,7 +34,7 @@ def plan(hunt: Hunt = HUNT) -> Plan:
 
 
 def answer(**flaws) -> Answer:
-    return Answer(pd.DataFrame(), {}, **flaws)
+    return Answer(pd.DataFrame(index=range(10_000)), {}, **flaws)
 
 
 def put(
