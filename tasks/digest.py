@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 
 from tasks import moments
 from tasks.digests import Announcement, Block, ClusterDay, Digest, Message, violations
-from tasks.findings import Destination, Finding, Priority, Status
+from tasks.findings import RANKS, Destination, Finding, Status
 from tasks.hostile import defanged, shortened, visible
 from tasks.runs import Outcome, Run
 
@@ -38,8 +38,6 @@ MAX_DESTINATION = 60
 MAX_NAME = 40
 MAX_NAMES = 400
 MAX_PORTS = 3
-
-_ORDER = {priority: place for place, priority in enumerate([*Priority, None])}
 
 _REASONS = {
     "unreachable": "no answer came",
@@ -82,7 +80,7 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
     warnings = _warnings(digest)
     if not (digest.announcements or digest.baselines or warnings):
         return None
-    ranked = sorted(digest.announcements, key=lambda told: _ORDER[told.finding.priority])
+    ranked = sorted(digest.announcements, key=lambda told: RANKS[told.finding.priority])
     singly = ranked[:TOLD_SINGLY] if len(ranked) <= FLOOD else []
     groups = tuple(_groups(ranked)) if len(ranked) > FLOOD else ()
 
@@ -409,7 +407,7 @@ def _priority(finding: Finding) -> str:
 def _priorities(findings: Iterable[Finding]) -> str:
     """Count by priority: `2 high, 5 medium, 12 low`."""
     counts = Counter(finding.priority for finding in findings)
-    return ", ".join(f"{counts[p]:,} {p or 'unrated'}" for p in _ORDER if counts[p])
+    return ", ".join(f"{counts[p]:,} {p or 'unrated'}" for p in RANKS if counts[p])
 
 
 def _is_changed(finding: Finding) -> bool:

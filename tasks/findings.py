@@ -35,6 +35,12 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+RANKS: Mapping[Priority | None, int] = {
+    priority: rank for rank, priority in enumerate((*Priority, None))
+}
+"""Where findings stand wherever they are listed: highest priority first, unscored ones last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """The Mac, as ECS `host.*` names it."""

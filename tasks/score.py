@@ -14,7 +14,7 @@ from prefect.tasks import exponential_backoff
 from tasks.clusters import ask
 from tasks.errors import ClusterError, PipelineError
 from tasks.evidence import CONNECTIONS, HOST_HOURS, connections_of, evidence_of
-from tasks.findings import Finding, Priority, Status
+from tasks.findings import RANKS, Finding, Status
 from tasks.priorities import priority_of, reasons_for, why
 from tasks.retries import AT_MOST, FIRST_DELAY_SECONDS, JITTER, may_pass
 from tasks.runs import Plan
@@ -57,14 +57,11 @@ def _scored(finding: Finding, connections: pd.DataFrame, awake: Set[int], plan: 
     return replace(finding, priority=priority_of(reasons), reasons=reasons, why=why(reasons))
 
 
-_ORDER = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2, None: 3}
-
-
 def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(
             findings,
-            key=lambda f: (f.status is Status.QUIET, _ORDER[f.priority], f.fingerprint),
+            key=lambda f: (f.status is Status.QUIET, RANKS[f.priority], f.fingerprint),
         )
     )
 

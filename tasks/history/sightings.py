@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,14 +10,11 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from tasks.findings import Finding, Priority, Status
+from tasks.findings import RANKS, Finding, Status
 from tasks.history.models import FindingRow, SightingRow
 
 FOUND = "found"
 """The news that a finding exists: told once, as new or as part of a baseline."""
-
-RANKS: Mapping[Priority | None, int] = {priority: rank for rank, priority in enumerate(Priority)}
-"""Highest first."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OF_FINDING = aliased(SightingRow)
@@ -83,7 +79,7 @@ def quiet(finding: Finding) -> Finding:
 
 def by_priority(finding: Finding) -> tuple[int, str]:
     """Give the key that sorts findings: highest priority first, unscored ones last."""
-    return RANKS.get(finding.priority, len(RANKS)), finding.id
+    return RANKS[finding.priority], finding.id
 
 
 def first_seen(before: datetime | None = None) -> ScalarSelect[datetime]:

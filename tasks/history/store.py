@@ -13,13 +13,12 @@ from sqlalchemy.orm import Session
 
 from tasks.digests import Medium
 from tasks.errors import RunInProgress
-from tasks.findings import Finding, Status, short_id
+from tasks.findings import RANKS, Finding, Priority, Status, short_id
 from tasks.history import schema
 from tasks.history.database import Database, batches, connected
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
 from tasks.history.sightings import (
-    RANKS,
     by_priority,
     first_seen,
     last_hash,
@@ -267,7 +266,11 @@ class History:
                 ),
             )
             .order_by(
-                case(RANKS, value=SightingRow.priority, else_=len(RANKS)),
+                case(
+                    {priority: RANKS[priority] for priority in Priority},
+                    value=SightingRow.priority,
+                    else_=RANKS[None],
+                ),
                 FindingRow.id,
             )
             .limit(limit)

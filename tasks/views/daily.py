@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tasks import moments, verdicts
 from tasks.digests import Announcement, ClusterDay, Digest
-from tasks.findings import Finding, Priority
+from tasks.findings import RANKS, Finding
 from tasks.hostile import visible
 from tasks.runs import Outcome
 from tasks.verdicts import counted
@@ -27,8 +27,6 @@ from tasks.views.parts import (
     href,
     table_of,
 )
-
-_PLACES = {priority: place for place, priority in enumerate([*Priority, None])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class DailyView:
 def daily_view(digest: Digest) -> DailyView:
     """Lay a destination's day out."""
     here = posixpath.dirname(daily_path(digest))
-    ranked = sorted(digest.announcements, key=lambda told: _PLACES[told.finding.priority])
+    ranked = sorted(digest.announcements, key=lambda told: RANKS[told.finding.priority])
     findings = [told.finding for told in ranked]
     searched = [day for day in digest.clusters if day.run and day.run.outcome.searched]
     headline = _day_headline(digest, findings, len(searched))

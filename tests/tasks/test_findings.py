@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.findings import CodeSignature, Value, fingerprint, short_id
+from tasks.findings import RANKS, CodeSignature, Priority, Value, fingerprint, short_id
 
 TRICKY = ["", "null", "true", "1", "1.0", "x", "y", "x, y", 'x","y', "x\x00y", "\u202e", "ﬁ", "fi"]
 SCALARS = st.one_of(
@@ -95,3 +95,14 @@ def test_a_fingerprint_is_for_ever():
 def test_a_signature_is_named_for_what_is_wrong_with_it(signature: CodeSignature, word: str):
     """Every page and message calls the same signature by the same word."""
     assert signature.word == word
+
+
+def test_the_highest_priority_stands_first_and_what_is_unscored_last():
+    """One order for report, digest, daily page and command line."""
+    mixed = [None, Priority.LOW, Priority.HIGH, Priority.MEDIUM]
+    assert sorted(mixed, key=RANKS.__getitem__) == [
+        Priority.HIGH,
+        Priority.MEDIUM,
+        Priority.LOW,
+        None,
+    ]
