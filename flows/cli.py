@@ -166,7 +166,10 @@ def findings(
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """List findings as the newest run of their cluster left them."""
+    """List findings as the newest run left them that searched their cluster.
+
+    A later run that failed or had no data does not hide what is known.
+    """
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
     columns = (

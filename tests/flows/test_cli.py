@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.history import History, upgrade
-from tests.builders import SLOT, finding, report, run
+from tasks.runs import Outcome
+from tests.builders import SLOT, day, finding, report, run
 from tests.fleet.builders import network_event, write_events
 
 ROOT = Path(__file__).parents[2]
@@ -161,9 +162,11 @@ def test_runs_and_findings_are_listed(site, command):
     upgrade(url)
     with History.open(url) as history:
         history.record(report(run(), finding(executable="/opt/agentd")))
+        history.record(report(run(day(1), Outcome.FAILED)))
     _, listed, _ = command("runs", "--format", "json")
     assert [(r["cluster"], r["outcome"], r["new"]) for r in json.loads(listed)] == [
-        ("demo-eu", "complete", 1)
+        ("demo-eu", "failed", 0),
+        ("demo-eu", "complete", 1),
     ]
     _, listed, _ = command("findings", "--status", "new", "--format", "json")
     assert [f["process"] for f in json.loads(listed)] == ["agentd"]

@@ -370,12 +370,13 @@ def test_runs_are_listed_newest_first(history: History) -> None:
 
 
 def test_findings_are_those_of_each_newest_searched_run(history: History) -> None:
-    """The state that is known now: a failed run does not hide it, an older run does not add."""
+    """What is known now: a failed or stale run does not hide it, an older run does not add."""
     gone, high = finding("mac-a"), finding("mac-b", priority=Priority.HIGH)
     elsewhere = finding("mac-c", cluster="prod-us")
     history.record(report(run(day(0)), gone, finding("mac-z")))
     history.record(report(run(day(1)), replace(gone, status=Status.QUIET), high))
     history.record(report(run(day(2), Outcome.FAILED)))
+    history.record(report(run(day(3), Outcome.NO_DATA), finding("mac-z")))
     history.record(report(run(day(0), cluster="prod-us"), elsewhere))
 
     def shown(**filters: Any) -> list[str]:
