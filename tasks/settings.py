@@ -108,13 +108,21 @@ def secret(variable: str, purpose: str) -> SecretStr:
     """Read a secret from this process's environment.
 
     Raises:
-        SettingsError: it is not set; the text names the variable, never a value.
+        SettingsError: it is not set, or cannot be one; the text names the variable, never a value.
     """
     value = os.environ.get(variable, "").strip()
     if not value:
         raise SettingsError(
             f"The environment variable {variable} ({purpose}) is not set.",
             f"Set {variable} for the worker, for example in its systemd EnvironmentFile.",
+        )
+    if not (value.isascii() and value.isprintable()):
+        # No header can hold it, and the error of whoever tries would repeat it.
+        raise SettingsError(
+            f"The environment variable {variable} ({purpose}) holds characters that no such "
+            "secret has.",
+            f"Put the secret alone into {variable}, on one line: of Elasticsearch's answer the "
+            "`encoded`.",
         )
     return SecretStr(value)
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,22 @@ def test_a_missing_secret_is_named_but_never_shown(monkeypatch):
     with pytest.raises(SettingsError, match="ES_KEY") as caught:
         secret("ES_KEY", "API key of prod")
     assert "EnvironmentFile" in caught.value.remedy
+
+
+@pytest.mark.parametrize("value", ["canary\ncanary", "canary\x00", "canäry", "canary\u200b"])
+def test_a_secret_that_no_header_can_hold_is_refused_and_never_shown(monkeypatch, value):
+    """Two lines pasted into one variable, most often; the client's own error would repeat them."""
+    monkeypatch.setattr(os, "environ", {"SLACK_BOT_TOKEN": value})
+    with pytest.raises(SettingsError, match="SLACK_BOT_TOKEN") as caught:
+        secret("SLACK_BOT_TOKEN", "Slack's bot token")
+    assert "on one line" in caught.value.remedy
+    assert "can" not in str(caught.value)
+
+
+def test_a_line_break_at_the_end_of_a_secret_is_none_of_it(monkeypatch):
+    """Files end with one."""
+    monkeypatch.setenv("ES_KEY", "canary\n")
+    assert secret("ES_KEY", "test").get_secret_value() == "canary"
 
 
 def test_a_secret_does_not_show_itself(monkeypatch):
