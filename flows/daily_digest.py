@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from prefect.states import Completed
 
 from flows.opaque import opaque
 from tasks.archive import store_daily
+from tasks.blocks import read_block
 from tasks.collect import collect
 from tasks.digest import write
 from tasks.digests import Digest, DigestStatus, Medium, Message, readable
@@ -20,19 +20,19 @@ from tasks.history import History, Ledger
 from tasks.notify import send
 from tasks.report import render_daily
 from tasks.runs import minute
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret, secret_if_any
 from tasks.settle import begin, settle
 
 
 def medium_of(destination: Destination) -> Medium:
-    """Where the digest goes: to Slack with a token in the environment, else to the terminal.
+    """Where the digest goes: to Slack with a token, else to the terminal.
 
     Raises:
         SettingsError: a deployment has no token; there is no terminal where somebody would read.
+            Or what is there cannot be a token.
     """
-    if runtime.deployment.id is not None:
-        secret(destination.token_env, f"Slack's bot token of {destination.name}")
-    token = os.environ.get(destination.token_env, "").strip()
+    read = secret if runtime.deployment.id is not None else secret_if_any
+    token = read(destination.token, f"Slack's bot token of {destination.name}", read_block)
     return Medium.SLACK if token else Medium.TERMINAL
 
 
@@ -108,9 +108,7 @@ def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destinat
         settle(ledger, opaque(digest), DigestStatus.SENT)
         return
     try:
-        posted = send(
-            opaque(message), destination.channel, destination.token_env, destination.api_url
-        )
+        posted = send(opaque(message), destination.channel, destination.token, destination.api_url)
     except (SlackRefused, SlackBusy):
         settle(ledger, opaque(digest), DigestStatus.REFUSED)
         raise

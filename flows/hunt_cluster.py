@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from flows.opaque import opaque
 from tasks.archive import check_writable, store
+from tasks.blocks import read_block
 from tasks.clusters import connect
 from tasks.diff import diff, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
@@ -84,7 +85,7 @@ def hunt_cluster(
     check_writable(archive_url)
     with History.open(history_url) as history:
         try:
-            with connect(cluster) as client:
+            with connect(cluster, read_block) as client:
                 report = hunted(client, cluster, plan, history)
         except PipelineError as error:
             if runtime.deployment.id is None:

@@ -40,7 +40,7 @@ from tasks.errors import (
 )
 from tasks.esql import EmbeddedNode, explain_position
 from tasks.esql.node import FOLDER, SKIP_BAD_LINES
-from tasks.settings import Cluster, located, secret
+from tasks.settings import Cluster, ReadBlock, located, no_block, secret
 
 ROWS_AT_MOST = 10_000
 """Elasticsearch cuts every longer ES|QL answer, silently."""
@@ -103,14 +103,19 @@ class Answer:
 
 
 @contextlib.contextmanager
-def connect(cluster: Cluster) -> Iterator[Elasticsearch]:
+def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Elasticsearch]:
     """Open the official client for a cluster: a remote one by its URL, or a folder of events.
+
+    Args:
+        cluster: which, and how to reach it.
+        read_block: what reads the Secret block that its settings may name.
 
     Raises:
         Unreachable: there is no such folder, or no address that can be called.
-        Unauthorised: the environment has no such secret, or it cannot be a key.
+        Unauthorised: there is no such secret, or it cannot be a key.
     """
-    client = _embedded(cluster) if cluster.url.startswith("file://") else _remote(cluster)
+    embedded = cluster.url.startswith("file://")
+    client = _embedded(cluster) if embedded else _remote(cluster, read_block)
     with client:
         yield client
 
@@ -131,11 +136,11 @@ def _embedded(cluster: Cluster) -> Elasticsearch:
     return Elasticsearch([node], node_class=EmbeddedNode, max_retries=0, retry_on_timeout=False)
 
 
-def _remote(cluster: Cluster) -> Elasticsearch:
+def _remote(cluster: Cluster, read_block: ReadBlock) -> Elasticsearch:
     try:
         return Elasticsearch(
             cluster.url,
-            api_key=_api_key(cluster),
+            api_key=_api_key(cluster, read_block),
             ca_certs=cluster.ca_certs or DEFAULT,
             http_compress=True,
             request_timeout=REQUEST_TIMEOUT_SECONDS,
@@ -152,13 +157,14 @@ def _remote(cluster: Cluster) -> Elasticsearch:
         ) from None
 
 
-def _api_key(cluster: Cluster) -> str | None:
-    if cluster.api_key_env is None:
+def _api_key(cluster: Cluster, read_block: ReadBlock) -> str | None:
+    if cluster.api_key is None:
         return None
     try:
-        return secret(cluster.api_key_env, f"API key of {cluster.name}").get_secret_value()
+        key = secret(cluster.api_key, f"API key of {cluster.name}", read_block)
     except SettingsError as error:
         raise Unauthorised(f"{cluster.name}: {error.problem}", error.remedy) from error
+    return key.get_secret_value()
 
 
 def ask(
@@ -287,13 +293,13 @@ def _warnings(header: str) -> tuple[str, ...]:
 @contextlib.contextmanager
 def _in_our_words(cluster: Cluster, query: str) -> Iterator[None]:
     """Translate what the client raises: the only place that knows its exceptions."""
-    name, key = cluster.name, cluster.api_key_env or "none is set"
+    name, key = cluster.name, cluster.api_key or "none is set"
     try:
         yield
     except AuthenticationException as error:
         raise Unauthorised(
             f"{name}: the API key is not accepted (secret {key}).",
-            "Put a valid, unexpired API key into that environment variable of the worker.",
+            "Put a valid, unexpired API key there, for the worker.",
         ) from error
     except AuthorizationException as error:
         raise Unauthorised(

@@ -18,9 +18,10 @@ from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryState
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.web import SlackResponse, WebClient
 
+from tasks.blocks import read_block
 from tasks.digests import Message
 from tasks.errors import SlackBusy, SlackError, SlackRefused, SlackUnreachable
-from tasks.settings import secret
+from tasks.settings import SecretName, secret
 
 SLACK_URL = WebClient.BASE_URL
 TIMEOUT_SECONDS = 30
@@ -29,7 +30,7 @@ SECONDS_BETWEEN_POSTS = 1.0
 """Slack takes one post a second and channel."""
 
 _AUTHENTICATE = (
-    "Put a valid bot token into the variable that the destination's `token_env` names: Slack shows "
+    "Put a valid bot token where the destination's `token_env` or `token_block` says: Slack shows "
     "it at api.slack.com/apps, under OAuth & Permissions."
 )
 _REMEDIES = {
@@ -134,10 +135,10 @@ def post(
 
 
 @task  # no retries: the ledger owns what happens after a post whose answer is lost
-def send(message: Message, channel: str, token_env: str, base_url: str = SLACK_URL) -> Posted:
-    """Post with the token that the environment variable `token_env` holds, and log the receipt."""
-    token = secret(token_env, "Slack's bot token")
-    posted = post(message, channel, token, base_url=base_url)
+def send(message: Message, channel: str, token: SecretName, base_url: str = SLACK_URL) -> Posted:
+    """Post with the token of that name, and log the receipt."""
+    value = secret(token, "Slack's bot token", read_block)
+    posted = post(message, channel, value, base_url=base_url)
     get_run_logger().info("Posted %s with %d replies", posted.ts, len(posted.reply_ts))
     if posted.fault:
         get_run_logger().warning("Replies are missing in the thread: %s", posted.fault)

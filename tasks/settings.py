@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -17,6 +18,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from tasks.errors import SettingsError
@@ -46,8 +48,42 @@ def _without_password(url: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 """Of a cluster or destination: in paths, artifact keys and commands."""
 
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of an environment variable of the worker."""
+
+BlockName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+"""Of a Prefect Secret block."""
+
 Url = Annotated[str, AfterValidator(_without_password)]
 """An address without a password; `$BEACONHUNT_HOME` is filled in where it is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretName:
+    """Where a secret is: in a variable of the worker's environment, or in a Prefect Secret block.
+
+    Attributes:
+        name: of the variable or block.
+        is_block: which of the two.
+    """
+
+    name: str
+    is_block: bool = False
+
+    def __str__(self) -> str:
+        """The name, as errors say it."""
+        return f"block {self.name}" if self.is_block else self.name
+
+    @classmethod
+    def of(cls, variable: str | None, block: str | None) -> SecretName | None:
+        """Give the one that is set.
+
+        Raises:
+            ValueError: both are.
+        """
+        if variable and block:
+            raise ValueError("set an environment variable or a Secret block, not both")
+        return cls(block, is_block=True) if block else cls(variable) if variable else None
 
 
 class Cluster(BaseModel):
@@ -58,6 +94,7 @@ class Cluster(BaseModel):
         url: `https://...` for a remote one; `file:///folder` for an embedded one, a folder of
             events.
         api_key_env: name of the worker's environment variable that holds the API key.
+        api_key_block: instead of it, name of the Prefect Secret block that holds the API key.
         ca_certs: PEM file of the authority that signed the server's certificate.
         skip_bad_lines: embedded only: count unreadable NDJSON lines instead of refusing the folder.
     """
@@ -66,9 +103,20 @@ class Cluster(BaseModel):
 
     name: Name
     url: Annotated[Url, Field(pattern=r"^(https?|file)://")]
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: Variable | None = None
+    api_key_block: BlockName | None = None
     ca_certs: str | None = None
     skip_bad_lines: bool = False
+
+    @property
+    def api_key(self) -> SecretName | None:
+        """Where the API key is; None for a cluster that wants none."""
+        return SecretName.of(self.api_key_env, self.api_key_block)
+
+    @model_validator(mode="after")
+    def _has_one_api_key(self) -> Self:
+        SecretName.of(self.api_key_env, self.api_key_block)
+        return self
 
 
 class Destination(BaseModel):
@@ -79,7 +127,9 @@ class Destination(BaseModel):
         channel: Slack's channel id, for example `C0123456789`.
         clusters: names of the clusters in its scope.
         hunts: slugs of the hunts in its scope.
-        token_env: name of the worker's environment variable that holds the bot token.
+        token_env: name of the worker's environment variable that holds the bot token; without
+            `token_block` it is `SLACK_BOT_TOKEN`.
+        token_block: instead of it, name of the Prefect Secret block that holds the bot token.
         api_url: Slack's API; GovSlack has another one.
     """
 
@@ -89,8 +139,19 @@ class Destination(BaseModel):
     channel: str = Field(min_length=1)
     clusters: tuple[Name, ...] = Field(min_length=1)
     hunts: tuple[Name, ...] = ("macos-unsigned-network",)
-    token_env: str = Field(default="SLACK_BOT_TOKEN", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    token_env: Variable | None = None
+    token_block: BlockName | None = None
     api_url: Url = "https://slack.com/api/"
+
+    @property
+    def token(self) -> SecretName:
+        """Where the bot token is."""
+        return SecretName.of(self.token_env, self.token_block) or SecretName("SLACK_BOT_TOKEN")
+
+    @model_validator(mode="after")
+    def _has_one_token(self) -> Self:
+        SecretName.of(self.token_env, self.token_block)
+        return self
 
 
 def home() -> Path:
@@ -104,27 +165,49 @@ def located(url: str) -> str:
     return str(Path(filled).expanduser()) if filled.startswith("~") else filled
 
 
-def secret(variable: str, purpose: str) -> SecretStr:
-    """Read a secret from this process's environment.
+ReadBlock = Callable[[str], str | None]
+"""Gives what a Prefect Secret block holds; None when there is no such block."""
+
+
+def no_block(_: str) -> None:
+    """Where there is no Prefect, there is no block."""
+
+
+def secret(name: SecretName, purpose: str, read_block: ReadBlock = no_block) -> SecretStr:
+    """Read a secret from this process's environment or a Prefect Secret block.
 
     Raises:
-        SettingsError: it is not set, or cannot be one; the text names the variable, never a value.
+        SettingsError: it is not there, or cannot be one; the text has its name, never its value.
     """
-    value = os.environ.get(variable, "").strip()
-    if not value:
+    value = secret_if_any(name, purpose, read_block)
+    if value is None:
         raise SettingsError(
-            f"The environment variable {variable} ({purpose}) is not set.",
-            f"Set {variable} for the worker, for example in its systemd EnvironmentFile.",
+            f"The secret {name} ({purpose}) is not set.",
+            f"Create the Secret {name} on the Prefect server that PREFECT_API_URL names."
+            if name.is_block
+            else f"Set the environment variable {name} for the worker, for example in its systemd "
+            "EnvironmentFile.",
         )
+    return value
+
+
+def secret_if_any(
+    name: SecretName, purpose: str, read_block: ReadBlock = no_block
+) -> SecretStr | None:
+    """Read a secret that may be missing; an empty one is as good as none.
+
+    Raises:
+        SettingsError: it cannot be a secret.
+    """
+    value = (read_block(name.name) if name.is_block else os.environ.get(name.name)) or ""
+    value = value.strip()
     if not (value.isascii() and value.isprintable()):
         # No header can hold it, and the error of whoever tries would repeat it.
         raise SettingsError(
-            f"The environment variable {variable} ({purpose}) holds characters that no such "
-            "secret has.",
-            f"Put the secret alone into {variable}, on one line: of Elasticsearch's answer the "
-            "`encoded`.",
+            f"The secret {name} ({purpose}) holds characters that no such secret has.",
+            "Put the secret alone there, on one line: of Elasticsearch's answer the `encoded`.",
         )
-    return SecretStr(value)
+    return SecretStr(value) if value else None
 
 
 def deployments(path: Path) -> Mapping[str, Mapping[str, Any]]:

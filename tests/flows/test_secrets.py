@@ -6,9 +6,11 @@ import threading
 import traceback
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
+from prefect.blocks.system import Secret
 from prefect.settings import get_current_settings
 
 from flows.daily_digest import daily_digest
@@ -60,12 +62,16 @@ def refusing_elasticsearch():
 
 
 def what_prefect_knows() -> str:
-    """Everything that the server stores of flow runs, task runs, artifacts and logs."""
-    api = str(get_current_settings().api.url)
-    paths = ("flow_runs", "task_runs", "artifacts", "logs", "flow_run_states")
-    with httpx.Client(base_url=api) as client:
-        answers = [client.post(f"{path}/filter", json={}) for path in paths[:4]]
-    return "\n".join(answer.text for answer in answers if answer.is_success)
+    """Everything that the server tells of its runs, artifacts, logs and blocks, or stores."""
+    settings = get_current_settings()
+    paths = ("flow_runs", "task_runs", "artifacts", "logs", "block_documents", "events")
+    with httpx.Client(base_url=str(settings.api.url)) as client:
+        told = [client.post(f"{path}/filter", json={}).raise_for_status().text for path in paths]
+    url = settings.server.database.connection_url.get_secret_value()
+    database = Path(url.removeprefix("sqlite+aiosqlite:///"))
+    stored = [p.read_text(encoding="latin-1") for p in database.parent.glob(f"{database.name}*")]
+    assert stored
+    return "\n".join(told + stored)
 
 
 @pytest.fixture
@@ -116,6 +122,58 @@ def test_no_secret_stands_in_logs_reports_history_or_prefect(site, caplog):
     shown = "".join(traceback.format_exception(error)) + repr(state) + caplog.text
     assert '"secops"' in what_prefect_knows(), "it was asked about the right run"
     assert TOKEN not in shown + what_prefect_knows() + written
+
+
+def test_a_secret_block_is_read_and_never_repeated(site, caplog):
+    """Key and token may be in Prefect, which keeps them encrypted and shows them to nobody."""
+    caplog.set_level(logging.DEBUG)
+    Secret(value=API_KEY).save("es-prod")
+    Secret(value=TOKEN).save("slack-secops")
+    with History.open(f"sqlite:///{site}/history.db") as history:
+        history.record(report(run(), finding()))
+    with refusing_elasticsearch() as (url, sent), SlackServer(no("invalid_auth")) as slack:
+        cluster = Cluster(name="prod", url=url, api_key_block="es-prod")
+        destination = Destination(
+            name="secops",
+            channel="C1",
+            clusters=("demo-eu",),
+            token_block="slack-secops",
+            api_url=slack.url,
+        )
+        states = [
+            hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True),
+            daily_digest(destination, slot=SLOT, **storage(site), return_state=True),
+        ]
+    assert (sent, set(slack.tokens)) == ([f"ApiKey {API_KEY}"], {TOKEN})
+    errors = [state.result(raise_on_failure=False) for state in states]
+    assert "block es-prod" in errors[0].problem
+    shown = repr(states) + caplog.text
+    shown += "".join(line for error in errors for line in traceback.format_exception(error))
+    written = b"".join(p.read_bytes() for p in site.rglob("*") if p.is_file()).decode("latin-1")
+    known = what_prefect_knows()
+    assert "es-prod" in known
+    assert API_KEY not in shown + known + written
+    assert TOKEN not in shown + known + written
+
+
+def test_a_secret_block_that_is_none_is_named(site):
+    """Each Prefect server has its own blocks."""
+    cluster = Cluster(name="prod", url="http://127.0.0.1:9", api_key_block="no-such-block")
+    state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
+    error = state.result(raise_on_failure=False)
+    assert isinstance(error, Unauthorised)
+    assert "The secret block no-such-block (API key of prod) is not set" in error.problem
+    assert "PREFECT_API_URL" in error.remedy
+
+
+def test_a_secret_block_that_holds_no_text_is_refused(site):
+    """Prefect takes any JSON for a secret."""
+    Secret(value={"key": API_KEY}).save("es-json")
+    cluster = Cluster(name="prod", url="http://127.0.0.1:9", api_key_block="es-json")
+    state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
+    error = state.result(raise_on_failure=False)
+    assert "es-json holds no text" in error.problem
+    assert API_KEY not in "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize("url", ["https://elastic:hunter2@es.example.com", "https://:hunter2@es"])

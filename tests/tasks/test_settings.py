@@ -5,7 +5,15 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import SettingsError
-from tasks.settings import Cluster, Destination, deployments, home, located, secret
+from tasks.settings import (
+    Cluster,
+    Destination,
+    SecretName,
+    deployments,
+    home,
+    located,
+    secret,
+)
 
 
 def test_a_cluster_url_with_a_password_is_refused():
@@ -54,6 +62,24 @@ def test_a_destination_without_clusters_is_refused():
         Destination(name="secops", channel="C1", clusters=())
 
 
+def test_a_secret_has_one_place():
+    """Of two nobody would know which one counts."""
+    with pytest.raises(ValidationError, match="not both"):
+        Cluster(name="prod", url="https://es", api_key_env="ES_KEY", api_key_block="es-key")
+    with pytest.raises(ValidationError, match="not both"):
+        Destination(
+            name="secops", channel="C1", clusters=("a",), token_env="SLACK", token_block="slack"
+        )
+
+
+def test_a_token_is_looked_for_where_the_settings_say():
+    """Without a word in Slack's usual variable; a block takes its place."""
+    settings = {"name": "secops", "channel": "C1", "clusters": ("a",)}
+    assert str(Destination(**settings).token) == "SLACK_BOT_TOKEN"
+    assert str(Destination(**settings, token_env="SECOPS").token) == "SECOPS"
+    assert str(Destination(**settings, token_block="secops").token) == "block secops"
+
+
 def test_the_home_variable_is_filled_in_where_it_is_used(monkeypatch):
     """prefect.yaml holds no path of a machine."""
     monkeypatch.setenv("BEACONHUNT_HOME", "/srv/beaconhunt")
@@ -73,7 +99,7 @@ def test_a_missing_secret_is_named_but_never_shown(monkeypatch):
     """The operator learns which variable to set; an empty one is as good as none."""
     monkeypatch.setenv("ES_KEY", " ")
     with pytest.raises(SettingsError, match="ES_KEY") as caught:
-        secret("ES_KEY", "API key of prod")
+        secret(SecretName("ES_KEY"), "API key of prod")
     assert "EnvironmentFile" in caught.value.remedy
 
 
@@ -82,7 +108,7 @@ def test_a_secret_that_no_header_can_hold_is_refused_and_never_shown(monkeypatch
     """Two lines pasted into one variable, most often; the client's own error would repeat them."""
     monkeypatch.setattr(os, "environ", {"SLACK_BOT_TOKEN": value})
     with pytest.raises(SettingsError, match="SLACK_BOT_TOKEN") as caught:
-        secret("SLACK_BOT_TOKEN", "Slack's bot token")
+        secret(SecretName("SLACK_BOT_TOKEN"), "Slack's bot token")
     assert "on one line" in caught.value.remedy
     assert "can" not in str(caught.value)
 
@@ -90,13 +116,16 @@ def test_a_secret_that_no_header_can_hold_is_refused_and_never_shown(monkeypatch
 def test_a_line_break_at_the_end_of_a_secret_is_none_of_it(monkeypatch):
     """Files end with one."""
     monkeypatch.setenv("ES_KEY", "canary\n")
-    assert secret("ES_KEY", "test").get_secret_value() == "canary"
+    assert secret(SecretName("ES_KEY"), "test").get_secret_value() == "canary"
 
 
 def test_a_secret_does_not_show_itself(monkeypatch):
     """Neither repr nor str of a secret holds its value."""
     monkeypatch.setenv("ES_KEY", "canary")
-    assert "canary" not in f"{secret('ES_KEY', 'test')!r}{secret('ES_KEY', 'test')}"
+    assert (
+        "canary"
+        not in f"{secret(SecretName('ES_KEY'), 'test')!r}{secret(SecretName('ES_KEY'), 'test')}"
+    )
 
 
 def test_deployments_are_read_by_name(tmp_path):
