@@ -8,6 +8,10 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
+from tests.certificates import Authority
+
 _HOME = tempfile.mkdtemp(prefix="beaconhunt-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
@@ -25,3 +29,9 @@ os.environ.update(
 )
 for variable in ("PREFECT_API_URL", "PREFECT_PROFILE", "SLACK_BOT_TOKEN"):
     os.environ.pop(variable, None)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Sign certificates for servers on loopback."""
+    return Authority(tmp_path_factory.mktemp("authority"))

@@ -122,8 +122,9 @@ def _mapping_of(path: Path) -> IndexMapping:
                 f"{own} is not an Elasticsearch mapping: {error}.",
                 "Save what GET <index>/_mapping answers, or delete it to have types inferred.",
             ) from error
+    stream = path.name.rpartition(":")[2]  # `alias:stream` is a remote cluster's.
     for pattern, name in _SHIPPED.items():
-        if fnmatchcase(path.name, pattern):
+        if fnmatchcase(stream, pattern):
             shipped = files("tasks.esql").joinpath("mappings", name)
             return read_mapping(shipped.read_text(encoding="utf-8"))
     return IndexMapping({})

@@ -21,10 +21,9 @@ from tasks.errors import (
     Unreachable,
 )
 from tasks.settings import Cluster
-from tests.elasticsearch_server import (
+from tests.elasticsearch_behaviours import (
     Behaviour,
     Call,
-    ElasticsearchServer,
     another_product,
     answer,
     deleted,
@@ -35,6 +34,7 @@ from tests.elasticsearch_server import (
     running,
     text,
 )
+from tests.elasticsearch_server import ElasticsearchServer
 from tests.fleet.builders import network_event, write_events
 from tests.fleet.documents import NETWORK
 

@@ -18,7 +18,8 @@ from tasks.runs import Plan
 from tasks.score import ask_connections, not_scored, scored
 from tasks.settings import Cluster
 from tests.builders import finding
-from tests.elasticsearch_server import ElasticsearchServer, answer
+from tests.elasticsearch_behaviours import answer
+from tests.elasticsearch_server import ElasticsearchServer
 from tests.fleet.builders import SLOT, connection, network_event, write_events
 from tests.fleet.documents import Document, milliseconds
 from tests.fleet.generate import write
