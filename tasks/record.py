@@ -106,5 +106,5 @@ def record(history: History, report: Report) -> Report:
     """Write the run and give its report with the trend of the runs before."""
     run = report.run
     if not history.record(report):
-        get_run_logger().warning("An earlier run searched slot %s and stands", run.slot)
+        get_run_logger().warning("An earlier run of slot %s says more and stands", run.slot)
     return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))

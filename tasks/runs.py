@@ -42,6 +42,14 @@ class Outcome(StrEnum):
         """Whether a later run may compare itself with this one."""
         return self in {Outcome.COMPLETE, Outcome.BASELINE}
 
+    @property
+    def rank(self) -> int:
+        """How much it says about its slot: a baseline searched as much as a complete run."""
+        return _RANKS.index(Outcome.COMPLETE if self is Outcome.BASELINE else self)
+
+
+_RANKS = (Outcome.MISSED, Outcome.FAILED, Outcome.NO_DATA, Outcome.PARTIAL, Outcome.COMPLETE)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -144,6 +152,11 @@ class Run:
     def folder(self) -> str:
         """Where its files stand below the archive: `<hunt>/<cluster>/2026/11/24/0600Z-<id>`."""
         return f"{self.hunt}/{self.cluster}/{self.slot:%Y/%m/%d/%H%MZ}-{self.id}"
+
+    @property
+    def standing(self) -> tuple[int, datetime, str]:
+        """Which of several runs of a slot stands: what says most, and among equals the latest."""
+        return self.outcome.rank, self.finished_at, self.id
 
 
 @dataclass(frozen=True, slots=True)

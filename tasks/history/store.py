@@ -158,7 +158,7 @@ class History:
         any more keeps its identity, and the last document that was written of it.
 
         Returns:
-            Whether it was written: a run that did not search does not replace one that did.
+            Whether it was written, or the slot has a run that stands: see `Run.standing`.
 
         Raises:
             RunInProgress: another run recorded this slot while this one was under way.
@@ -287,17 +287,16 @@ def _replaces(run: Run, recorded: Run) -> bool:
     """Whether a run takes the place of the one that its slot has.
 
     Raises:
-        RunInProgress: the other one was recorded while this one was under way.
+        RunInProgress: one that says as much was recorded while this one was under way.
     """
-    if recorded.outcome.searched and not run.outcome.searched:
-        return False
-    if recorded.id != run.id and recorded.finished_at > run.started_at:
+    equal = run.outcome.rank == recorded.outcome.rank
+    if equal and recorded.id != run.id and recorded.finished_at > run.started_at:
         raise RunInProgress(
             f"{run.cluster}: run {recorded.id} recorded the slot {run.slot:%Y-%m-%d %H:%M} UTC "
             f"while run {run.id} was still searching for it.",
             "Nothing is lost: use the report of that run, or run the slot again.",
         )
-    return True
+    return run.standing >= recorded.standing
 
 
 def _remember(session: Session, findings: Sequence[Finding], slot: datetime) -> Mapping[str, int]:

@@ -176,11 +176,11 @@ def _age(run: Run) -> tuple[datetime, str, str, datetime, str]:
 
 
 def _current(records: Iterable[Record]) -> frozenset[str]:
-    """Give the ids of the runs that no later run of the same slot has superseded."""
-    newest: dict[tuple[str, str, datetime], Run] = {}
-    for run in sorted((record.run for record in records), key=_age):
-        newest[run.hunt_uuid, run.cluster, run.slot] = run
-    return frozenset(run.id for run in newest.values())
+    """Give the ids of the runs that stand for their slots, as in the history."""
+    standing: dict[tuple[str, str, datetime], Run] = {}
+    for run in sorted((record.run for record in records), key=lambda run: run.standing):
+        standing[run.hunt_uuid, run.cluster, run.slot] = run
+    return frozenset(run.id for run in standing.values())
 
 
 def _recent(shown: Sequence[tuple[str, Record]]) -> list[Outcome]:

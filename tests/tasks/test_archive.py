@@ -171,6 +171,25 @@ def test_a_repeated_slot_marks_the_older_run(archive):
     assert older.run.folder in marked
 
 
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (Outcome.COMPLETE, Outcome.PARTIAL),
+        (Outcome.BASELINE, Outcome.NO_DATA),
+        (Outcome.PARTIAL, Outcome.FAILED),
+        (Outcome.FAILED, Outcome.MISSED),
+    ],
+)
+def test_a_repetition_that_says_less_is_the_one_that_is_marked(archive, first, again):
+    """What the index counts is what the history counts: the run that stands for its slot."""
+    stands, repeated = report(run(outcome=first)), report(run(outcome=again, attempt=2))
+    for of in (stands, repeated):
+        write_run(archive, of, PAGES)
+    rows = re.findall(r"<tr[^>]*>.*?</tr>", index(archive), re.S)
+    (marked,) = [row for row in rows if "Superseded." in row]
+    assert repeated.run.folder in marked
+
+
 def test_runs_are_grouped_by_month_newest_first(archive):
     """A reader who looks for a day goes down the page and back in time."""
     for number in (-40, 0, -1):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise, product
 
 import pendulum
 import pytest
@@ -94,6 +95,23 @@ def test_a_runs_folder_sorts_by_slot():
 def test_only_a_whole_answer_is_a_measure(outcome: Outcome, searched: bool, comparable: bool):
     """A partial run searched, but later runs are not compared with it."""
     assert (outcome.searched, outcome.comparable) == (searched, comparable)
+
+
+def test_of_a_slots_runs_the_one_that_says_most_stands():
+    """A repetition may add to what is known of a slot, and never takes from it."""
+    steps = [
+        {Outcome.MISSED},
+        {Outcome.FAILED},
+        {Outcome.NO_DATA},
+        {Outcome.PARTIAL},
+        {Outcome.COMPLETE, Outcome.BASELINE},
+    ]
+    for less, more in pairwise(steps):
+        for one, other in product(less, more):
+            assert run(outcome=other, attempt=1).standing > run(outcome=one, attempt=2).standing
+    for same in steps:
+        for one, other in product(same, same):
+            assert run(outcome=other, attempt=2).standing > run(outcome=one, attempt=1).standing
 
 
 def test_a_window_ends_with_its_slot():

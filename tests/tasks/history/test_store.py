@@ -289,6 +289,28 @@ def test_a_run_that_searched_replaces_a_failed_one(history: History) -> None:
     assert (recorded.run.outcome, recorded.counts) == (Outcome.COMPLETE, {Status.NEW: 1})
 
 
+def test_a_partial_repetition_takes_nothing_back(history: History) -> None:
+    """What a complete run saw stays seen, and the run stays the measure of later ones."""
+    a = finding("mac-a")
+    history.record(report(run(day(0)), a))
+
+    assert not history.record(report(run(day(0), Outcome.PARTIAL, attempt=2)))
+
+    [recorded] = history.runs()
+    assert (recorded.run.outcome, recorded.counts) == (Outcome.COMPLETE, {Status.NEW: 1})
+    assert known(history, day(1), a).in_comparable == {a.fingerprint}
+
+
+def test_a_run_that_says_more_wins_whenever_the_other_was_recorded(history: History) -> None:
+    """What a run found is not lost to one that failed beside it."""
+    history.record(report(replace(run(day(0), Outcome.FAILED), finished_at=day(1))))
+
+    assert history.record(report(run(day(0), attempt=2), finding("mac-a")))
+
+    [recorded] = history.runs()
+    assert recorded.run == run(day(0), attempt=2)
+
+
 def test_of_two_runs_of_one_slot_at_once_one_wins_and_the_other_says_so(
     history_url: str,
 ) -> None:
@@ -426,8 +448,8 @@ class PlainHistory:
     def record(
         self, slot: int, outcome: Outcome, seen: dict[str, tuple[Status, str | None]]
     ) -> bool:
-        """Replace the slot, unless that would put a run that did not search before one that did."""
-        if slot in self.slots and self.slots[slot][0].searched and not outcome.searched:
+        """Replace the slot, unless the later run says less of it than the one that is there."""
+        if slot in self.slots and outcome.rank < self.slots[slot][0].rank:
             return False
         self.slots[slot] = (outcome, seen)
         return True
