@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import AwareDatetime
 
 from flows.opaque import opaque
 from tasks.archive import store_daily
@@ -49,7 +50,7 @@ def _slot(given: datetime | None) -> datetime:
 @flow(name="daily_digest", flow_run_name=_run_name)
 def daily_digest(
     destination: Destination,
-    slot: datetime | None = None,
+    slot: AwareDatetime | None = None,
     dry_run: bool = False,
     history_url: Url = HISTORY_URL,
     archive_url: Url = ARCHIVE_URL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from elasticsearch import Elasticsearch
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from pydantic import AwareDatetime
 
 from flows.opaque import opaque
 from tasks.archive import check_writable, store
@@ -20,7 +22,7 @@ from tasks.enrich import enrich, not_enriched
 from tasks.errors import ClusterError, PipelineError
 from tasks.findings import Finding, Status
 from tasks.history import History
-from tasks.hunts import load
+from tasks.hunts import load, unread
 from tasks.publish import publish
 from tasks.query import query
 from tasks.record import not_searched, record, reported
@@ -50,7 +52,7 @@ def hunt_cluster(
     cluster: Cluster,
     hunt: str = "macos-unsigned-network",
     thresholds: dict[str, float] | None = None,
-    slot: datetime | None = None,
+    slot: AwareDatetime | None = None,
     delay_minutes: int = 15,
     stale_after_hours: float = 6,
     history_url: Url = HISTORY_URL,
@@ -73,18 +75,20 @@ def hunt_cluster(
     Returns:
         The final state, with the outcome in words; its data is what a script wants to know.
     """
-    plan = Plan(
-        run_id=uuid.uuid4().hex[:12],
-        hunt=load(hunt).with_thresholds(thresholds or {}),
-        cluster=cluster.name,
-        slot=_slot(slot, delay_minutes),
-        stale_after_hours=stale_after_hours,
-        started_at=datetime.now(UTC),
-        flow_run=runtime.flow_run.name,
-    )
-    check_writable(archive_url)
     with History.open(history_url) as history:
+        plan = Plan(
+            run_id=uuid.uuid4().hex[:12],
+            hunt=unread(hunt, history.hunt_uuid),
+            cluster=cluster.name,
+            slot=_slot(slot, delay_minutes),
+            stale_after_hours=stale_after_hours,
+            started_at=datetime.now(UTC),
+            flow_run=runtime.flow_run.name,
+        )
         try:
+            plan = replace(plan, hunt=load(hunt))
+            plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
+            check_writable(archive_url)
             with connect(cluster, read_block) as client:
                 report = hunted(client, cluster, plan, history)
         except PipelineError as error:

@@ -34,11 +34,13 @@ class TransientError(PipelineError):
 class SettingsError(PipelineError):
     """A setting, or something that a setting names, cannot be used."""
 
+    reason = "settings"
+
 
 class HuntError(PipelineError):
     """A hunt file cannot be used."""
 
-    reason = "query"
+    reason = "settings"
 
 
 class ClusterError(PipelineError):

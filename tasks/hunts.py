@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -159,13 +159,12 @@ def load(reference: str) -> Hunt:
     Raises:
         HuntError: no such hunt, or a file that cannot be used: with file, line and remedy.
     """
-    source, _, number = reference.partition("#")
-    path = Path(source).expanduser() if source.endswith(".toml") else SHIPPED / f"{source}.toml"
+    path, number = _found(reference)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise HuntError(
-            f"There is no hunt {source!r}.",
+            f"There is no hunt {reference!r}.",
             f"Shipped hunts: {_listed(shipped())}. A hunt of your own is named by its path, "
             "ending in .toml.",
         ) from error
@@ -174,6 +173,31 @@ def load(reference: str) -> Hunt:
             f"{path}: cannot be read: {error}.", "Make it a readable UTF-8 file."
         ) from error
     return read(text, path, query_number=number)
+
+
+def unread(reference: str, uuid_of: Callable[[str], str | None]) -> Hunt:
+    """Stand in for a hunt whose file cannot be used, so that its failed runs are known as its own.
+
+    Args:
+        reference: as `load` takes it.
+        uuid_of: gives the uuid of the hunt that earlier runs know under a slug. Without one the
+            slug is its uuid.
+    """
+    path, _ = _found(reference)
+    slug = _slug(path) or "unnamed"
+    query = "// The hunt's file could not be used."
+    return Hunt(slug=slug, name=slug, uuid=uuid_of(slug) or slug, query=query)
+
+
+def _found(reference: str) -> tuple[Path, str]:
+    """Give the file that a reference names, and which of its queries."""
+    source, _, number = reference.partition("#")
+    path = Path(source).expanduser() if source.endswith(".toml") else SHIPPED / f"{source}.toml"
+    return path, number
+
+
+def _slug(path: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
 
 
 def shipped() -> tuple[str, ...]:
@@ -203,8 +227,7 @@ def read(text: str, path: Path, query_number: str = "") -> Hunt:
     if not isinstance(table, dict):
         raise HuntError(f"{path}: has no [hunt] table.", "See docs/hunts.md for the schema.")
     query, remarks = _chosen_query(path, text, table, query_number)
-    slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
-    fields = {**table, "slug": slug, "query": query, "remarks": remarks}
+    fields = {**table, "slug": _slug(path), "query": query, "remarks": remarks}
     try:
         hunt = Hunt.model_validate({**fields, "pipeline": document.get("pipeline", {})})
     except ValidationError as error:

@@ -125,7 +125,7 @@ class Run:
     Attributes:
         id: of its plan.
         hunt: the hunt's slug.
-        reason: for a failed run one word: unreachable, unauthorised, query, deadline, internal.
+        reason: for a failed run one word, of `tasks.verdicts.REASON_WORDS`.
         detail: for a run that is not complete a sentence that says why.
         warnings: what a reader must know before believing the figures, each a sentence.
         compared_with: slot of the comparable earlier run; None on the first.

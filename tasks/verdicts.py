@@ -23,6 +23,7 @@ REASON_WORDS = {
     "unreachable": "the cluster did not answer",
     "unauthorised": "the cluster does not accept the key",
     "query": "the query was refused",
+    "settings": "a setting or the hunt's file cannot be used",
     "deadline": "the answer did not come in time",
     "internal": "the run broke off",
 }

@@ -169,16 +169,18 @@ class History:
             row = session.scalar(
                 select(RunRow).where(
                     RunRow.cluster == run.cluster,
-                    RunRow.hunt_uuid == run.hunt_uuid,
+                    # Its slug stands for the uuid of a hunt whose file could not be used.
+                    RunRow.hunt_uuid.in_([run.hunt_uuid, run.hunt]),
                     RunRow.slot == run.slot,
                 )
             )
             if row is None:
-                row = RunRow(cluster=run.cluster, hunt_uuid=run.hunt_uuid, slot=run.slot)
+                row = RunRow(cluster=run.cluster, slot=run.slot)
                 session.add(row)
             elif not _replaces(run, row.document):
                 return False
-            row.id, row.hunt, row.outcome, row.document = run.id, run.hunt, run.outcome, run
+            row.id, row.outcome, row.document = run.id, run.outcome, run
+            row.hunt_uuid, row.hunt = run.hunt_uuid, run.hunt
             session.flush()
             session.execute(delete(SightingRow).where(SightingRow.run_key == row.key))
             keys = _remember(session, report.findings, run.slot)
@@ -194,6 +196,12 @@ class History:
             if sightings:
                 session.execute(insert(SightingRow), sightings)
         return True
+
+    def hunt_uuid(self, slug: str) -> str | None:
+        """Give the uuid of the hunt that ran last under a slug; None when none has."""
+        newest = select(RunRow.hunt_uuid).where(RunRow.hunt == slug)
+        with self._database.reading() as session:
+            return session.scalar(newest.order_by(RunRow.slot.desc()).limit(1))
 
     def trend(
         self, hunt_uuid: str, cluster: str, slot: datetime, limit: int = 30

@@ -179,7 +179,7 @@ def _current(records: Iterable[Record]) -> frozenset[str]:
     """Give the ids of the runs that stand for their slots, as in the history."""
     standing: dict[tuple[str, str, datetime], Run] = {}
     for run in sorted((record.run for record in records), key=lambda run: run.standing):
-        standing[run.hunt_uuid, run.cluster, run.slot] = run
+        standing[run.hunt, run.cluster, run.slot] = run
     return frozenset(run.id for run in standing.values())
 
 

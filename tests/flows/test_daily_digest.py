@@ -207,3 +207,10 @@ def test_the_token_stands_in_no_file_and_no_error(office):
         p for p in office.folder.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()
     ]
     assert held == []
+
+
+def test_a_slot_without_a_zone_is_refused(office):
+    """Every worker would read another moment."""
+    state = office.digest(office.destination(), SLOT.replace(tzinfo=None))
+    assert state.is_failed()
+    assert "slot: Input should have timezone info" in state.message

@@ -7,11 +7,12 @@ import pytest
 
 from flows.hunt_cluster import hunt_cluster
 from tasks.clusters import answered, connect
-from tasks.errors import PipelineError
+from tasks.digests import Medium
+from tasks.errors import ArchiveError, PipelineError
 from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.runs import Outcome, Report
-from tasks.settings import Cluster
+from tasks.settings import Cluster, Destination
 from tasks.views.cards import check_query
 from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
 from tests.fleet.documents import NETWORK, PROCESS
@@ -307,6 +308,14 @@ BAD_INPUT = {
     ),
     "a history from a newer version": (newer_history, "newer"),
     "an archive that cannot be written": (archive_in_the_way, "archive"),
+    "no such hunt": (
+        lambda site: {"cluster": site.cluster(fresh()), "hunt": "mcos-unsigned"},
+        "There is no hunt 'mcos-unsigned'",
+    ),
+    "no such threshold": (
+        lambda site: {"cluster": site.cluster(fresh()), "thresholds": {"min_hours": 8}},
+        "no threshold 'min_hours'",
+    ),
     "a missing secret": (
         lambda _: {
             "cluster": Cluster(name="corp", url="https://127.0.0.1:1", api_key_env="NO_SUCH_KEY")
@@ -328,6 +337,69 @@ def test_bad_input_is_named_with_its_remedy_and_nothing_is_written(site, name):
     assert named in error.problem
     assert error.remedy
     assert site.contents() == before
+
+
+@pytest.fixture
+def deployed(monkeypatch):
+    """Let a run think that a deployment started it."""
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "0b5f2a52-3a0e-4a4f-8f5c-0b1b3c2d4e5f")
+    return monkeypatch
+
+
+def slug_of(parameters: dict) -> str:
+    return Path(parameters.get("hunt", "macos-unsigned-network")).stem
+
+
+@pytest.mark.parametrize("name", set(BAD_INPUT) - {"a history from a newer version"})
+def test_a_deployed_run_with_bad_input_is_recorded_and_named_in_the_digest(site, name, deployed):
+    """Nobody sees its error, so the history and the next digest say that nothing was searched."""
+    prepare, named = BAD_INPUT[name]
+    parameters = prepare(site)
+    state = site.hunt(**parameters)
+    assert state.is_failed()
+    with History.open(site.history_url) as history:
+        (recorded,) = history.runs(cluster="corp", hunt=slug_of(parameters))
+        destination = Destination(
+            name="secops", channel="C1", clusters=("corp",), hunts=(slug_of(parameters),)
+        )
+        (told,) = history.ledger(destination, Medium.TERMINAL).cluster_days(SLOT)
+    assert (recorded.run.outcome, recorded.run.slot) == (Outcome.FAILED, SLOT)
+    assert named in recorded.run.detail
+    assert told.run == recorded.run
+
+
+def test_a_deployed_run_without_an_archive_fails_with_the_remedy(site, deployed):
+    """The history says that nothing was searched; the flow run says what to do."""
+    state = site.hunt(**archive_in_the_way(site))
+    with pytest.raises(ArchiveError) as error:
+        state.result()
+    assert "archive_url" in error.value.remedy
+
+
+def test_a_hunt_keeps_its_runs_when_its_file_breaks_and_is_repaired(site, deployed):
+    """Before its file could be read once, its slug names it; afterwards its uuid always does."""
+    cluster, file = site.cluster(fresh(), fresh(SLOT - DAY)), site.folder / "talkative.toml"
+
+    def hunted(text: str, slot=SLOT) -> list[tuple[str, Outcome]]:
+        file.write_text(text)
+        site.hunt(cluster, slot, hunt=str(file))
+        with History.open(site.history_url) as history:
+            return [(each.run.hunt_uuid, each.run.outcome) for each in history.runs()]
+
+    uuid = "0c8f4f6e-6a5b-4c55-8f0e-3c6d8a0f2b11"
+    assert hunted("broken", SLOT - DAY) == [("talkative", Outcome.FAILED)]
+    assert hunted(PUBLIC_HUNT, SLOT - DAY) == [(uuid, Outcome.BASELINE)]
+    assert hunted("broken") == [(uuid, Outcome.FAILED), (uuid, Outcome.BASELINE)]
+    assert hunted(PUBLIC_HUNT) == [(uuid, Outcome.COMPLETE), (uuid, Outcome.BASELINE)]
+    rows = (site.archive / "index.html").read_text()
+    assert rows.count("Superseded.") == 2
+
+
+def test_a_slot_without_a_zone_is_refused(site):
+    """Every worker would read another moment."""
+    state = site.hunt(site.cluster(fresh()), SLOT.replace(tzinfo=None))
+    assert state.is_failed()
+    assert "slot: Input should have timezone info" in state.message
 
 
 def test_bad_lines_can_be_skipped_and_are_counted(site):

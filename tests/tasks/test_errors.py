@@ -27,11 +27,12 @@ def test_an_error_shows_its_remedy(kind):
 
 
 def test_reasons_are_the_words_of_a_failed_run():
-    """The history and the digest know these five reasons and no other."""
+    """The history and the digest know these six reasons and no other."""
     assert {kind.reason for kind in TREE} == {
         "internal",
         "unreachable",
         "unauthorised",
         "query",
+        "settings",
         "deadline",
     }

@@ -14,8 +14,10 @@ from tasks.coverage import Coverage
 from tasks.errors import (
     DeadlineExceeded,
     HistoryError,
+    HuntError,
     PipelineError,
     QueryRefused,
+    SettingsError,
     Unauthorised,
     Unreachable,
 )
@@ -183,6 +185,8 @@ def test_only_no_data_and_failure_need_a_detail(outcome):
         (Unreachable, "unreachable"),
         (Unauthorised, "unauthorised"),
         (QueryRefused, "query"),
+        (HuntError, "settings"),
+        (SettingsError, "settings"),
         (DeadlineExceeded, "deadline"),
         (HistoryError, "internal"),
     ],
