@@ -113,12 +113,12 @@ def query(
     ] = False,
 ) -> None:
     """Ask a folder of events a question in ES|QL."""
-    from tasks.clusters import answered, connect  # noqa: PLC0415 - DuckDB takes its time.
+    from tasks.clusters import Question, ask, connect  # noqa: PLC0415 - DuckDB takes its time.
 
     url = folder.expanduser().absolute().as_uri()
     cluster = Cluster(name="folder", url=url, skip_bad_lines=skip_bad_lines)
     with err.status("Reading ..."), connect(cluster) as client:
-        answer = answered(client, cluster, text)
+        answer = ask(client, Question("query", text, {"match_all": {}}, {}))
     for warning in answer.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
     show(list(answer.types), answer.records(), format)

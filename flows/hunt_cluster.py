@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from elasticsearch import Elasticsearch
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -16,7 +15,7 @@ from pydantic import AwareDatetime
 from flows.opaque import opaque
 from tasks.archive import check_writable, store
 from tasks.blocks import read_block
-from tasks.clusters import connect
+from tasks.clusters import Client, connect
 from tasks.diff import diff, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
 from tasks.errors import ClusterError, PipelineError
@@ -90,7 +89,7 @@ def hunt_cluster(
             plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
             check_writable(archive_url)
             with connect(cluster, read_block) as client:
-                report = hunted(client, cluster, plan, history)
+                report = hunted(client, plan, history)
         except PipelineError as error:
             if runtime.deployment.id is None:
                 # Whoever started it by hand sees the error; nothing is left behind.
@@ -103,40 +102,37 @@ def hunt_cluster(
     return final_state(report, address)
 
 
-def hunted(client: Elasticsearch, cluster: Cluster, plan: Plan, history: History) -> Report:
+def hunted(client: Client, plan: Plan, history: History) -> Report:
     """Search the cluster and find out what there is to say of every candidate.
 
     Enrichment and evidence may fail: no finding is lost by it, each then carries the reason.
     """
-    answer, coverage = query(client, cluster, plan)
+    answer, coverage = query(client, plan)
     findings, known, outcome = diff(history, opaque(answer), coverage, plan)
-    findings = with_changed_binaries(enriched(client, cluster, plan, findings), known)
+    findings = with_changed_binaries(enriched(client, plan, findings), known)
     return reported(
         plan,
         outcome,
         answer,
         coverage,
-        findings=evidenced(client, cluster, plan, findings),
+        findings=evidenced(client, plan, findings),
         compared_with=known.comparable,
+        costs=client.costs.values(),
     )
 
 
-def enriched(
-    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
-) -> tuple[Finding, ...]:
+def enriched(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Enrich, or say of each finding why it is not."""
     try:
-        return enrich(client, cluster, plan, opaque(findings))
+        return enrich(client, plan, opaque(findings))
     except ClusterError as error:
         return not_enriched(findings, error)
 
 
-def evidenced(
-    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
-) -> tuple[Finding, ...]:
+def evidenced(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Score, or say of each finding why it has no evidence."""
     try:
-        return score(client, cluster, plan, opaque(findings))
+        return score(client, plan, opaque(findings))
     except ClusterError as error:
         return not_scored(findings, error, plan)
 

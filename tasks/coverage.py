@@ -54,12 +54,14 @@ class Coverage:
         macs: distinct Macs that sent them.
         newest_event: aware UTC; None without events.
         agents: one entry per agent version, most events first.
+        is_partial: some shards were not counted.
     """
 
     events: int
     macs: int
     newest_event: datetime | None
     agents: tuple[AgentCoverage, ...] = ()
+    is_partial: bool = False
 
     def is_stale(self, slot: datetime, stale_after_hours: float) -> bool:
         """Whether the newest event is too old for a run as of `slot` to mean anything."""

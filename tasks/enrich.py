@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
-from elasticsearch import Elasticsearch
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.tasks import exponential_backoff
+from prefect import get_run_logger
 
-from tasks.clusters import ask
+from tasks.clusters import Client, Question, ask_about
 from tasks.errors import PipelineError
 from tasks.findings import CodeSignature, Finding, Host, Parent, Process, Status
-from tasks.retries import AT_MOST, FIRST_DELAY_SECONDS, JITTER, may_pass
+from tasks.retries import cluster_task
 from tasks.runs import Plan
-from tasks.settings import Cluster
-
-ENTITIES_A_QUESTION = 1_000
-"""How many entity ids go into one question."""
 
 PROCESSES = """\
 FROM logs-endpoint.events.process-*
@@ -114,45 +107,22 @@ def entity_ids(findings: tuple[Finding, ...]) -> list[str]:
     return sorted({entity for entities in seen for entity in entities})
 
 
-def ask_processes(
-    client: Elasticsearch, cluster: Cluster, plan: Plan, entities: list[str]
-) -> pd.DataFrame:
-    """Fetch the process events of the entity ids, in chunks, as of the plan's slot.
+def ask_processes(client: Client, plan: Plan, entities: list[str]) -> pd.DataFrame:
+    """Fetch the process events of the entity ids as of the plan's slot, newest of each first.
 
     A process may have started long before the window, so only its end bounds the question.
     """
     before_slot = {"range": {"@timestamp": {"lt": plan.slot.isoformat()}}}
-    chunks = (
-        entities[start : start + ENTITIES_A_QUESTION]
-        for start in range(0, len(entities), ENTITIES_A_QUESTION)
-    )
-    answers = [
-        ask(
-            client,
-            cluster,
-            PROCESSES,
-            parameters={},
-            within={"bool": {"filter": [before_slot, {"terms": {"process.entity_id": chunk}}]}},
-        )
-        for chunk in chunks
-    ]
-    return pd.concat([answer.rows for answer in answers], ignore_index=True)
+    question = Question("processes", PROCESSES, before_slot, {})
+    return ask_about(client, question, "process.entity_id", entities)
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=AT_MOST,  # Only for what can pass; a finding is never lost either way.
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_pass,
-)
-def enrich(
-    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
-) -> tuple[Finding, ...]:
-    """Fetch process metadata for the findings of this run."""
+@cluster_task
+def enrich(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Fetch process metadata for the findings of this run; no finding is lost by a failure."""
     entities = entity_ids(findings)
     if not entities or not plan.hunt.pipeline.enrich:
         return findings
-    processes = ask_processes(client, cluster, plan, entities)
+    processes = ask_processes(client, plan, entities)
     get_run_logger().info("%d process events for %d processes", len(processes), len(entities))
     return described(findings, processes)

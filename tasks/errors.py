@@ -53,6 +53,12 @@ class Unreachable(ClusterError, TransientError):
     reason = "unreachable"
 
 
+class NotTrusted(ClusterError):
+    """The cluster's certificate does not show that it is the cluster."""
+
+    reason = "unreachable"
+
+
 class Unauthorised(ClusterError):
     """The cluster does not accept the key, or the key may not read."""
 

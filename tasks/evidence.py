@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
@@ -138,25 +139,36 @@ def _utc(epoch_ms: int) -> datetime:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
-def connections_of(finding: Finding, rows: pd.DataFrame) -> Connections | None:
-    """Add up what all processes of a finding did; None when the answer has nothing of it.
+Rows = Mapping[tuple[str, str], Mapping[Hashable, Any]]
+"""Answers to `CONNECTIONS` by entity id and destination address."""
 
-    Args:
-        finding: whose entity ids and destination are looked for.
-        rows: answers to `CONNECTIONS`.
-    """
-    mine = rows[
-        rows["process.entity_id"].isin(finding.process.entity_ids)
-        & (rows["destination.address"] == finding.destination.address)
-    ]
-    if mine.empty:
+
+def by_process(connections: pd.DataFrame) -> Rows:
+    """Index the answers to `CONNECTIONS`."""
+    return {
+        (row["process.entity_id"], row["destination.address"]): row
+        for row in connections.to_dict("records")
+    }
+
+
+def connections_of(finding: Finding, rows: Rows) -> Connections | None:
+    """Add up what all processes of a finding did; None when no answer has anything of it."""
+    address = finding.destination.address
+    keys = ((entity, address) for entity in finding.process.entity_ids if address is not None)
+    mine = [rows[key] for key in keys if key in rows]
+    if not mine:
         return None
     hourly: Counter[int] = Counter()
-    for cell in mine["cells"].explode():
-        hour, _, connections = cell.partition("=")
-        hourly[int(hour)] += int(connections)
+    for row in mine:
+        for cell in _several(row["cells"]):
+            hour, _, connections = cell.partition("=")
+            hourly[int(hour)] += int(connections)
     return Connections(
-        first_ms=int(mine["first_at"].min()),
-        times_ms=tuple(sorted(int(time) for time in mine["times"].explode())),
+        first_ms=min(int(row["first_at"]) for row in mine),
+        times_ms=tuple(sorted(int(time) for row in mine for time in _several(row["times"]))),
         hourly=hourly,
     )
+
+
+def _several(cell: Any) -> list[Any]:  # noqa: ANN401 - a value of any type, or several.
+    return cell if isinstance(cell, list) else [cell]

@@ -24,9 +24,9 @@ _LITERAL_OR_COMMENT = re.compile(r'""".*?"""|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?
 _BETWEEN_COLUMNS = re.compile(r",(?![^()]*\))")
 
 
-def _bare(query: str) -> str:
-    """Take literals and comments out, so that what is left is structure."""
-    return _LITERAL_OR_COMMENT.sub(" ", query)
+def bare(query: str) -> str:
+    """Blank out literals and comments: what is left is structure, at its place."""
+    return _LITERAL_OR_COMMENT.sub(lambda found: " " * len(found.group()), query)
 
 
 def _several(value: object) -> object:
@@ -45,6 +45,7 @@ class Pipeline(BaseModel):
             fallbacks, of which the first with a value counts. Empty: see `tasks.diff`.
         thresholds: named with their units; the query uses them as `?name`.
         window_days: days that a run looks back from its slot.
+        min_version: of Elasticsearch that the query needs.
         population: ES|QL condition for the events that the hunt could have seen; coverage counts
             these.
         enrich: whether to fetch process metadata for findings.
@@ -57,6 +58,7 @@ class Pipeline(BaseModel):
     identity: tuple[str | tuple[str, ...], ...] = ()
     thresholds: Mapping[str, float] = Field(default_factory=dict)
     window_days: int = Field(default=7, ge=1, le=90)
+    min_version: str = Field(default="8.15", pattern=r"^\d+\.\d+$")
     population: str = "true"
     enrich: bool = True
     score: bool = True
@@ -93,12 +95,12 @@ class Hunt(BaseModel):
     @property
     def parameters(self) -> frozenset[str]:
         """Names of the `?name` parameters that the query uses."""
-        return frozenset(_PARAMETER.findall(_bare(self.query)))
+        return frozenset(_PARAMETER.findall(bare(self.query)))
 
     @property
     def reproducible(self) -> bool:
         """Whether a later run as of the same slot gets the same answer: `NOW()` spoils it."""
-        return not re.search(r"\bnow\s*\(", _bare(self.query), re.IGNORECASE)
+        return not re.search(r"\bnow\s*\(", bare(self.query), re.IGNORECASE)
 
     @property
     def sources(self) -> str:
@@ -115,7 +117,7 @@ class Hunt(BaseModel):
 
         Read from the text alone, so that a hunt may use whatever its cluster understands.
         """
-        stages = [stage.strip() for stage in _bare(self.query).split("|")]
+        stages = [stage.strip() for stage in bare(self.query).split("|")]
         grouping = [
             stage for stage in stages if re.match(r"(INLINE\s*)?STATS\b", stage, re.IGNORECASE)
         ]

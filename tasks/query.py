@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from string import Template
 
-from elasticsearch import Elasticsearch
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.tasks import exponential_backoff
+import pandas as pd
+from prefect import get_run_logger
 
-from tasks.clusters import Answer, ask
+from tasks.clusters import ROWS_AT_MOST, Answer, Client, Question, ask
 from tasks.coverage import AgentCoverage, Coverage
-from tasks.errors import HuntError, QueryRefused
+from tasks.errors import HuntError, QueryRefused, Unreachable
 from tasks.hunts import Hunt
-from tasks.retries import AT_MOST, FIRST_DELAY_SECONDS, JITTER, may_pass
+from tasks.paging import pages
+from tasks.retries import cluster_task, is_last_attempt
 from tasks.runs import Plan, Window
-from tasks.settings import Cluster
+
+CANDIDATES_AT_MOST = 100_000
+"""Beyond these a hunt is not asked for more, and the run says so."""
 
 TOTALS = Template("""\
 FROM $sources
@@ -57,36 +59,78 @@ def _whole(value: str | float) -> str | float:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def search(client: Elasticsearch, cluster: Cluster, plan: Plan) -> Answer:
-    """Ask the hunt's question as of the plan's slot.
+def search(client: Client, plan: Plan, *, allow_partial: bool = False) -> Answer:
+    """Ask the hunt's question as of the plan's slot, page by page.
+
+    Args:
+        client: of the cluster that is hunted.
+        plan: of the run.
+        allow_partial: take what the other shards have where some do not answer.
 
     Returns:
         Its candidates: one row each, with the columns that the hunt keeps.
+
+    Raises:
+        Unreachable: some shards did not answer, and the others have nothing.
     """
-    values = parameters(plan.hunt, plan.window)
-    return ask(client, cluster, plan.hunt.query, parameters=values, within=plan.window.filter)
+    hunt = plan.hunt
+    values = parameters(hunt, plan.window)
+    question = Question("hunt", hunt.query, plan.window.filter, values)
+    answers = [ask(client, question, allow_partial=allow_partial)]
+    further = pages(hunt, ROWS_AT_MOST)
+    while further and answers[-1].may_go_on and _rows(answers) < CANDIDATES_AT_MOST:
+        text, behind = further.after(answers[-1].rows.iloc[-1].to_dict())
+        page = replace(question, query=text, parameters=values | behind)
+        answers.append(ask(client, page, allow_partial=allow_partial))
+    answer = joined(answers, is_cut=answers[-1].may_go_on if further else answers[-1].is_cut)
+    if answer.is_partial and answer.rows.empty:
+        raise Unreachable(
+            f"{client.cluster.name}: some shards did not answer, and the others have nothing.",
+            "Look at the cluster's failed shards.",
+        )
+    return answer
 
 
-def survey(client: Elasticsearch, cluster: Cluster, plan: Plan) -> Coverage:
+def _rows(answers: list[Answer]) -> int:
+    return sum(len(answer.rows) for answer in answers)
+
+
+def joined(answers: list[Answer], *, is_cut: bool) -> Answer:
+    """Put the pages of one answer together."""
+    return Answer(
+        rows=pd.concat([answer.rows for answer in answers], ignore_index=True),
+        types=answers[0].types,
+        is_partial=any(answer.is_partial for answer in answers),
+        is_cut=is_cut,
+        skipped=tuple(dict.fromkeys(name for answer in answers for name in answer.skipped)),
+        warnings=tuple(dict.fromkeys(text for answer in answers for text in answer.warnings)),
+    )
+
+
+def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> Coverage:
     """Ask what the cluster could have seen as of the plan's slot.
 
     Raises:
         HuntError: the hunt does not begin with FROM, so nobody can say what it could see.
     """
-    hunt, window = plan.hunt, plan.window.filter
+    hunt = plan.hunt
     if not hunt.sources:
         raise HuntError(
             f"The query of hunt {hunt.slug} does not begin with FROM.",
             "Begin it with FROM and the data streams that it reads.",
         )
     about = {"sources": hunt.sources, "population": hunt.pipeline.population}
-    totals = ask(client, cluster, TOTALS.substitute(about), parameters={}, within=window)
+    totals, agents = (
+        Question(name, text.substitute(about), plan.window.filter, {})
+        for name, text in (("totals", TOTALS), ("agents", AGENTS))
+    )
+    counted = ask(client, totals, allow_partial=allow_partial)
     try:
-        agents = ask(client, cluster, AGENTS.substitute(about), parameters={}, within=window)
+        judged = ask(client, agents, allow_partial=allow_partial)
     except QueryRefused:
         # Other data streams than network events lack its columns; their telemetry is not judged.
-        agents = None
-    return coverage_of(totals, agents)
+        judged = None
+    return coverage_of(counted, judged)
 
 
 def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
@@ -101,21 +145,21 @@ def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
             AgentCoverage(version=agent.pop("agent.version"), **agent)
             for agent in (agents.records() if agents else ())
         ),
+        is_partial=totals.is_partial,
     )
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=AT_MOST,  # Only for what can pass: an overloaded cluster, a line that dropped.
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_pass,
-)
-def query(client: Elasticsearch, cluster: Cluster, plan: Plan) -> tuple[Answer, Coverage]:
-    """Ask for candidates and coverage, in this order."""
+@cluster_task
+def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
+    """Ask for candidates and coverage, in this order.
+
+    Shards that fail may come back: only the last attempt takes what the others have.
+    """
     logger = get_run_logger()
-    answer = search(client, cluster, plan)
-    logger.info("%d candidates on %s", len(answer.rows), cluster.name)
-    coverage = survey(client, cluster, plan)
+    allow_partial = is_last_attempt()
+    client.require(plan.hunt.pipeline.min_version, f"the hunt {plan.hunt.slug}")
+    answer = search(client, plan, allow_partial=allow_partial)
+    logger.info("%d candidates on %s", len(answer.rows), client.cluster.name)
+    coverage = survey(client, plan, allow_partial=allow_partial)
     logger.info("%d events of %d hosts in the window", coverage.events, coverage.macs)
     return answer, coverage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.clusters import Answer
+from tasks.costs import Cost
 from tasks.coverage import Coverage
 from tasks.errors import PipelineError
 from tasks.findings import Finding
@@ -26,6 +27,7 @@ def reported(
     *,
     findings: tuple[Finding, ...],
     compared_with: datetime | None,
+    costs: Iterable[Cost],
 ) -> Report:
     """Put a run that got its answers into the document that it leaves."""
     run = replace(
@@ -34,6 +36,7 @@ def reported(
         warnings=tuple(_warnings(answer, coverage, plan)),
         coverage=coverage,
         compared_with=compared_with,
+        costs=tuple(costs),
     )
     return _report(plan, run, findings)
 
@@ -74,8 +77,10 @@ def _missing_data(coverage: Coverage, plan: Plan) -> str:
 
 
 def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
-    if answer.is_partial:
+    if answer.is_partial or coverage.is_partial:
         yield "Partial: some shards did not answer, and what they hold was not searched."
+    for remote in answer.skipped:
+        yield f"Partial: the remote cluster {remote} did not answer and was not searched in full."
     if answer.is_cut:
         yield f"Cut at {len(answer.rows):,} rows: there may be more candidates."
     for agent in coverage.agents:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from tasks.costs import Cost
 from tasks.coverage import Coverage
 from tasks.findings import Finding, Status
 from tasks.hunts import Hunt
@@ -111,6 +112,9 @@ class Plan:
             whole: nothing is missing from the answer.
             first: no earlier run of this hunt and cluster can be compared with.
         """
+        if coverage.is_partial:
+            # The newest event may be among those that were not counted.
+            return Outcome.PARTIAL
         if coverage.is_stale(self.slot, self.stale_after_hours):
             return Outcome.NO_DATA
         if not whole:
@@ -130,6 +134,7 @@ class Run:
         warnings: what a reader must know before believing the figures, each a sentence.
         compared_with: slot of the comparable earlier run; None on the first.
         flow_run: name of Prefect's flow run; None outside Prefect.
+        costs: what its questions took from the cluster, in the order in which they were asked.
     """
 
     id: str
@@ -147,6 +152,7 @@ class Run:
     coverage: Coverage | None = None
     compared_with: datetime | None = None
     flow_run: str | None = None
+    costs: tuple[Cost, ...] = ()
 
     @property
     def folder(self) -> str:

@@ -6,22 +6,25 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 import pandas as pd
-from elasticsearch import Elasticsearch
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.tasks import exponential_backoff
+from prefect import get_run_logger
 
-from tasks.clusters import ask
-from tasks.errors import ClusterError, PipelineError
-from tasks.evidence import CONNECTIONS, HOST_HOURS, connections_of, evidence_of
+from tasks.clusters import Client, Question, ask_about
+from tasks.errors import PipelineError
+from tasks.evidence import (
+    CONNECTIONS,
+    HOST_HOURS,
+    Rows,
+    by_process,
+    connections_of,
+    evidence_of,
+)
 from tasks.findings import RANKS, Finding, Status
 from tasks.priorities import priority_of, reasons_for, why
-from tasks.retries import AT_MOST, FIRST_DELAY_SECONDS, JITTER, may_pass
+from tasks.retries import cluster_task
 from tasks.runs import Plan
-from tasks.settings import Cluster
 
-FINDINGS_A_QUESTION = 1_000
-"""How many findings go into one question."""
+ADDRESSES_AT_MOST = 65_536
+"""More terms than these are refused by Elasticsearch (`index.max_terms_count`)."""
 
 
 def scored(
@@ -35,11 +38,12 @@ def scored(
         hours: answers to `HOST_HOURS`; likewise.
         plan: of the run.
     """
+    rows = by_process(connections)
     awake = {row["host.id"]: _hours(row["hours"]) for row in hours.to_dict("records")}
     return _ranked(
         finding
         if finding.status is Status.QUIET
-        else _scored(finding, connections, awake.get(finding.host.id, frozenset()), plan)
+        else _scored(finding, rows, awake.get(finding.host.id, frozenset()), plan)
         for finding in findings
     )
 
@@ -48,8 +52,8 @@ def _hours(cell: int | list[int] | None) -> frozenset[int]:
     return frozenset(cell if isinstance(cell, list) else [] if cell is None else [cell])
 
 
-def _scored(finding: Finding, connections: pd.DataFrame, awake: Set[int], plan: Plan) -> Finding:
-    seen = None if connections.empty else connections_of(finding, connections)
+def _scored(finding: Finding, rows: Rows, awake: Set[int], plan: Plan) -> Finding:
+    seen = connections_of(finding, rows)
     threshold = plan.hunt.pipeline.thresholds.get("min_connections_per_hour")
     evidence = evidence_of(seen, awake, plan.window, threshold) if seen else None
     finding = replace(finding, evidence=evidence)
@@ -81,9 +85,9 @@ def not_scored(
 
 
 def ask_connections(
-    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: Sequence[Finding]
+    client: Client, plan: Plan, findings: Sequence[Finding]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ask for connection times and waking hours of the findings, in chunks.
+    """Ask for connection times and waking hours of the findings.
 
     Returns:
         Answers to `CONNECTIONS` and to `HOST_HOURS`, each as one table.
@@ -91,47 +95,30 @@ def ask_connections(
     Raises:
         ClusterError: also where a part of an answer is missing: no count would be right.
     """
-    connections: list[pd.DataFrame] = []
-    hours: list[pd.DataFrame] = []
-    for start in range(0, len(findings), FINDINGS_A_QUESTION):
-        chunk = findings[start : start + FINDINGS_A_QUESTION]
-        entities = _terms("process.entity_id", (e for f in chunk for e in f.process.entity_ids))
-        addresses = _terms("destination.address", (f.destination.address for f in chunk))
-        hosts = _terms("host.id", (f.host.id for f in chunk))
-        for query, terms, answers in (
-            (CONNECTIONS, [entities, addresses], connections),
-            (HOST_HOURS, [hosts], hours),
-        ):
-            within = {"bool": {"filter": [plan.window.filter, *terms]}}
-            start_only = {"_tstart": plan.window.parameters["_tstart"]}
-            answer = ask(client, cluster, query, parameters=start_only, within=within)
-            if not answer.is_whole:
-                raise ClusterError(
-                    f"{cluster.name}: a part of the connections is missing from the answer.",
-                    "Look at the cluster's failed shards, and at how many findings there are.",
-                )
-            answers.append(answer.rows)
-    return pd.concat(connections, ignore_index=True), pd.concat(hours, ignore_index=True)
+    window = plan.window
+    start = {"_tstart": window.parameters["_tstart"]}
+    connections = Question("connections", CONNECTIONS, window.filter, start)
+    hours = Question("hours", HOST_HOURS, window.filter, start)
+    addresses = {finding.destination.address for finding in findings}
+    if len(addresses) <= ADDRESSES_AT_MOST:
+        connections = connections.about("destination.address", addresses)
+    entities = (entity for finding in findings for entity in finding.process.entity_ids)
+    hosts = (finding.host.id for finding in findings)
+    return (
+        ask_about(client, connections, "process.entity_id", entities),
+        ask_about(client, hours, "host.id", hosts),
+    )
 
 
-def _terms(column: str, values: Iterable[str | None]) -> dict[str, dict[str, list[str]]]:
-    return {"terms": {column: sorted({value for value in values if value is not None})}}
+@cluster_task
+def score(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Fetch connection times of this run's findings and give them evidence and priority.
 
-
-@task(
-    cache_policy=NO_CACHE,
-    retries=AT_MOST,  # Only for what can pass; a finding is never lost either way.
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
-    retry_jitter_factor=JITTER,
-    retry_condition_fn=may_pass,
-)
-def score(
-    client: Elasticsearch, cluster: Cluster, plan: Plan, findings: tuple[Finding, ...]
-) -> tuple[Finding, ...]:
-    """Fetch connection times of this run's findings and give them evidence and priority."""
+    No finding is lost by a failure.
+    """
     asked = [f for f in findings if f.process.entity_ids and f.status is not Status.QUIET]
     if not asked or not plan.hunt.pipeline.score:
         return scored(findings, pd.DataFrame(), pd.DataFrame(), plan)
-    connections, hours = ask_connections(client, cluster, plan, asked)
+    connections, hours = ask_connections(client, plan, asked)
     get_run_logger().info("Connection times of %d findings", len(asked))
     return scored(findings, connections, hours, plan)

@@ -96,6 +96,8 @@ class Cluster(BaseModel):
         api_key_env: name of the worker's environment variable that holds the API key.
         api_key_block: instead of it, name of the Prefect Secret block that holds the API key.
         ca_certs: PEM file of the authority that signed the server's certificate.
+        ca_fingerprint: SHA-256 of that authority's or the server's certificate, instead of a file.
+        deadline_minutes: how long the answer to one question may take.
         skip_bad_lines: embedded only: count unreadable NDJSON lines instead of refusing the folder.
     """
 
@@ -106,6 +108,8 @@ class Cluster(BaseModel):
     api_key_env: Variable | None = None
     api_key_block: BlockName | None = None
     ca_certs: str | None = None
+    ca_fingerprint: str | None = Field(default=None, pattern=r"^([0-9A-Fa-f]{2}:?){32}$")
+    deadline_minutes: float = Field(default=15, gt=0)
     skip_bad_lines: bool = False
 
     @property

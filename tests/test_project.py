@@ -122,7 +122,7 @@ from pathlib import Path
 package, folder = sys.argv[1:]
 sys.path.insert(0, package)
 from tasks import esql, history, hunts, pages
-from tasks.clusters import answered, connect
+from tasks.clusters import Question, ask, connect
 from tasks.settings import Cluster
 from tasks.views.index import index_view
 
@@ -133,7 +133,8 @@ esql.parse(hunts.load("macos-unsigned-network").query)
 assert "<title>" in pages.page("archive.html.j2", index_view({}, [], []))
 cluster = Cluster(name="folder", url=Path(folder).as_uri())
 with connect(cluster) as client:
-    answer = answered(client, cluster, "FROM logs-* | STATS COUNT(*) BY host.os.family")
+    text = "FROM logs-* | STATS COUNT(*) BY host.os.family"
+    answer = ask(client, Question("query", text, {"match_all": {}}, {}))
     assert "host.os.family" in answer.types
 """
 

@@ -80,15 +80,15 @@ def without_prefect(cluster: Cluster, history_url: str, archive_url: str) -> Non
         started_at=datetime.now(UTC),
     )
     with History.open(history_url) as history, connect(cluster) as client:
-        answer, coverage = search(client, cluster, plan), survey(client, cluster, plan)
+        answer, coverage = search(client, plan), survey(client, plan)
         candidates = identified(answer, plan.hunt, plan.cluster)
         fingerprints = frozenset(candidates["fingerprint"])
         known = history.known(plan.hunt.uuid, plan.cluster, plan.slot, fingerprints)
         outcome = plan.outcome(coverage, whole=answer.is_whole, first=known.comparable is None)
         findings = compared(candidates, known, plan, outcome)
-        processes = ask_processes(client, cluster, plan, entity_ids(findings))
+        processes = ask_processes(client, plan, entity_ids(findings))
         findings = with_changed_binaries(described(findings, processes), known)
-        findings = scored(findings, *ask_connections(client, cluster, plan, findings), plan)
+        findings = scored(findings, *ask_connections(client, plan, findings), plan)
         report = reported(
             plan,
             outcome,

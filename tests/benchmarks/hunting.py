@@ -67,8 +67,8 @@ def hunted(folder: Path, slot: datetime) -> int:
         started_at=datetime.now(UTC),
     )
     with connect(cluster) as client:
-        answer = search(client, cluster, plan)
-        survey(client, cluster, plan)
+        answer = search(client, plan)
+        survey(client, plan)
     return len(answer.rows)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.hunt_cluster import hunt_cluster
-from tasks.clusters import answered, connect
+from tasks.clusters import Question, ask, connect
 from tasks.digests import Medium
 from tasks.errors import ArchiveError, PipelineError
 from tasks.findings import Status
@@ -255,7 +255,7 @@ def test_the_query_to_check_a_finding_shows_its_events(site):
     (report,) = site.reports()
     query = "\n".join(check_query(report.findings[0], report.run, report.hunt))
     with connect(cluster) as client:
-        answer = answered(client, cluster, query)
+        answer = ask(client, Question("query", query, {"match_all": {}}, {}))
     assert answer.rows["events"].sum() == 1_501
 
 

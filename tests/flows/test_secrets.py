@@ -1,11 +1,7 @@
 """A planted secret, looked for everywhere that people or programs can read."""
 
-import json
 import logging
-import threading
 import traceback
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -19,46 +15,21 @@ from tasks.errors import SettingsError, Unauthorised
 from tasks.history import History, upgrade
 from tasks.settings import Cluster, Destination
 from tests.builders import SLOT, finding, report, run
+from tests.elasticsearch_server import Access, ElasticsearchServer
 from tests.slack_server import SlackServer, no
 
 API_KEY = "canary-api-key-77c1"
 TOKEN = "canary-slack-token-77c2"
 
 
-@contextmanager
 def refusing_elasticsearch():
-    """A cluster that accepts no key; gives its URL and the Authorization headers that came."""
-    sent = []
+    """A cluster that accepts another key."""
+    return ElasticsearchServer(access=Access("another"))
 
-    class Refusing(BaseHTTPRequestHandler):
-        def do_POST(self):
-            sent.append(self.headers.get("Authorization"))
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = json.dumps(
-                {
-                    "error": {"type": "security_exception", "reason": "unable to authenticate"},
-                    "status": 401,
-                }
-            ).encode()
-            self.send_response(401)
-            self.send_header("X-Elastic-Product", "Elasticsearch")
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", sent
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def sent(server):
+    """The Authorization headers that came."""
+    return [request.headers["Authorization"] for request in server.requests]
 
 
 def what_prefect_knows() -> str:
@@ -90,11 +61,11 @@ def test_a_wrong_api_key_is_named_by_its_variable_and_nothing_is_written(site, c
     """The remedy says where to put a valid one; the value is nowhere."""
     caplog.set_level(logging.DEBUG)
     before = {p: p.read_bytes() for p in site.rglob("*") if p.is_file()}
-    with refusing_elasticsearch() as (url, sent):
-        cluster = Cluster(name="prod", url=url, api_key_env="ES_PROD_API_KEY")
+    with refusing_elasticsearch() as server:
+        cluster = Cluster(name="prod", url=server.url, api_key_env="ES_PROD_API_KEY")
         state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
     error = state.result(raise_on_failure=False)
-    assert sent == [f"ApiKey {API_KEY}"], "one attempt, with the key"
+    assert sent(server) == [f"ApiKey {API_KEY}"], "one attempt, with the key"
     assert isinstance(error, Unauthorised)
     assert "ES_PROD_API_KEY" in error.problem
     assert {p: p.read_bytes() for p in site.rglob("*") if p.is_file()} == before
@@ -131,8 +102,8 @@ def test_a_secret_block_is_read_and_never_repeated(site, caplog):
     Secret(value=TOKEN).save("slack-secops")
     with History.open(f"sqlite:///{site}/history.db") as history:
         history.record(report(run(), finding()))
-    with refusing_elasticsearch() as (url, sent), SlackServer(no("invalid_auth")) as slack:
-        cluster = Cluster(name="prod", url=url, api_key_block="es-prod")
+    with refusing_elasticsearch() as server, SlackServer(no("invalid_auth")) as slack:
+        cluster = Cluster(name="prod", url=server.url, api_key_block="es-prod")
         destination = Destination(
             name="secops",
             channel="C1",
@@ -144,7 +115,7 @@ def test_a_secret_block_is_read_and_never_repeated(site, caplog):
             hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True),
             daily_digest(destination, slot=SLOT, **storage(site), return_state=True),
         ]
-    assert (sent, set(slack.tokens)) == ([f"ApiKey {API_KEY}"], {TOKEN})
+    assert (sent(server), set(slack.tokens)) == ([f"ApiKey {API_KEY}"], {TOKEN})
     errors = [state.result(raise_on_failure=False) for state in states]
     assert "block es-prod" in errors[0].problem
     shown = repr(states) + caplog.text

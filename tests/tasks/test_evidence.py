@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evidence import Connections, connections_of, evidence_of, jitter_percent, regularity
+from tasks.evidence import (
+    Connections,
+    by_process,
+    connections_of,
+    evidence_of,
+    jitter_percent,
+    regularity,
+)
 from tasks.findings import Process
 from tasks.runs import Window
 from tests.builders import finding
@@ -125,7 +132,7 @@ def test_all_starts_of_a_process_add_up_and_strangers_do_not():
         ("e1", "45.2.2.2", "5=7", START_MS, [START_MS]),
         ("e3", "45.1.1.1", "6=7", START_MS, [START_MS]),
     )
-    seen = connections_of(mine, answer)
+    seen = connections_of(mine, by_process(answer))
     assert seen.hourly == {0: 2, 1: 2}
     assert seen.times_ms == (START_MS, START_MS + 9, START_MS + 3_600_000, START_MS + 3_600_001)
     assert seen.first_ms == START_MS
@@ -134,4 +141,4 @@ def test_all_starts_of_a_process_add_up_and_strangers_do_not():
 def test_a_finding_that_the_answer_does_not_know_has_no_connections():
     """No evidence is None, not zero."""
     unknown = finding(address="45.1.1.1", process=Process(entity_ids=("e1",)))
-    assert connections_of(unknown, rows()) is None
+    assert connections_of(unknown, by_process(rows())) is None

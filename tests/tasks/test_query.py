@@ -39,7 +39,7 @@ def hunted(folder: Path, slot: datetime = SLOT, hunt=HUNT) -> list[dict]:
     """What the embedded cluster answers, several values sorted."""
     cluster = Cluster(name="corp", url=folder.as_uri())
     with connect(cluster) as client:
-        rows = search(client, cluster, plan(slot, hunt)).records()
+        rows = search(client, plan(slot, hunt)).records()
     return [{k: sorted(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows]
 
 
@@ -244,7 +244,7 @@ def test_coverage_counts_what_the_hunt_could_have_seen(tmp_path):
     write_events(tmp_path, events)
     cluster = Cluster(name="corp", url=tmp_path.as_uri())
     with connect(cluster) as client:
-        coverage = survey(client, cluster, plan())
+        coverage = survey(client, plan())
     assert (coverage.events, coverage.macs) == (3, 2)
     assert coverage.newest_event == SLOT - timedelta(hours=1)
     (agent,) = coverage.agents

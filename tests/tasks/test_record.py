@@ -10,6 +10,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from tasks.clusters import Answer
+from tasks.costs import Cost
 from tasks.coverage import Coverage
 from tasks.errors import (
     DeadlineExceeded,
@@ -53,6 +54,7 @@ def put(
         seen or coverage(),
         findings=(finding(),),
         compared_with=day(-1),
+        costs=[Cost("hunt", asked=1)],
     )
 
 
@@ -84,6 +86,7 @@ def test_a_report_says_which_run_it_is_of():
         finished_at=STARTED,
         compared_with=day(-1),
         flow_run="prod 2026-11-24",
+        costs=(Cost("hunt", asked=1),),
     )
     assert before <= whole.run.finished_at <= datetime.now(UTC)
 
@@ -92,6 +95,21 @@ def test_a_partial_answer_is_said():
     """What failed shards hold was not searched."""
     (warning,) = put(Outcome.PARTIAL, answer(is_partial=True)).run.warnings
     assert warning.startswith("Partial: some shards did not answer")
+
+
+def test_coverage_that_is_partial_is_said():
+    """Its counts are too low."""
+    (warning,) = put(Outcome.PARTIAL, seen=replace(coverage(), is_partial=True)).run.warnings
+    assert warning.startswith("Partial: some shards did not answer")
+
+
+def test_each_remote_cluster_that_was_skipped_is_named():
+    """The reader knows where nothing was searched, and why."""
+    remotes = ("eu (no route to host)", "us (partial)")
+    warnings = put(Outcome.PARTIAL, answer(skipped=remotes)).run.warnings
+    assert [text.partition(" did not")[0] for text in warnings] == [
+        f"Partial: the remote cluster {remote}" for remote in remotes
+    ]
 
 
 def test_an_answer_that_may_have_been_cut_is_said():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.clusters import connect
+from tasks.clusters import client, connect
 from tasks.errors import ClusterError, Unreachable
 from tasks.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
 from tasks.hunts import load
@@ -39,8 +39,8 @@ def seen(*entity_ids: str, host_id: str = "a", address: str = ADDRESS) -> Findin
 
 
 def tables(cluster: Cluster, *findings: Finding) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with connect(cluster) as client:
-        return ask_connections(client, cluster, PLAN, findings)
+    with connect(cluster) as opened:
+        return ask_connections(opened, PLAN, findings)
 
 
 def evidence(
@@ -212,37 +212,31 @@ def test_where_the_question_fails_every_finding_stands_with_its_priority(tmp_pat
     assert last == quiet
 
 
-@pytest.mark.parametrize(("count", "is_partial"), [(1, True), (10_000, False)])
-def test_a_part_of_the_connections_is_no_evidence(count, is_partial):
-    """Counts that are too low would say that a beacon is none."""
-    rows = [["1=1", 1, 1, "e", ADDRESS]] * count
-    types = {
-        "cells": "keyword",
-        "first_at": "long",
-        "times": "long",
-        "process.entity_id": "keyword",
-        "destination.address": "keyword",
-    }
-    with (
-        ElasticsearchServer(answer(types, *rows, is_partial=is_partial)) as server,
-        pytest.raises(ClusterError, match="a part of the connections is missing"),
-    ):
-        tables(Cluster(name="corp", url=server.url), seen("e"))
+def test_a_process_whose_destinations_are_many_is_counted_once(tmp_path, monkeypatch):
+    """However the questions are cut into chunks."""
+    monkeypatch.setattr(client, "VALUES_A_QUESTION", 2)
+    addresses = [f"45.45.45.{number}" for number in range(1, 8)]
+    entities = ["e", "f", "g"]
+    events = [
+        event
+        for entity in entities
+        for address in addresses
+        for event in many(4, entity_id=entity, destination=address)
+    ]
+    findings = [seen(*entities, address=address) for address in addresses]
+    shown = evidence(tmp_path, events, *findings)
+    assert [one.connections for one in shown] == [12] * 7
 
 
-def test_findings_go_into_questions_by_the_thousand():
-    """A run with very many findings still asks, twice for each thousand."""
+def test_very_many_addresses_are_not_sent():
+    """Elasticsearch refuses more than 65,536 terms; what comes too much is left out by us."""
     types = {"process.entity_id": "keyword", "host.id": "keyword"}
-    findings = [seen(f"e{n}", host_id=f"mac-{n % 7}") for n in range(1_001)]
+    findings = [seen("e", address=f"host-{number}.example") for number in range(65_537)]
     with ElasticsearchServer(answer(types)) as server:
         tables(Cluster(name="corp", url=server.url), *findings)
-    filters = [request.body["filter"]["bool"]["filter"] for request in server.requests]
-    asked = [terms["terms"] for within in filters for terms in within[1:]]
-    entities = [one["process.entity_id"] for one in asked if "process.entity_id" in one]
-    hosts = [one["host.id"] for one in asked if "host.id" in one]
-    assert [len(each) for each in entities] == [1_000, 1]
-    assert hosts == [[f"mac-{n}" for n in range(7)], ["mac-6"]]
-    assert all(within[0] == PLAN.window.filter for within in filters)
+        tables(Cluster(name="corp", url=server.url), *findings[:-1])
+    sent = [str(request.body["filter"]).count("host-") for request in server.came("POST")]
+    assert sent == [0, 0, 65_536, 0]
 
 
 def placed(host_id: str, executable: str, **changes) -> Finding:

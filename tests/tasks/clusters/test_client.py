@@ -5,16 +5,31 @@ import signal
 import subprocess
 import threading
 import traceback
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tasks import clusters
-from tasks.clusters import ROWS_AT_MOST, Answer, ask, connect
+from tasks.clusters import (
+    ROWS_AT_MOST,
+    Answer,
+    Question,
+    Server,
+    answers,
+    ask,
+    ask_about,
+    client,
+    connect,
+    node,
+)
 from tasks.errors import (
     ClusterError,
     DeadlineExceeded,
+    NotTrusted,
     QueryRefused,
     TransientError,
     Unauthorised,
@@ -24,17 +39,21 @@ from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import (
     Behaviour,
     Call,
+    Request,
     another_product,
     answer,
-    deleted,
+    dripping,
     dropped,
     error,
+    forbidden,
     never,
+    no_fields,
     page,
     running,
+    slow_headers,
     text,
 )
-from tests.elasticsearch_server import ElasticsearchServer
+from tests.elasticsearch_server import ElasticsearchServer, Release
 from tests.fleet.builders import network_event, write_events
 from tests.fleet.documents import NETWORK
 
@@ -44,6 +63,8 @@ FROM logs-endpoint.events.network-*
 | WHERE host.os.famly == "macos"
 """
 WITHIN = {"range": {"@timestamp": {"lt": "2026-11-24T06:00:00+00:00"}}}
+
+QUESTION = Question("hunt", QUERY, WITHIN, {"rate": 120})
 
 one = answer({"events": "long"}, [1])
 
@@ -59,9 +80,13 @@ def cluster(url: str, **settings: object) -> Cluster:
 
 def asked(server: ElasticsearchServer, **settings: object) -> Answer:
     """Ask through the official client, over a real socket."""
-    whom = cluster(server.url, **settings)
-    with connect(whom) as client:
-        return ask(client, whom, QUERY, parameters={"rate": 120}, within=WITHIN)
+    with connect(cluster(server.url, **settings)) as client:
+        return ask(client, QUESTION)
+
+
+def questions(server: ElasticsearchServer) -> list[Request]:
+    """What came of the question, without the one look at who answers there."""
+    return [request for request in server.requests if request.path.startswith("/_query")]
 
 
 def answered(*behaviours: Behaviour) -> Answer:
@@ -81,7 +106,7 @@ def test_a_question_goes_out_with_its_parameters_its_window_and_the_key():
     """The window is also a filter, so that shards without events in it are skipped."""
     with ElasticsearchServer(one) as server:
         asked(server)
-    (request,) = server.requests
+    (request,) = questions(server)
     assert request.path == "/_query/async"
     assert request.body["query"] == QUERY
     assert request.body["params"] == [{"rate": 120}]
@@ -93,10 +118,10 @@ def test_a_query_that_takes_long_is_polled_and_then_deleted():
     """The cluster keeps nothing of it once its answer is here."""
     with ElasticsearchServer(running, running, running, one) as server:
         assert asked(server).records() == [{"events": 1}]
-        assert [request.method for request in server.requests] == [
+        assert [request.method for request in questions(server)] == [
             *("POST", "GET", "GET", "GET", "DELETE"),
         ]
-        assert len({request.path for request in server.requests[1:]}) == 1
+        assert len({request.path for request in questions(server)[1:]}) == 1
         assert server.kept == set()
 
 
@@ -120,12 +145,11 @@ def test_a_query_that_fails_while_it_runs_is_deleted(behaviour: Behaviour):
         assert server.kept == set()
 
 
-def test_a_query_past_its_deadline_is_deleted(monkeypatch: pytest.MonkeyPatch):
+def test_a_query_past_its_deadline_is_deleted():
     """A hunt never hangs: it is given up in words, and the cluster is let go."""
-    monkeypatch.setattr(clusters, "DEADLINE_SECONDS", 0)
     with ElasticsearchServer(running) as server:
         with pytest.raises(DeadlineExceeded, match="no answer in") as caught:
-            asked(server)
+            asked(server, deadline_minutes=0.01)
         assert len(server.came("DELETE")) == 1
         assert server.kept == set()
     assert "window_days" in caught.value.remedy
@@ -244,8 +268,11 @@ def test_nobody_at_the_address_is_unreachable():
 
 def test_a_cluster_that_never_answers_is_unreachable(monkeypatch: pytest.MonkeyPatch):
     """A hung connection ends in an error."""
-    monkeypatch.setattr(clusters, "REQUEST_TIMEOUT_SECONDS", 0.1)
-    with ElasticsearchServer(never) as server, pytest.raises(Unreachable, match=r"in 0\.1 s"):
+    monkeypatch.setattr(node, "SILENCE_SECONDS", 0.1)
+    with (
+        ElasticsearchServer(never) as server,
+        pytest.raises(Unreachable, match="did not answer in time"),
+    ):
         asked(server)
 
 
@@ -256,7 +283,7 @@ def test_a_user_name_in_the_address_is_not_shown():
     secretive = server.url.replace("http://", f"http://{CANARY}@")
     whom = Cluster(name="prod", url=secretive)
     with connect(whom) as client, pytest.raises(Unreachable) as caught:
-        ask(client, whom, QUERY, parameters={}, within=WITHIN)
+        ask(client, QUESTION)
     assert "prod: 127.0.0.1:" in caught.value.problem
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
@@ -306,7 +333,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_certificate_of_a_stranger_is_refused_before_the_key_is_sent(certificate: Path):
     """Whoever sits in between learns nothing; the remedy is not to look away."""
     with ElasticsearchServer(one, certificate=certificate) as server:
-        with pytest.raises(ClusterError, match="not to be trusted") as caught:
+        with pytest.raises(NotTrusted, match="not to be trusted") as caught:
             asked(server)
         assert server.requests == []
     assert "`ca_certs`" in caught.value.remedy
@@ -319,91 +346,217 @@ def test_a_certificate_of_ones_own_authority_is_accepted(certificate: Path):
         assert asked(server, ca_certs=str(certificate)).is_whole
 
 
+def read_all(tmp_path: Path, limit: str = "") -> Answer:
+    """Ask a folder of 1,001 processes for their ids."""
+    events = [network_event(entity_id=str(number)) for number in range(1_001)]
+    write_events(tmp_path, events)
+    query = f"FROM {NETWORK} | KEEP process.entity_id {limit}"
+    with connect(Cluster(name="folder", url=tmp_path.as_uri())) as client:
+        return ask(client, Question("query", query, {"match_all": {}}, {}))
+
+
+def test_a_query_without_a_limit_that_is_full_counts_as_cut(tmp_path: Path):
+    """Elasticsearch gives 1,000 rows then, any 1,000: calling that complete would invent news."""
+    assert read_all(tmp_path).is_cut
+    assert not read_all(tmp_path, "| LIMIT 1000").is_cut
+
+
 @pytest.mark.parametrize(
-    ("headers", "texts"),
+    ("number", "flavor", "flags"),
     [
-        ((), ()),
-        (('"No limit defined"',), ("No limit defined",)),
-        ((r'"field [\"a\"], \"b\""',), ('field ["a"], "b"',)),
-        ((r'"a back\\slash"',), (r"a back\slash",)),
-        (('"one, two"', '"three"'), ("one, two", "three")),
-        (('"one", 299 Elasticsearch-8.19.3-abc "two"',), ("one", "two")),
-        (('"twice"', '"twice"'), ("twice",)),
-        (('"50%25 of caf%C3%A9"',), ("50% of café",)),
-        (('"it breaks off',), ("it breaks off",)),
+        ("8.15.0", "default", {}),
+        ("8.18.9", "default", {}),
+        ("8.19.0", "default", {"allow_partial_results": "false"}),
+        ("9.0.4", "default", {}),
+        ("9.1.0", "default", {"allow_partial_results": "false"}),
+        ("9.4.0", "default", {"allow_partial_results": "false"}),
+        ("8.11.0", "serverless", {"allow_partial_results": "false"}),
+        (None, "serverless", {"allow_partial_results": "false"}),
     ],
 )
-def test_warnings_are_read_as_they_were_written(headers: tuple[str, ...], texts: tuple[str, ...]):
-    """A reader of the report must know what the cluster said, word for word, once."""
-    assert answered(answer({"a": "long"}, [1], warnings=headers)).warnings == texts
+def test_a_server_is_only_sent_what_it_knows(
+    number: str | None, flavor: str, flags: dict[str, str]
+):
+    """Older ones refuse a whole request for one word that came later."""
+    with ElasticsearchServer(one, release=Release(number, flavor)) as server:
+        asked(server)
+    assert questions(server)[0].parameters == flags
 
 
-def test_times_are_aware_utc_and_what_is_missing_stays_none():
-    """A column of times may hold none, one or several."""
-    six = "2026-11-24T06:00:00.123Z"
-    said = answered(answer({"at": "date"}, [six], [None], [[six, six]]))
-    at = datetime(2026, 11, 24, 6, 0, 0, 123_000, tzinfo=UTC)
-    assert [row["at"] for row in said.records()] == [at, None, [at, at]]
-    assert said.records()[0]["at"].utcoffset().total_seconds() == 0
-    assert answered(answer({"at": "date"}, [six], [None])).records()[1]["at"] is None
+def test_what_other_shards_have_is_taken_where_it_is_asked_for():
+    """The last attempt of a run is better partial than none."""
+    with ElasticsearchServer(one) as server, connect(cluster(server.url)) as client:
+        ask(client, QUESTION, allow_partial=True)
+    assert questions(server)[0].parameters == {"allow_partial_results": "true"}
 
 
-def test_values_stay_as_they_were_sent():
-    """Numbers keep their kind, several values stay a list, no value stays none."""
-    types = {"n": "long", "x": "double", "ok": "boolean", "names": "keyword"}
-    rows = [[2**53 + 1, 0.5, True, ["b", "a"]], [None, None, None, None]]
-    said = answered(answer(types, *rows))
-    assert [list(row.values()) for row in said.records()] == rows
-    assert said.types == types
+@pytest.mark.parametrize(
+    ("query", "version", "said"),
+    [
+        ("FROM eu:logs-* | LIMIT 1", "8.19.3", True),
+        ("FROM logs-*, *:logs-* | LIMIT 1", "8.16.0", True),
+        ("FROM eu:logs-* | LIMIT 1", "8.15.5", None),
+        ('FROM logs-* | WHERE a == "b:c"', "8.19.3", None),
+    ],
+)
+def test_clusters_behind_a_cluster_are_asked_to_be_named(
+    query: str, version: str, said: bool | None
+):
+    """Else a remote one that was skipped would look like one with nothing to find."""
+    with (
+        ElasticsearchServer(one, release=Release(version)) as server,
+        connect(cluster(server.url)) as client,
+    ):
+        ask(client, Question("hunt", query, WITHIN, {}))
+    assert questions(server)[0].body.get("include_ccs_metadata") is said
 
 
-def test_an_answer_without_rows_has_its_columns():
-    """Nothing found is an answer."""
-    said = answered(answer({"a": "long", "b": "keyword"}))
-    assert (said.records(), list(said.rows.columns)) == ([], ["a", "b"])
+def test_who_answers_is_asked_once():
+    """However many questions follow."""
+    with ElasticsearchServer(one) as server, connect(cluster(server.url)) as client:
+        ask(client, QUESTION)
+        ask(client, QUESTION)
+        assert client.server == Server("8.19.3")
+    assert [request.path for request in server.requests] == ["/", "/_query/async", "/_query/async"]
 
 
-def test_half_a_surrogate_pair_is_replaced():
-    """A process name may hold one, and then nothing could be written down."""
-    said = answered(answer({"a": "keyword"}, ["x\ud800y"], [["\udc00", "z"]]))
-    assert [row["a"] for row in said.records()] == ["x?y", ["?", "z"]]
+@pytest.mark.parametrize(
+    ("server", "needed", "enough"),
+    [
+        (Server("8.15.0"), "8.15", True),
+        (Server("8.14.3"), "8.15", False),
+        (Server("9.0.0"), "8.15", True),
+        (Server("8.19.1"), "9.2", False),
+        (Server("8.11.0", is_serverless=True), "9.2", True),
+        (Server(None), "9.2", True),
+    ],
+    ids=str,
+)
+def test_a_server_that_is_too_old_is_refused_before_it_is_asked(
+    server: Server, needed: str, enough: bool
+):
+    """Where it may not be asked for its version, the query itself will tell."""
+    with ElasticsearchServer(one) as double, connect(cluster(double.url)) as client:
+        client.server = server
+        if enough:
+            client.require(needed, "the hunt x")
+        else:
+            with pytest.raises(QueryRefused, match=f"the hunt x needs Elasticsearch {needed}"):
+                client.require(needed, "the hunt x")
 
 
-def test_a_partial_answer_is_not_whole():
-    """Shards that failed are said, whatever the rows."""
-    said = answered(answer({"a": "long"}, [1], is_partial=True))
-    assert (said.is_partial, said.is_cut, said.is_whole) == (True, False, False)
+def test_a_key_that_may_not_ask_for_the_version_can_still_hunt():
+    """`info()` needs a cluster privilege that a hunt does not."""
+    refusal = forbidden("cluster:monitor/main", "monitor")
+    with ElasticsearchServer(one, info=refusal) as server:
+        assert asked(server).records() == [{"events": 1}]
+    assert questions(server)[0].parameters == {}
 
 
-@pytest.mark.parametrize(("rows", "cut"), [(ROWS_AT_MOST - 1, False), (ROWS_AT_MOST, True)])
-def test_an_answer_of_ten_thousand_rows_may_have_been_cut(rows: int, cut: bool):
-    """Elasticsearch cuts there and says nothing."""
-    said = answered(answer({"a": "long"}, *([n] for n in range(rows))))
-    assert (said.is_cut, said.is_whole) == (cut, not cut)
+def test_data_streams_without_any_field_are_never_no_findings():
+    """Newer servers answer so where nothing matches, or nothing may be read."""
+    caught = refused(no_fields)
+    assert type(caught) is QueryRefused
+    assert "no such data stream" in caught.remedy
+    assert "key may not read" in caught.remedy
 
 
-def test_the_server_deletes_what_it_keeps_and_nothing_else():
-    """The stand-in is worth something only if it minds the ids that come back to it."""
-    with ElasticsearchServer(running, delete=deleted) as server:
-        with connect(cluster(server.url)) as client:
-            assert client.info()["version"]["number"].startswith("8.19")
-            started = client.esql.async_query(query="FROM a")["id"]
-            assert server.kept == {started}
-            client.esql.async_query_delete(id=started)
-            with pytest.raises(Exception, match="resource_not_found"):
-                client.esql.async_query_delete(id=started)
+@pytest.mark.parametrize("behaviours", [[dripping()], [slow_headers()], [running, dripping()]])
+def test_an_answer_that_drips_for_ever_ends_at_the_deadline(behaviours: list[Behaviour]):
+    """A time-out between two bytes never comes; ours is for the whole answer."""
+    with ElasticsearchServer(*behaviours) as server:
+        with pytest.raises(DeadlineExceeded):
+            asked(server, deadline_minutes=0.01)
         assert server.kept == set()
 
 
-def test_a_query_without_a_limit_that_is_full_counts_as_cut(tmp_path):
-    """Elasticsearch gives 1,000 rows then, any 1,000: calling that complete would invent news."""
-    events = [network_event(entity_id=str(number)) for number in range(1_001)]
-    write_events(tmp_path, events)
-    cluster = Cluster(name="folder", url=tmp_path.as_uri())
-    with connect(cluster) as client:
-        unlimited = clusters.answered(client, cluster, f"FROM {NETWORK} | KEEP process.entity_id")
-        limited = clusters.answered(
-            client, cluster, f"FROM {NETWORK} | KEEP process.entity_id | LIMIT 1000"
-        )
-    assert unlimited.is_cut
-    assert not limited.is_cut
+def test_what_a_question_cost_is_kept_over_its_attempts():
+    """The report's footer says what the cluster gave for it."""
+    figures = {"documents_found": 7, "values_loaded": 21}
+    busy = error(503, "x", "later")
+    fine = answer({"events": "long"}, [1], **figures)
+    with ElasticsearchServer(busy, fine, one) as server, connect(cluster(server.url)) as client:
+        with pytest.raises(Unreachable):
+            ask(client, QUESTION)
+        ask(client, QUESTION)
+        ask(client, QUESTION)
+    (cost,) = client.costs.values()
+    assert (cost.question, cost.asked, cost.failed) == ("hunt", 3, 1)
+    assert (cost.took_ms, cost.documents_found, cost.values_loaded) == (2, 7, 21)
+    assert cost.bytes_received > 100
+
+
+ABOUT = Question("hours", "FROM logs-* | STATS n = COUNT(*) BY host.id | SORT host.id", WITHIN, {})
+
+
+def holding(*rows: Sequence[object], cut_at: int = ROWS_AT_MOST) -> Behaviour:
+    """Answer with those of the rows whose first value is asked about, cut as a server cuts."""
+
+    def behaviour(call: Call) -> None:
+        *_, terms = call.request.body["filter"]["bool"]["filter"]
+        wanted = set(terms["terms"]["host.id"])
+        mine = [row for row in sorted(rows) if row[0] in wanted]
+        answer({"host.id": "keyword", "n": "long"}, *mine[:cut_at])(call)
+
+    return behaviour
+
+
+def told(values: Iterable[str], *rows: Sequence[object], cut_at: int = ROWS_AT_MOST):
+    """The rows that come of asking about the values, and how many questions that took."""
+    with (
+        ElasticsearchServer(holding(*rows, cut_at=cut_at)) as server,
+        connect(cluster(server.url)) as client,
+    ):
+        table = ask_about(client, ABOUT, "host.id", values)
+    return table.to_numpy().tolist(), len(server.came("POST"))
+
+
+HOSTS = [f"mac-{number:04}" for number in range(2_400)]
+
+
+@pytest.mark.parametrize(
+    ("count", "asked_times"), [(0, 0), (1, 1), (999, 1), (1_900, 2), (2_400, 3)]
+)
+def test_many_values_are_asked_about_by_the_thousand(count: int, asked_times: int):
+    """Ten findings and a thousand cost the same number of questions."""
+    rows = [[host, 1] for host in HOSTS[:count]]
+    assert told(HOSTS[:count], *rows) == (rows, asked_times)
+
+
+@pytest.mark.parametrize("cut_at", [1_000, 1_777, 5_000, 10_000])
+@pytest.mark.parametrize("rows_each", [1, 3, 7])
+def test_an_answer_that_was_cut_is_continued(cut_at: int, rows_each: int):
+    """Wherever a server cuts without a word, every row comes once."""
+    rows = [[host, number] for host in HOSTS[:1_300] for number in range(rows_each)]
+    assert told(HOSTS[:1_300], *rows, cut_at=cut_at)[0] == rows
+
+
+def test_one_value_that_fills_an_answer_keeps_what_it_got():
+    """The newest process events of one process are enough; asking again would give the same."""
+    rows = [["mac-0000", 0]] * 10_500 + [["mac-0001", 1]]
+    found, _ = told(HOSTS[:2], *rows)
+    assert found == [["mac-0000", 0]] * 10_000 + [["mac-0001", 1]]
+
+
+@given(st.data())
+def test_however_rows_are_spread_and_cut_each_comes_once(data: st.DataObject):
+    """Also where values have no row, and where rows of one value are many."""
+    counts = data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=12))
+    cut_at = data.draw(st.integers(7, 20))
+    rows = [[HOSTS[place], n] for place, count in enumerate(counts) for n in range(count)]
+    with (
+        mock.patch.object(answers, "ROWS_WITHOUT_LIMIT", 7),
+        mock.patch.object(client, "VALUES_A_QUESTION", 5),
+    ):
+        assert told(HOSTS[: len(counts)], *rows, cut_at=cut_at)[0] == rows
+
+
+@pytest.mark.parametrize("flaw", [{"is_partial": True}, {"_clusters": {"details": {"eu": {}}}}])
+def test_what_is_missing_from_an_answer_about_values_is_an_error(flaw: dict[str, Any]):
+    """Counts that are too low would say that a beacon is none."""
+    with (
+        ElasticsearchServer(answer({"host.id": "keyword"}, **flaw)) as server,
+        connect(cluster(server.url)) as client,
+        pytest.raises(ClusterError, match="a part of the hours is missing"),
+    ):
+        ask_about(client, ABOUT, "host.id", ["mac-a"])

@@ -1,0 +1,120 @@
+"""Answers: from Elasticsearch's JSON to rows, with what is known to be missing from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+ROWS_AT_MOST = 10_000
+"""Elasticsearch cuts every longer ES|QL answer, silently, unless its administrator says less."""
+
+ROWS_WITHOUT_LIMIT = 1_000
+"""What a query without LIMIT gets, with a warning. No server is known to cut below that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a cluster answered to one ES|QL question.
+
+    Attributes:
+        rows: one column per answered column, under its ES|QL name; dates are aware UTC timestamps,
+            several values are lists, everything else is as Elasticsearch sent it.
+        types: Elasticsearch's type of each column.
+        is_partial: some shards did not answer.
+        is_cut: there may be more rows than could be answered.
+        skipped: remote clusters behind this one that did not answer, each with the reason.
+        warnings: the texts of the answer's Warning headers.
+    """
+
+    rows: pd.DataFrame
+    types: Mapping[str, str]
+    is_partial: bool = False
+    is_cut: bool = False
+    skipped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return not (self.is_partial or self.is_cut or self.skipped)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a server may have cut here: only a shorter answer proves that it did not."""
+        return len(self.rows) >= ROWS_WITHOUT_LIMIT
+
+    def records(self) -> list[dict[str, Any]]:
+        """Give the rows as dicts of column name to value."""
+        return [
+            dict(zip(self.types, row, strict=True))
+            for row in self.rows.itertuples(index=False, name=None)
+        ]
+
+
+def read(body: Mapping[str, Any], warning_header: str) -> Answer:
+    """Read the body of an answer, and its Warning header."""
+    types = {column["name"]: column["type"] for column in body["columns"]}
+    readers = [_READERS.get(kind, _well_formed) for kind in types.values()]
+    values = [list(map(_each, readers, row)) for row in body["values"]]
+    rows = pd.DataFrame(values, columns=list(types), dtype=object)
+    said = _warnings(warning_header)
+    limited = any("default limit" in text for text in said) and len(rows) >= ROWS_WITHOUT_LIMIT
+    skipped = tuple(_skipped(body.get("_clusters") or {}))
+    return Answer(
+        rows,
+        types,
+        # A skipped remote makes an answer partial too, on servers that say so: that is no shard.
+        is_partial=bool(body.get("is_partial")) and not skipped,
+        is_cut=limited or len(rows) >= ROWS_AT_MOST,
+        skipped=skipped,
+        warnings=said,
+    )
+
+
+def _skipped(clusters: Mapping[str, Any]) -> list[str]:
+    """Name the remote clusters that did not answer in full, each with what it says of that."""
+    return [
+        f"{alias} ({_reason(remote)})"
+        for alias, remote in sorted((clusters.get("details") or {}).items())
+        if remote.get("status") not in {"successful", "running"}
+    ]
+
+
+def _reason(remote: Mapping[str, Any]) -> str:
+    reasons = (failure.get("reason") for failure in remote.get("failures") or ())
+    texts = (str(reason.get("reason")) for reason in reasons if isinstance(reason, Mapping))
+    return next(texts, str(remote.get("status")))
+
+
+def _each(convert: Callable[[Any], object], value: Any) -> object:  # noqa: ANN401 - any JSON.
+    """Convert one value or each of several; None stays."""
+    if isinstance(value, list):
+        return [convert(one) for one in value]
+    return None if value is None else convert(value)
+
+
+def _well_formed(value: object) -> object:
+    """Replace half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+_READERS: Mapping[str, Callable[[Any], object]] = {"date": pd.Timestamp}
+"""By Elasticsearch's type, where JSON's own value is not what it means."""
+
+
+def _warnings(header: str) -> tuple[str, ...]:
+    r"""Read `299 Elasticsearch-<version> "text"` entries; texts may hold `\"` and commas."""
+    texts = []
+    rest = header
+    while (opening := rest.find('"')) >= 0:
+        closing = opening + 1
+        while closing < len(rest) and rest[closing] != '"':
+            closing += 2 if rest[closing] == "\\" else 1
+        text = rest[opening + 1 : closing]
+        texts.append(unquote(text.replace('\\"', '"').replace("\\\\", "\\")))
+        rest = rest[closing + 1 :]
+    return tuple(dict.fromkeys(texts))

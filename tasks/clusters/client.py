@@ -1,0 +1,400 @@
+"""A client of one cluster: from its settings to something that can be asked, and its answers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import warnings
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+from elastic_transport import ApiResponse, NodeConfig
+from elastic_transport.client_utils import DEFAULT
+from elasticsearch import (
+    ApiError,
+    AuthorizationException,
+    Elasticsearch,
+    ElasticsearchWarning,
+    SerializationError,
+    TransportError,
+)
+
+from tasks.clusters.answers import Answer, read
+from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
+from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
+from tasks.costs import Cost
+from tasks.errors import (
+    ClusterError,
+    DeadlineExceeded,
+    QueryRefused,
+    SettingsError,
+    Unauthorised,
+    Unreachable,
+)
+from tasks.esql import EmbeddedNode
+from tasks.esql.node import FOLDER, SKIP_BAD_LINES
+from tasks.settings import Cluster, ReadBlock, located, no_block, secret
+
+VALUES_A_QUESTION = 1_000
+"""How many entity ids or hosts go into one question."""
+
+DELETE_SECONDS = 10
+"""How long deleting a query may take: within it a cancelled run has let go of the cluster."""
+
+_FIRST_WAIT = "1s"
+"""Until the server names the query: what has no name cannot be deleted."""
+
+_POLL = "5s"
+_KEEP_ALIVE = "2m"
+"""What a killed process leaves on the server is forgotten after this; it takes no less than 1m."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One ES|QL question.
+
+    Attributes:
+        name: a word for costs, errors and logs.
+        query: ES|QL text.
+        within: Query DSL filter that every document must also match.
+        parameters: values of the text's `?name` parameters.
+    """
+
+    name: str
+    query: str
+    within: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+    def about(self, column: str, values: Iterable[str | None]) -> Question:
+        """Give the question for documents that hold one of the values; no value is none."""
+        terms = {"terms": {column: sorted({value for value in values if value is not None})}}
+        return replace(self, within={"bool": {"filter": [self.within, terms]}})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What answers at a cluster's address.
+
+    Attributes:
+        number: its version in its own words; None where the API key may not ask.
+        is_serverless: Elastic's own cloud, which is always of the newest version.
+    """
+
+    number: str | None
+    is_serverless: bool = False
+
+    @property
+    def release(self) -> tuple[int, int] | None:
+        """Major and minor version; None where it is not known."""
+        found = re.match(r"(\d+)\.(\d+)", self.number or "")
+        return (int(found[1]), int(found[2])) if found and not self.is_serverless else None
+
+    def is_at_least(self, version: str) -> bool:
+        """Whether the server has what came with a version, as far as it can be known."""
+        major, _, minor = version.partition(".")
+        return self.is_serverless or (self.release or (0, 0)) >= (int(major), int(minor))
+
+    @property
+    def can_refuse_partial_answers(self) -> bool:
+        """Whether it knows `allow_partial_results`; others refuse every request that has it."""
+        return self.is_at_least("8.19") and self.release != (9, 0)
+
+    @property
+    def can_name_remotes(self) -> bool:
+        """Whether it knows `include_ccs_metadata`."""
+        return self.is_at_least("8.16")
+
+
+class Client:
+    """An open cluster: the official client, whose it is, and what its questions have cost.
+
+    Attributes:
+        elasticsearch: the official client.
+        cluster: its settings.
+        costs: by the name of the question.
+    """
+
+    def __init__(self, elasticsearch: Elasticsearch, cluster: Cluster) -> None:
+        """Take the official client and the settings that it was made from."""
+        self.elasticsearch = elasticsearch
+        self.cluster = cluster
+        self.costs: dict[str, Cost] = {}
+
+    @cached_property
+    def server(self) -> Server:
+        """What answers there; asked once.
+
+        Raises:
+            ClusterError: nothing does, or something else.
+        """
+        with in_our_words(self.cluster):
+            try:
+                version = self.elasticsearch.info().body.get("version", {})
+            except AuthorizationException:
+                return Server(number=None)  # Needs the cluster privilege `monitor`.
+        return Server(version.get("number"), version.get("build_flavor") == "serverless")
+
+    @property
+    def bytes_received(self) -> int:
+        """Of all answers so far; 0 for a folder."""
+        nodes = self.elasticsearch.transport.node_pool.all()
+        return sum(node.bytes_received for node in nodes if isinstance(node, BoundedNode))
+
+    def require(self, version: str, what: str) -> None:
+        """Make sure that the server is of a version, where it says so.
+
+        Raises:
+            QueryRefused: it is older.
+        """
+        if self.server.release is not None and not self.server.is_at_least(version):
+            raise QueryRefused(
+                f"{self.cluster.name}: {what} needs Elasticsearch {version}; "
+                f"this one is {self.server.number}.",
+                "Upgrade the cluster, or choose a hunt that needs less.",
+            )
+
+
+@contextlib.contextmanager
+def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Client]:
+    """Open a cluster: a remote one by its URL, or a folder of events.
+
+    Args:
+        cluster: which, and how to reach it.
+        read_block: what reads the Secret block that its settings may name.
+
+    Raises:
+        Unreachable: there is no such folder, or no address that can be called.
+        Unauthorised: there is no such secret, or it cannot be a key.
+    """
+    embedded = cluster.url.startswith("file://")
+    elasticsearch = _embedded(cluster) if embedded else _remote(cluster, read_block)
+    with elasticsearch:
+        yield Client(elasticsearch, cluster)
+
+
+def _embedded(cluster: Cluster) -> Elasticsearch:
+    folder = Path(unquote(urlsplit(located(cluster.url)).path))
+    if not (folder.is_absolute() and folder.is_dir()):
+        raise Unreachable(
+            f"{cluster.name}: there is no folder {folder}.",
+            "Correct `url` of the cluster: file:// and the absolute path of a folder of events.",
+        )
+    node = NodeConfig(
+        scheme="http",
+        host="embedded",
+        port=9200,
+        _extras={FOLDER: folder, SKIP_BAD_LINES: cluster.skip_bad_lines},
+    )
+    return Elasticsearch([node], node_class=EmbeddedNode, max_retries=0, retry_on_timeout=False)
+
+
+def _remote(cluster: Cluster, read_block: ReadBlock) -> Elasticsearch:
+    try:
+        return Elasticsearch(
+            cluster.url,
+            api_key=_api_key(cluster, read_block),
+            ca_certs=cluster.ca_certs or DEFAULT,
+            ssl_assert_fingerprint=cluster.ca_fingerprint or DEFAULT,
+            node_class=BoundedNode,
+            http_compress=True,
+            request_timeout=REQUEST_SECONDS,
+            # Prefect owns the retries: the client's own come without a pause.
+            max_retries=0,
+            retry_on_timeout=False,
+        )
+    except FileNotFoundError as error:
+        raise Unreachable(
+            f"{cluster.name}: there is no {cluster.ca_certs}.",
+            "Correct `ca_certs` of the cluster: the path of a PEM file on the worker.",
+        ) from error
+    except (ValueError, OSError):
+        # Its words repeat the whole URL.
+        raise Unreachable(
+            f"{cluster.name}: its `url` is not an address that can be called.",
+            "Give scheme, host and port, for example https://es.example.com:9200; `ca_certs` and "
+            "`ca_fingerprint` go with https only.",
+        ) from None
+
+
+def _api_key(cluster: Cluster, read_block: ReadBlock) -> str | None:
+    if cluster.api_key is None:
+        return None
+    try:
+        key = secret(cluster.api_key, f"API key of {cluster.name}", read_block)
+    except SettingsError as error:
+        raise Unauthorised(f"{cluster.name}: {error.problem}", error.remedy) from error
+    return key.get_secret_value()
+
+
+def ask(client: Client, question: Question, *, allow_partial: bool = False) -> Answer:
+    """Ask one question and wait for its answer; the query never outlives the call.
+
+    Args:
+        client: from `connect`.
+        question: what is asked.
+        allow_partial: take what the other shards have where some do not answer; such an answer
+            can also come unwanted, from servers before 8.19.
+
+    Raises:
+        Unreachable: no answer, or one that says: later.
+        NotTrusted: its certificate does not show that it is the cluster.
+        Unauthorised: the key is not accepted, or may not read.
+        QueryRefused: the cluster will not answer this question.
+        DeadlineExceeded: no answer within the cluster's `deadline_minutes`.
+    """
+    cost = client.costs.get(question.name, Cost(question.name))
+    client.costs[question.name] = cost.with_failure()
+    received = client.bytes_received
+    response = _answered(client, question, allow_partial=allow_partial)
+    body = response.body
+    client.costs[question.name] = cost.with_answer(
+        took_ms=body.get("took") or 0,
+        documents_found=body.get("documents_found"),
+        values_loaded=body.get("values_loaded"),
+        bytes_received=client.bytes_received - received,
+    )
+    answer = read(body, response.meta.headers.get("warning") or "")
+    if set(answer.types) == {"<no-fields>"}:
+        raise QueryRefused(
+            f"{client.cluster.name}: the data streams of this question have no field at all.",
+            NOTHING_THERE_OR_NOTHING_READABLE,
+        )
+    return answer
+
+
+def _answered(client: Client, question: Question, *, allow_partial: bool) -> ApiResponse[Any]:
+    """Send the question, wait until it is answered, and leave nothing of it on the server."""
+    server = client.server
+    body: dict[str, Any] = {
+        "query": question.query,
+        "params": [{name: value} for name, value in question.parameters.items()],
+        "filter": question.within,
+        "wait_for_completion_timeout": _FIRST_WAIT,
+        "keep_alive": _KEEP_ALIVE,
+    }
+    if server.can_name_remotes and _reads_remotes(question.query):
+        body["include_ccs_metadata"] = True
+    deadline = time.monotonic() + client.cluster.deadline_minutes * 60
+    running: str | None = None
+    with in_our_words(client.cluster, question.query), _within(deadline, client.cluster):
+        try:
+            response: ApiResponse[Any] = _esql(client, deadline).async_query(
+                body=body,
+                allow_partial_results=allow_partial if server.can_refuse_partial_answers else None,
+            )
+            while _is_running(response):
+                running = response.body["id"]
+                response = _esql(client, deadline).async_query_get(
+                    id=running, wait_for_completion_timeout=_POLL, keep_alive=_KEEP_ALIVE
+                )
+        finally:
+            if running is not None:
+                _delete(client, running)
+    return response
+
+
+def _esql(client: Client, deadline: float) -> Any:  # noqa: ANN401 - the official client's own.
+    """Give the ES|QL part of the official client, with what is left of the time.
+
+    Raises:
+        DeadlineExceeded: nothing is.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise _too_late(client.cluster)
+    return client.elasticsearch.options(request_timeout=left).esql
+
+
+@contextlib.contextmanager
+def _within(deadline: float, cluster: Cluster) -> Iterator[None]:
+    """Tell a request that was ended at the deadline from one that the network ended."""
+    with warnings.catch_warnings():
+        # The client repeats Warning headers as Python warnings; we read the headers.
+        warnings.simplefilter("ignore", ElasticsearchWarning)
+        try:
+            yield
+        except (ApiError, TransportError) as error:
+            if time.monotonic() < deadline:
+                raise
+            raise _too_late(cluster) from error
+
+
+def _too_late(cluster: Cluster) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"{cluster.name}: no answer in {cluster.deadline_minutes:g} minutes.",
+        "Look at the cluster's load, shorten `window_days` in the hunt, or give the cluster more "
+        "`deadline_minutes`.",
+    )
+
+
+def _delete(client: Client, query_id: str) -> None:
+    # A failed delete must not hide how the query ended; keep_alive ends it too.
+    with contextlib.suppress(ApiError, TransportError):
+        client.elasticsearch.options(request_timeout=DELETE_SECONDS).esql.async_query_delete(
+            id=query_id
+        )
+
+
+def _reads_remotes(query: str) -> bool:
+    """Whether FROM names a cluster behind this one, as in `FROM alias:logs-*`."""
+    return ":" in query.partition("|")[0]
+
+
+def _is_running(response: ApiResponse[Any]) -> bool:
+    """Whether the answer is still to come.
+
+    Raises:
+        SerializationError: it is neither an answer nor the promise of one, as a proxy's page.
+    """
+    body = response.body
+    if isinstance(body, Mapping) and (body.get("is_running") or {"columns", "values"} <= set(body)):
+        return bool(body.get("is_running"))
+    raise SerializationError("Not an answer to a question")
+
+
+def ask_about(
+    client: Client, question: Question, column: str, values: Iterable[str | None]
+) -> pd.DataFrame:
+    """Ask one question about many values of a column, in chunks: 10 or 1,000 are one question.
+
+    An answer that the server may have cut is continued from its last value, of which it may not
+    hold all rows. One value with more rows than an answer can hold keeps the first of them.
+
+    Args:
+        client: from `connect`.
+        question: its query sorts by the column before everything else.
+        column: whose values are asked about.
+        values: what is asked about, in any order.
+
+    Returns:
+        The rows of all answers.
+
+    Raises:
+        ClusterError: also where shards did not answer: no count would be right.
+    """
+    waiting = sorted({value for value in values if value is not None})
+    tables = [pd.DataFrame()]
+    while waiting:
+        chunk = waiting[:VALUES_A_QUESTION]
+        answer = ask(client, question.about(column, chunk))
+        if answer.is_partial or answer.skipped:
+            raise ClusterError(
+                f"{client.cluster.name}: a part of the {question.name} is missing from the answer.",
+                "Look at the cluster's failed shards.",
+            )
+        rows, reached = answer.rows, len(chunk)
+        if answer.may_go_on:
+            first, last = rows[column].iloc[0], rows[column].iloc[-1]
+            if first != last:
+                rows = rows[rows[column] != last]
+            reached = (bisect_left if first != last else bisect_right)(chunk, last)
+        tables.append(rows)
+        waiting = waiting[max(reached, 1) :]
+    return pd.concat(tables, ignore_index=True)

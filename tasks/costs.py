@@ -1,0 +1,53 @@
+"""Costs: what the questions of a run took from its cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one question of a run cost, over all its pages, chunks and attempts.
+
+    Attributes:
+        question: its name, for example `hunt`.
+        asked: how often it was sent.
+        failed: how many of these were not answered.
+        took_ms: milliseconds that the cluster worked on the answers, as it says.
+        documents_found: documents that matched, as it says; None where it does not (before 9.1).
+        values_loaded: values that it read from them; likewise.
+        bytes_received: of the answers, unpacked; 0 for a folder.
+    """
+
+    question: str
+    asked: int = 0
+    failed: int = 0
+    took_ms: int = 0
+    documents_found: int | None = None
+    values_loaded: int | None = None
+    bytes_received: int = 0
+
+    def with_failure(self) -> Cost:
+        """Count a question that was not answered."""
+        return replace(self, asked=self.asked + 1, failed=self.failed + 1)
+
+    def with_answer(
+        self,
+        took_ms: int,
+        documents_found: int | None,
+        values_loaded: int | None,
+        bytes_received: int,
+    ) -> Cost:
+        """Add what one answer cost."""
+        return replace(
+            self,
+            asked=self.asked + 1,
+            took_ms=self.took_ms + took_ms,
+            documents_found=_sum(self.documents_found, documents_found),
+            values_loaded=_sum(self.values_loaded, values_loaded),
+            bytes_received=self.bytes_received + bytes_received,
+        )
+
+
+def _sum(known: int | None, more: int | None) -> int | None:
+    return more if known is None else known if more is None else known + more
