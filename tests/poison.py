@@ -20,6 +20,7 @@ _OURS = frozenset(
         "schema_version",
         "id",
         "slug",
+        "min_version",
         "outcome",
         "status",
         "priority",
