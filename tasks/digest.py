@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,15 +14,28 @@ from prefect.logging import get_run_logger
 
 from tasks import moments
 from tasks.digests import Announcement, Block, ClusterDay, Digest, Message, violations
-from tasks.findings import RANKS, Destination, Finding, Status
-from tasks.hostile import defanged, shortened, visible
+from tasks.findings import RANKS, Finding
+from tasks.hostile import shortened, visible
+from tasks.hunts import Nouns
 from tasks.runs import Outcome, Run
+from tasks.verdicts import (
+    FLOOD,
+    REASON_WORDS,
+    baseline_words,
+    counted,
+    destination_words,
+    is_changed,
+    news,
+    on_hosts,
+    period_words,
+    priorities_words,
+    priority_word,
+    rate_words,
+    reason,
+)
 
 EVENT_TYPE = "beaconhunt_digest"
 """Of the message's metadata: by this and the digest's id a posted digest is found again."""
-
-FLOOD = 200
-"""Above so many new findings none is told singly, only in groups."""
 
 TOLD_SINGLY = 50
 """So many findings are told in the message and its thread; the rest is in the report."""
@@ -32,23 +45,16 @@ TOP_GROUPS = 5
 FULL_WARNINGS = 5
 LINKED_REPORTS = 3
 
+MAX_NEWS = 100
 MAX_PROCESS = 60
 MAX_HOST = 40
-MAX_DESTINATION = 60
+MAX_ADDRESS = 60
+MAX_DESTINATION = 90
 MAX_NAME = 40
 MAX_NAMES = 400
-MAX_PORTS = 3
 
-_REASONS = {
-    "unreachable": "no answer came",
-    "unauthorised": "it does not accept the API key",
-    "query": "it refused the hunt's query",
-    "deadline": "no answer came in time",
-    "internal": "see the log of its flow run",
-}
-
-_FIGURES = {"duration_hours": " h", "number_of_con_per_hour": "/h"}
-"""Columns of a hunt that say hours and rate where the evidence could not be had."""
+_HOURS = "duration_hours"
+"""The column of a hunt that says for how long where the evidence could not be had."""
 
 _NOT_HERE = "New findings there are not in this message."
 
@@ -82,7 +88,7 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
         return None
     ranked = sorted(digest.announcements, key=lambda told: RANKS[told.finding.priority])
     singly = ranked[:TOLD_SINGLY] if len(ranked) <= FLOOD else []
-    groups = tuple(_groups(ranked)) if len(ranked) > FLOOD else ()
+    groups = tuple(_groups(ranked, digest.nouns)) if len(ranked) > FLOOD else ()
 
     def blocks_of(part: Sequence[Announcement]) -> list[Block]:
         return [_finding_block(told, digest.slot, report_base_url) for told in part]
@@ -179,7 +185,8 @@ def _opening(digest: Digest, warnings: Sequence[_Warning]) -> Iterator[Block]:
         counts = Counter(_name(told.finding.cluster) for told in digest.baselines)
         names = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
         where = shortened(names, MAX_NAMES)
-        words = f"*{_baseline_words(digest)}* ({where})" if digest.announcements else where
+        bold = f"*{html.escape(_baseline_words(digest), quote=False)}*"
+        words = f"{bold} ({where})" if digest.announcements else where
         yield _section(f"{words}. From now on only what is not in it is posted.")
 
 
@@ -188,22 +195,17 @@ def _headline(digest: Digest, warnings: Sequence[_Warning]) -> str:
     searched, total = _searched(digest)
     gap = "not everything was seen" if warnings else ""
     if searched < total:
-        gap = f"{total - searched} of {_counted(total, 'cluster')} not searched"
+        gap = f"{total - searched} of {counted(total, 'cluster')} not searched"
     if digest.announcements:
         findings = [told.finding for told in digest.announcements]
-        changed = sum(_is_changed(finding) for finding in findings)
-        kinds = (
-            _counted(len(findings) - changed, "new finding") if changed < len(findings) else "",
-            _counted(changed, "changed binary", "changed binaries") if changed else "",
-        )
-        news = " and ".join(filter(None, kinds)) + _on_macs(findings)
-        news += ": more than usual" if len(findings) > FLOOD else ""
+        words = _data(news(findings, digest.nouns), MAX_NEWS)
+        words += ": more than usual" if len(findings) > FLOOD else ""
     elif digest.baselines:
-        news = _baseline_words(digest)
+        words = _baseline_words(digest)
     else:
-        news = "Nothing new, but" if searched else ""
-        return f"{news} {gap}".strip()
-    return f"{news}, {gap}" if gap else news
+        words = "Nothing new, but" if searched else ""
+        return f"{words} {gap}".strip()
+    return f"{words}, {gap}" if gap else words
 
 
 def _circumstances(digest: Digest) -> Iterator[str]:
@@ -214,9 +216,9 @@ def _circumstances(digest: Digest) -> Iterator[str]:
         end = max(run.window.end for run in runs)
         yield f"events of {moments.short(start)} to {_utc(end)}"
     searched, total = _searched(digest)
-    yield f"{searched} of {_counted(total, 'cluster')} searched"
+    yield f"{searched} of {counted(total, 'cluster')} searched"
     if len(digest.announcements) > FINDINGS_PER_MESSAGE:
-        yield _priorities(told.finding for told in digest.announcements)
+        yield priorities_words(told.finding for told in digest.announcements)
 
 
 def _searched(digest: Digest) -> tuple[int, int]:
@@ -243,12 +245,12 @@ def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
         sentence = f"{not_searched} (late: no run today; {last}). {_NOT_HERE}"
         yield _Warning(name, "late", sentence)
     elif run.outcome is Outcome.FAILED:
-        reason = run.reason if run.reason in _REASONS else "internal"
-        sentence = f"{not_searched} ({reason}: {_REASONS[reason]}; {last}). {_NOT_HERE}"
-        yield _Warning(name, reason, sentence)
+        word = reason(run)
+        sentence = f"{not_searched} ({word}: {REASON_WORDS[word]}; {last}). {_NOT_HERE}"
+        yield _Warning(name, word, sentence)
     elif run.outcome is Outcome.NO_DATA:
         newest = run.coverage.newest_event if run.coverage else None
-        seen = f"its newest macOS event is of {_utc(newest)}" if newest else "no macOS event"
+        seen = f"its newest event is of {_utc(newest)}" if newest else "no event"
         sentence = f"*{name} has no data* ({seen}; {last}). What happened there since is not known."
         yield _Warning(name, "no data", sentence)
     elif run.outcome is Outcome.PARTIAL:
@@ -260,11 +262,14 @@ def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
 
 
 def _blindness(run: Run | None, name: str) -> Iterator[_Warning]:
-    agents = run.coverage.agents if run and run.coverage else ()
+    if run is None or run.coverage is None:
+        return
+    agents = run.coverage.agents
     if blind := sum(agent.deduplicated for agent in agents):
         sentence = (
-            f"*{name} is blind on some Macs*: agents there drop repeated network events ({blind} "
-            f"of {_counted(len(agents), 'version')}), so that hunts which count see nothing. "
+            f"*{name} is blind on some {_name(run.nouns.host[1])}*: agents there drop repeated "
+            f"network events ({blind} of {counted(len(agents), 'version')}), so that hunts which "
+            "count see nothing. "
             "Set `mac.advanced.events.deduplicate_network_events` to false in the Defend policy."
         )
         yield _Warning(name, "blind", sentence)
@@ -277,13 +282,13 @@ def _finding_block(told: Announcement, slot: datetime, report_base_url: str | No
     """Show one finding in two lines. Text elements are data: no name in them becomes markup."""
     finding = told.finding
     elements = [
-        _text(f"{_priority(finding).upper()} ", bold=True),
-        *([_text("changed binary ")] if _is_changed(finding) else []),
+        _text(f"{priority_word(finding).upper()} ", bold=True),
+        *([_text("changed binary ")] if is_changed(finding) else []),
         _text(_process(finding), code=True),
         _text(" on "),
-        _text(_data(finding.host.name or finding.host.id or "unknown Mac", MAX_HOST), code=True),
+        _text(_host(told), code=True),
         _text(" → "),
-        _text(_destination(finding.destination), code=True),
+        _text(_destination(finding), code=True),
         _text("\n" + " · ".join(_details(told, slot)) + " · "),
         _id(finding, told.run, report_base_url),
     ]
@@ -293,17 +298,15 @@ def _finding_block(told: Announcement, slot: datetime, report_base_url: str | No
 def _details(told: Announcement, slot: datetime) -> Iterator[str]:
     finding, run = told.finding, told.run
     yield _signature(finding)
-    if evidence := finding.evidence:
+    evidence = finding.evidence
+    if evidence:
         yield f"{evidence.hours_active} of {run.window.hours} h"
-        yield f"median {evidence.median_per_hour:,.0f}/h"
-        if evidence.period_seconds is not None:
-            jitter = evidence.jitter_percent
-            spread = "" if jitter is None else f" ± {jitter:.0f} %"
-            yield f"every {moments.period(evidence.period_seconds)}{spread}"
-    else:
-        for column, unit in _FIGURES.items():
-            if isinstance(figure := finding.figures.get(column), int | float):
-                yield f"{figure:,.0f}{unit}"
+    elif isinstance(hours := finding.figures.get(_HOURS), int | float):
+        yield f"{hours:,.0f} h"
+    if rate := rate_words(finding):
+        yield rate
+    if evidence and (period := period_words(evidence)):
+        yield f"every {period}"
     yield _data(finding.cluster, MAX_NAME)
     yield f"first seen {moments.short(finding.first_seen)}"
     if run.slot <= slot - timedelta(days=1):
@@ -312,13 +315,13 @@ def _details(told: Announcement, slot: datetime) -> Iterator[str]:
         yield "not fully enriched"
 
 
-def _groups(announcements: Sequence[Announcement]) -> Iterator[Block]:
+def _groups(announcements: Sequence[Announcement], nouns: Nouns) -> Iterator[Block]:
     """Show the largest groups of a flood by process and destination, and count the rest."""
     members: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for told in announcements:
         finding = told.finding
-        where = _destination(replace(finding.destination, ports=()))
-        members[_process(finding), where].append(finding)
+        portless = replace(finding, destination=replace(finding.destination, ports=()))
+        members[_process(finding), _destination(portless)].append(finding)
     largest = sorted(members.items(), key=lambda group: -len(group[1]))
     for (process, where), findings in largest[:TOP_GROUPS]:
         signatures = sorted({_signature(finding) for finding in findings})
@@ -328,11 +331,14 @@ def _groups(announcements: Sequence[Announcement]) -> Iterator[Block]:
                 _text(process, code=True),
                 _text(" → "),
                 _text(where, code=True),
-                _text(f"{_on_macs(findings)}\n{', '.join(signatures)} · {_priorities(findings)}"),
+                _text(
+                    f"{_data(on_hosts(findings, nouns), MAX_NAME)}\n{', '.join(signatures)} · "
+                    f"{priorities_words(findings)}"
+                ),
             ]
         )
     others = [finding for _, findings in largest[TOP_GROUPS:] for finding in findings]
-    rest = f"{_counted(len(others), 'other')}: {_priorities(others)}. " if others else ""
+    rest = f"{counted(len(others), 'other')}: {priorities_words(others)}. " if others else ""
     yield _context(
         f"{rest}Above {FLOOD} new findings none is told singly: all {len(announcements):,} are in "
         "the report."
@@ -384,15 +390,14 @@ def _process(finding: Finding) -> str:
     return _data(process.name or process.executable or "unnamed process", MAX_PROCESS)
 
 
-def _destination(destination: Destination) -> str:
-    address = destination.address or destination.ip or destination.domain or "unknown address"
-    shown = defanged(_data(address, MAX_DESTINATION))
-    if not destination.ports:
-        return shown
-    ports = [str(port) for port in destination.ports[:MAX_PORTS]]
-    ports += ["…"] if len(destination.ports) > MAX_PORTS else []
-    host = f"[{shown}]" if "[:]" in shown else shown
-    return f"{host}:{','.join(ports)}"
+def _host(told: Announcement) -> str:
+    host = told.finding.host
+    return _data(host.name or host.id or f"unknown {told.run.nouns.host[0]}", MAX_HOST)
+
+
+def _destination(finding: Finding) -> str:
+    words = destination_words(finding.destination, MAX_ADDRESS)
+    return _data(words or "unknown address", MAX_DESTINATION)
 
 
 def _signature(finding: Finding) -> str:
@@ -400,35 +405,9 @@ def _signature(finding: Finding) -> str:
     return word if word.endswith("signature") else f"{word} signature"
 
 
-def _priority(finding: Finding) -> str:
-    return finding.priority or "unrated"
-
-
-def _priorities(findings: Iterable[Finding]) -> str:
-    """Count by priority: `2 high, 5 medium, 12 low`."""
-    counts = Counter(finding.priority for finding in findings)
-    return ", ".join(f"{counts[p]:,} {p or 'unrated'}" for p in RANKS if counts[p])
-
-
-def _is_changed(finding: Finding) -> bool:
-    """Whether it is told for its binary only: a new finding has nothing to differ from."""
-    return finding.changed_binary and finding.status is not Status.NEW
-
-
 def _baseline_words(digest: Digest) -> str:
     findings = [told.finding for told in digest.baselines]
-    count = _counted(len(findings), "process", "processes")
-    return f"Baseline recorded: {count}{_on_macs(findings)}"
-
-
-def _on_macs(findings: Iterable[Finding]) -> str:
-    macs = {(finding.cluster, finding.host.id or finding.host.name) for finding in findings}
-    known = sum(host is not None for _, host in macs)
-    return f" on {_counted(known, 'Mac')}" if known else ""
-
-
-def _counted(count: int, one: str, several: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
+    return _data(baseline_words(findings, digest.nouns), MAX_NEWS)
 
 
 def _utc(at: datetime) -> str:

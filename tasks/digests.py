@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from tasks.findings import Finding
+from tasks.hunts import Nouns
 from tasks.runs import Run
 
 Block = Mapping[str, Any]
@@ -105,6 +106,13 @@ class Digest:
     announcements: tuple[Announcement, ...] = ()
     baselines: tuple[Announcement, ...] = ()
     may_repeat: datetime | None = None
+
+    @property
+    def nouns(self) -> Nouns:
+        """What its hunts call findings and hosts, where they agree; else the plain words."""
+        told = (*self.announcements, *self.baselines)
+        runs = [each.run for each in told] + [day.run for day in self.clusters if day.run]
+        return runs[0].nouns if len({run.nouns for run in runs}) == 1 else Nouns()
 
 
 @dataclass(frozen=True, slots=True)

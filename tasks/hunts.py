@@ -37,6 +37,15 @@ def _several(value: object) -> object:
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
+class Nouns(BaseModel):
+    """What a hunt finds and on what, as pages and messages say it: one, and several."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    finding: tuple[str, str] = ("finding", "findings")
+    host: tuple[str, str] = ("host", "hosts")
+
+
 class Pipeline(BaseModel):
     """Our own, optional table of a hunt file.
 
@@ -51,6 +60,7 @@ class Pipeline(BaseModel):
         enrich: whether to fetch process metadata for findings.
         score: whether to fetch connection times for findings.
         limits: what the hunt cannot see or over-counts, a sentence each; shown in every report.
+        nouns: what people call its findings and hosts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +73,12 @@ class Pipeline(BaseModel):
     enrich: bool = True
     score: bool = True
     limits: tuple[str, ...] = ()
+    nouns: Nouns = Nouns()
+
+    @property
+    def hourly_threshold(self) -> float | None:
+        """Connections an hour, for a hunt that has such a threshold: charts draw its line."""
+        return self.thresholds.get("min_connections_per_hour")
 
 
 class Hunt(BaseModel):

@@ -11,20 +11,20 @@ from tasks.findings import Finding, Status
 from tasks.hostile import defanged, markdown_text, shortened, visible
 from tasks.runs import Report
 
-ROWS_AT_MOST = 500
+TABLE_ROWS = 500
 """The UI draws every row of a table artifact at once."""
 
 CELL_AT_MOST = 120
 
 
 def table(report: Report) -> list[dict[str, str]]:
-    """Give the findings as rows of a table artifact, quiet ones last, at most `ROWS_AT_MOST`.
+    """Give the findings as rows of a table artifact, quiet ones last, at most `TABLE_ROWS`.
 
     The UI takes every cell for Markdown, so no name may mean anything there.
     """
     return [
         {column: markdown_text(text) for column, text in row(finding).items()}
-        for finding in report.findings[:ROWS_AT_MOST]
+        for finding in report.findings[:TABLE_ROWS]
     ]
 
 

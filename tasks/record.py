@@ -59,6 +59,7 @@ def _run(plan: Plan, outcome: Outcome) -> Run:
         started_at=plan.started_at,
         finished_at=datetime.now(UTC),
         flow_run=plan.flow_run,
+        nouns=plan.hunt.pipeline.nouns,
     )
 
 

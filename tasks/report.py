@@ -18,13 +18,15 @@ from tasks.runs import Outcome, Report
 from tasks.verdicts import (
     OUTCOME_WORDS,
     REASON_WORDS,
+    is_changed,
     is_news,
     known_words,
     newest_event_words,
+    reason,
     searched_words,
     summary,
 )
-from tasks.views.cards import destination_words, name
+from tasks.views.cards import destination, host, name
 from tasks.views.daily import daily_view
 from tasks.views.report import Links, report_view
 
@@ -55,14 +57,17 @@ def findings_csv(report: Report) -> bytes:
     stand last, as `figures.<name>`; hourly counts and identities are in findings.json only.
     """
     figures = sorted({column for finding in report.findings for column in finding.figures})
+    ours = dict(_COLUMNS)
+    if report.hunt.pipeline.hourly_threshold is None:
+        del ours["hours_at_threshold"]
     rows = [
         {
-            **{column: _cell(value(finding)) for column, value in _COLUMNS.items()},
+            **{column: _cell(value(finding)) for column, value in ours.items()},
             **{f"figures.{column}": _cell(finding.figures.get(column)) for column in figures},
         }
         for finding in report.findings
     ]
-    columns = [*_COLUMNS, *(f"figures.{column}" for column in figures)]
+    columns = [*ours, *(f"figures.{column}" for column in figures)]
     table = pd.DataFrame(rows, columns=columns, dtype="object")
     table.columns = pd.Index([_cell(column) for column in columns])
     return table.to_csv(index=False, lineterminator="\n").encode()
@@ -82,7 +87,7 @@ def state_message(report: Report) -> str:
     """Say the outcome in the few words that Prefect shows beside a run's final state."""
     run = report.run
     counts = f"{len(report.having(Status.NEW)):,} new"
-    changed = sum(is_news(each) and each.status is not Status.NEW for each in report.findings)
+    changed = sum(map(is_changed, report.findings))
     counts += f", {changed:,} changed" if changed else ""
     counts += f", {len(report.having(Status.CONTINUING)):,} continuing"
     match run.outcome:
@@ -97,9 +102,9 @@ def state_message(report: Report) -> str:
         case Outcome.MISSED:
             return "not searched: the run never started"
         case Outcome.FAILED:
-            reason = run.reason if run.reason in REASON_WORDS else "internal"
-            problem = (run.detail or REASON_WORDS[reason]).partition(". ")[0].rstrip(".")
-            return f"not searched: {reason} ({visible(problem)})"
+            word = reason(run)
+            problem = (run.detail or REASON_WORDS[word]).partition(". ")[0].rstrip(".")
+            return f"not searched: {word} ({visible(problem)})"
 
 
 def markdown_summary(report: Report) -> str:
@@ -121,21 +126,22 @@ def _paragraphs(report: Report) -> Iterator[str]:
         yield "\n".join(map(_item, told[:SUMMARY_FINDINGS]))
     if len(told) > SUMMARY_FINDINGS:
         yield f"{len(told) - SUMMARY_FINDINGS:,} more new findings in the report."
-    yield from filter(None, (known_words(report), searched_words(run.coverage)))
+    closing = (known_words(report), searched_words(run.coverage, run.nouns))
+    yield from map(markdown_text, filter(None, closing))
 
 
 def _item(finding: Finding) -> str:
-    process, mac, destination = (
+    process, on, calls = (
         markdown_code(text)
         for text in (
             name(finding.process.name),
-            name(finding.host.name or finding.host.id),
-            destination_words(finding.destination),
+            host(finding),
+            destination(finding),
         )
     )
     why = f": {markdown_text(finding.why)}" if finding.why else ""
     level = f"**{finding.priority}** " if finding.priority else ""
-    return f"- {level}{process} on {mac} calls {destination} ({finding.id}){why}"
+    return f"- {level}{process} on {on} calls {calls} ({finding.id}){why}"
 
 
 _COLUMNS: Mapping[str, Callable[[Finding], object]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from tasks.costs import Cost
 from tasks.coverage import Coverage
 from tasks.findings import Finding, Status
-from tasks.hunts import Hunt
+from tasks.hunts import Hunt, Nouns
 
 
 def minute(moment: datetime) -> datetime:
@@ -135,6 +135,7 @@ class Run:
         compared_with: slot of the comparable earlier run; None on the first.
         flow_run: name of Prefect's flow run; None outside Prefect.
         costs: what its questions took from the cluster, in the order in which they were asked.
+        nouns: of the hunt.
     """
 
     id: str
@@ -153,6 +154,7 @@ class Run:
     compared_with: datetime | None = None
     flow_run: str | None = None
     costs: tuple[Cost, ...] = ()
+    nouns: Nouns = field(default_factory=Nouns)
 
     @property
     def folder(self) -> str:

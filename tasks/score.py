@@ -54,7 +54,7 @@ def _hours(cell: int | list[int] | None) -> frozenset[int]:
 
 def _scored(finding: Finding, rows: Rows, awake: Set[int], plan: Plan) -> Finding:
     seen = connections_of(finding, rows)
-    threshold = plan.hunt.pipeline.thresholds.get("min_connections_per_hour")
+    threshold = plan.hunt.pipeline.hourly_threshold
     evidence = evidence_of(seen, awake, plan.window, threshold) if seen else None
     finding = replace(finding, evidence=evidence)
     reasons = reasons_for(finding, plan.window)

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable
 
 from tasks import moments
 from tasks.coverage import Coverage
-from tasks.findings import Finding, Priority, Status
+from tasks.findings import Destination, Evidence, Finding, Priority, Status
+from tasks.hostile import defanged, shortened
+from tasks.hunts import Nouns
 from tasks.runs import Outcome, Report, Run
 
 OUTCOME_WORDS = {
@@ -22,66 +24,83 @@ OUTCOME_WORDS = {
 REASON_WORDS = {
     "unreachable": "the cluster did not answer",
     "unauthorised": "the cluster does not accept the key",
-    "query": "the query was refused",
+    "query": "the cluster refused the hunt's query",
     "settings": "a setting or the hunt's file cannot be used",
     "deadline": "the answer did not come in time",
-    "internal": "the run broke off",
+    "internal": "the run broke off, and its log in Prefect says where",
 }
 
 FLOOD = 200
-"""Above so many new findings a reader is told that this is unusual."""
+"""Above so many new findings this is unusual, and none is told singly."""
 
 MILLION = 1_000_000
 
 ONE_PROGRAM_SHARE = 0.8
 """From this share on, of a flood, one program with one destination explains it."""
 
+MAX_PORTS = 3
+
+EVENTS_AN_HOUR = "number_of_con_per_hour"
+"""The column of a hunt that counts events, whatever its name says: its threshold is for these."""
+
 
 def summary(report: Report) -> str:
     """Say in one line how the run ended and what it found: the page's headline."""
+    nouns = report.run.nouns
     match report.run.outcome:
         case Outcome.COMPLETE:
-            return news(report.findings, "Nothing new")
+            return news(report.findings, nouns) or "Nothing new"
         case Outcome.BASELINE:
-            recorded = report.having(Status.BASELINE)
-            processes = counted(len(recorded), "process", "processes")
-            return f"Baseline recorded: {processes} on {_macs(recorded)}"
+            return baseline_words(report.having(Status.BASELINE), nouns)
         case Outcome.PARTIAL:
-            return f"Partial: {news(report.findings, 'nothing new in what was searched')}"
+            said = news(report.findings, nouns) or "nothing new in what was searched"
+            return f"Partial: {said}"
         case _:
             return ending(report.run)
 
 
 def ending(run: Run) -> str:
     """Say in one line why a run searched nothing."""
-    if run.outcome is Outcome.NO_DATA:
-        return f"No data: {newest_event_words(run)}"
-    if run.outcome is Outcome.MISSED:
-        return "Not searched: the run never started"
-    return f"Not searched: {REASON_WORDS.get(run.reason or '', REASON_WORDS['internal'])}"
+    match run.outcome:
+        case Outcome.NO_DATA:
+            return f"No data: {newest_event_words(run)}"
+        case Outcome.MISSED:
+            return "Not searched: the run never started"
+        case _:
+            return f"Not searched: {REASON_WORDS[reason(run)]}"
 
 
-def news(findings: Iterable[Finding], nothing: str) -> str:
-    """Say how many findings are new and how many known programs changed."""
+def reason(run: Run) -> str:
+    """Give the word for why a run failed, one of `REASON_WORDS`."""
+    return run.reason if run.reason in REASON_WORDS else "internal"
+
+
+def news(findings: Iterable[Finding], nouns: Nouns) -> str:
+    """Say how many findings are new and how many known programs changed; nothing without any."""
     told = [finding for finding in findings if is_news(finding)]
     new = [finding for finding in told if finding.status is Status.NEW]
+    one, many = nouns.finding
     changed = len(told) - len(new)
     kinds = (
-        f"{counted(len(new), 'new beaconing process', 'new beaconing processes')} on {_macs(new)}"
-        if new
-        else "",
-        f"{counted(changed, 'known program', 'known programs')} with a changed binary"
-        if changed
-        else "",
+        counted(len(new), f"new {one}", f"new {many}") + on_hosts(new, nouns) if new else "",
+        f"{counted(changed, 'known program')} with a changed binary" if changed else "",
     )
-    return ", ".join(filter(None, kinds)) or nothing
+    return ", ".join(filter(None, kinds))
 
 
 def is_news(finding: Finding) -> bool:
     """Whether a digest tells it: never seen before, or a known program with another binary."""
-    return finding.status is Status.NEW or (
-        finding.changed_binary and finding.status is not Status.QUIET
-    )
+    return finding.status is Status.NEW or is_changed(finding)
+
+
+def is_changed(finding: Finding) -> bool:
+    """Whether it is told for its binary only: a new finding has nothing to differ from."""
+    return finding.changed_binary and finding.status not in {Status.NEW, Status.QUIET}
+
+
+def baseline_words(findings: Collection[Finding], nouns: Nouns) -> str:
+    """Say what the first run of a hunt on a cluster recorded."""
+    return f"Baseline recorded: {counted(len(findings), *nouns.finding)}{on_hosts(findings, nouns)}"
 
 
 def known_words(report: Report) -> str:
@@ -89,15 +108,26 @@ def known_words(report: Report) -> str:
     continuing = len(report.having(Status.CONTINUING))
     returned = len(report.having(Status.RETURNED))
     quiet = len(report.having(Status.QUIET))
+    one, many = report.run.nouns.finding
+    again = f"{'was' if continuing == 1 else 'were'} again {found_words(report)}"
     parts = (
-        f"{counted(continuing, 'known process goes', 'known processes go')} on as before"
-        if continuing
-        else "",
+        f"{counted(continuing, f'known {one}', f'known {many}')} {again}" if continuing else "",
         f"{returned:,} returned" if returned else "",
         f"{quiet:,} went quiet" if quiet else "",
     )
     words = ", ".join(filter(None, parts))
     return f"{words}." if words else ""
+
+
+def found_words(report: Report) -> str:
+    """Say what being found means, which is all that a run knows: nothing about now."""
+    run, pipeline = report.run, report.hunt.pipeline
+    where = "over the threshold" if pipeline.thresholds else "in the hunt's answer"
+    if run.outcome is Outcome.NO_DATA and run.coverage and run.coverage.newest_event:
+        newest = moments.short(run.coverage.newest_event)
+        start = moments.short(run.window.start)
+        return f"{where} between {start} and the newest event, {newest} UTC"
+    return f"{where} within these {counted(pipeline.window_days, 'day')}"
 
 
 def one_program(findings: Collection[Finding]) -> tuple[int, Finding] | None:
@@ -123,43 +153,105 @@ def one_program(findings: Collection[Finding]) -> tuple[int, Finding] | None:
     return size, example
 
 
-def searched_words(coverage: Coverage | None) -> str:
+def searched_words(coverage: Coverage | None, nouns: Nouns) -> str:
     """Say how much was looked at, or nothing."""
     if coverage is None:
         return ""
-    events = counted(coverage.events, "network event", "network events")
-    return f"{events} of {counted(coverage.macs, 'Mac', 'Macs')} were searched."
+    hosts = counted(coverage.macs, *nouns.host)
+    return f"{counted(coverage.events, 'event')} of {hosts} were searched."
 
 
 def newest_event_words(run: Run) -> str:
     """Say how old the newest event is, as of the slot."""
     if run.coverage is None or run.coverage.newest_event is None:
-        days = (run.window.end - run.window.start).days
-        return f"no macOS network event in {counted(days, 'day', 'days')}"
+        return f"no event in {counted((run.window.end - run.window.start).days, 'day')}"
     return f"newest event {moments.span(run.slot - run.coverage.newest_event)} old"
 
 
-def priorities_words(findings: Collection[Finding]) -> str:
+def rate_words(finding: Finding) -> str:
+    """Give the rate that the hunt's threshold is for, beside that of connections.
+
+    For example `136 events/h (68 connections/h)`: an attempt and its disconnect are two events.
+    Nothing where neither is known.
+    """
+    seen, events = finding.evidence, events_an_hour(finding)
+    connections = f"{seen.median_per_hour:,.0f} connections/h" if seen else ""
+    if events is None:
+        return connections
+    return f"{events:,.0f} events/h" + (f" ({connections})" if connections else "")
+
+
+def period_words(seen: Evidence) -> str:
+    """Give for example `52.9 s ± 1 %`; nothing where the gaps have no middle to speak of."""
+    if seen.period_seconds is None:
+        return ""
+    spread = "" if seen.jitter_percent is None else f" ± {seen.jitter_percent:.0f} %"
+    return f"{moments.period(seen.period_seconds)}{spread}"
+
+
+def events_an_hour(finding: Finding) -> float | None:
+    """Give the rate that the hunt's own query counted; None where it counts none."""
+    events = finding.figures.get(EVENTS_AN_HOUR)
+    return events if isinstance(events, int | float) else None
+
+
+def destination_words(destination: Destination, limit: int) -> str:
+    """Give for example `203.0.113[.]47:443`, `[2001[:]db8::1]:443`, `c2[.]example:80,443 +2`.
+
+    Args:
+        destination: of a connection.
+        limit: characters of its address.
+    """
+    address = destination.address or destination.ip or destination.domain
+    if not address:
+        return ""
+    shown = shortened(defanged(address), limit)
+    if not destination.ports:
+        return shown
+    ports = ",".join(map(str, destination.ports[:MAX_PORTS]))
+    more = len(destination.ports) - MAX_PORTS
+    host = f"[{shown}]" if address.count(":") > 1 else shown
+    return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
+
+
+def priorities_words(findings: Iterable[Finding]) -> str:
     """Give for example `1 high, 2 medium`."""
-    counts = Counter(finding.priority or "not scored" for finding in findings)
-    levels = (*Priority, "not scored")
-    return ", ".join(f"{counts[level]:,} {level}" for level in levels if counts[level])
+    counts = Counter(map(priority_word, findings))
+    return ", ".join(f"{counts[word]:,} {word}" for word in (*Priority, "unrated") if counts[word])
 
 
-def counted(number: int, one: str, many: str) -> str:
+def priority_word(finding: Finding) -> str:
+    """Give the priority in a word, also where there is none."""
+    return finding.priority or "unrated"
+
+
+def on_hosts(findings: Iterable[Finding], nouns: Nouns) -> str:
+    """Give for example ` on 3 Macs`; nothing where no host is known."""
+    count = host_count(findings)
+    return f" on {counted(count, *nouns.host)}" if count else ""
+
+
+def host_count(findings: Iterable[Finding]) -> int:
+    """Count the known hosts that the findings are on; a cluster's hosts are its own."""
+    return len(
+        {
+            (finding.cluster, host)
+            for finding in findings
+            if (host := finding.host.id or finding.host.name)
+        }
+    )
+
+
+def counted(number: int, one: str, many: str = "") -> str:
     """Give for example `1 Mac` or `4,992 Macs`."""
-    return f"{number:,} {one if number == 1 else many}"
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def capitalised(noun: str) -> str:
+    """Give the noun as it begins a label."""
+    return noun[:1].upper() + noun[1:]
 
 
 def rounded(number: int) -> str:
     """Give for example `8,120,442`, and `41.2 M` from ten million on."""
     return f"{number / MILLION:,.1f} M" if number >= 10 * MILLION else f"{number:,}"
-
-
-def mac_count(findings: Iterable[Finding]) -> int:
-    """Count the Macs that the findings are on."""
-    return len({finding.host.id or finding.host.name for finding in findings})
-
-
-def _macs(findings: Iterable[Finding]) -> str:
-    return counted(mac_count(findings), "Mac", "Macs")

@@ -81,7 +81,8 @@
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         entries.forEach((entry) => {
           const text = said(entry.row, head.cellIndex);
-          entry.key = numeric ? Number(text.replace(/,/g, "")) || 0 : priorities[text] || text;
+          const key = entry.row.cells[head.cellIndex].dataset.key || text.replace(/,/g, "");
+          entry.key = numeric ? Number(key) || 0 : priorities[text] || text;
         });
         entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0) * (up ? 1 : -1));
         bodies[0].append(...entries.map((entry) => entry.row));

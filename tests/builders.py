@@ -20,7 +20,7 @@ from tasks.findings import (
     short_id,
 )
 from tasks.findings import Destination as Address
-from tasks.hunts import Hunt, Pipeline
+from tasks.hunts import Hunt, Nouns, Pipeline
 from tasks.runs import Outcome, Report, Run, Trend, Window
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
@@ -35,7 +35,10 @@ HUNT = Hunt(
     query="FROM logs-endpoint.events.network-* | LIMIT 10",
     author="beaconhunt",
     mitre=("T1071",),
-    pipeline=Pipeline(identity=("host.id", "process.executable", "destination.address")),
+    pipeline=Pipeline(
+        identity=("host.id", "process.executable", "destination.address"),
+        nouns=Nouns(finding=("beaconing process", "beaconing processes"), host=("Mac", "Macs")),
+    ),
 )
 
 
@@ -163,6 +166,7 @@ def run(
         started_at=started_at,
         finished_at=started_at + timedelta(seconds=42),
         coverage=coverage(slot) if outcome.searched else None,
+        nouns=hunt.pipeline.nouns,
     )
     return replace(plain, **changes)
 

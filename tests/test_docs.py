@@ -22,7 +22,7 @@ from flows.prefect_server import HEARTBEAT_SECONDS
 from flows.zombie_automation import SILENCE
 from tasks import priorities, verdicts
 from tasks.clusters import ROWS_AT_MOST
-from tasks.digest import FINDINGS_PER_MESSAGE, FLOOD
+from tasks.digest import FINDINGS_PER_MESSAGE
 from tasks.errors import PipelineError
 from tasks.esql.translate import DEFAULT_LIMIT, GREATEST_LIMIT
 from tasks.findings import CodeSignature, Effect
@@ -232,7 +232,6 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
     ("page", "said"),
     [
         ("README.md", f"at most {ROWS_AT_MOST:,} rows"),
-        ("README.md", f"Above {FLOOD} new findings"),
         ("README.md", f"Above {verdicts.FLOOD} new findings"),
         ("README.md", f"at most {WORDS[FINDINGS_PER_MESSAGE]} findings"),
         ("README.md", f"the {24 * WINDOW_DAYS.default} hours of the window"),

@@ -13,14 +13,19 @@ from datetime import datetime
 from markupsafe import Markup
 
 from tasks import charts, moments
-from tasks.findings import Destination, Evidence, Finding, Status, Value
+from tasks.findings import Evidence, Finding, Status, Value
 from tasks.hostile import defanged, has_hidden, shortened
-from tasks.hunts import Hunt
+from tasks.hunts import Hunt, Nouns
 from tasks.runs import Run
-from tasks.verdicts import counted
-
-HOURLY_THRESHOLD = "min_connections_per_hour"
-"""The threshold of a hunt that a chart can draw."""
+from tasks.verdicts import (
+    capitalised,
+    counted,
+    destination_words,
+    events_an_hour,
+    period_words,
+    priority_word,
+    rate_words,
+)
 
 MAX_NAME = 100
 """Characters of a name: a process, a host, a user."""
@@ -28,7 +33,6 @@ MAX_NAME = 100
 MAX_TEXT = 1000
 """Characters of a path or a command line; findings.json has it whole."""
 
-MAX_PORTS = 3
 MAX_ENTITY_IDS = 20
 MAX_VALUES = 20
 
@@ -65,7 +69,7 @@ class Card:
         link: where its id leads: to itself, or from a daily page to the run's report.
         level: its priority as a class of the style.
         mark: its priority as a word, and whether its binary changed.
-        chart: None without evidence.
+        chart: None without evidence, and then `without_evidence` says why.
         silent_hours: how many hours of the chart the Mac sent nothing; "" when none.
         facts: what is seen at once; `details` stand behind a fold.
         check: lines of ES|QL; empty where the hunt is not at hand.
@@ -83,6 +87,7 @@ class Card:
     chart_title: str
     chart_note: str
     silent_hours: str
+    without_evidence: str
     facts: tuple[Fact, ...]
     faults: tuple[str, ...]
     details: tuple[Fact, ...]
@@ -93,7 +98,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A finding as a line of a table."""
+    """A finding as a line of a table.
+
+    Attributes:
+        events: an hour, by the hunt's own count; "" where it has none.
+        last: connection; `last_minutes` is the same as a number to sort by.
+        known: days since a run first saw it.
+        window: its hours as a small chart, or why there is none.
+    """
 
     id: str
     status: str
@@ -103,9 +115,12 @@ class Row:
     destination: str
     signature: str
     hours: str
-    per_hour: str
-    days: str
-    spark: Markup | None
+    events: str
+    connections: str
+    last: str
+    last_minutes: int
+    known: str
+    window: Markup | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +144,7 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         link: where its id leads; by default to itself.
     """
     seen = finding.evidence
-    threshold = hunt.pipeline.thresholds.get(HOURLY_THRESHOLD) if hunt else None
+    threshold = hunt.pipeline.hourly_threshold if hunt else None
     silent = sum(1 for count in seen.hourly if count is None) if seen else 0
     return Card(
         id=finding.id,
@@ -137,14 +152,15 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         level=finding.priority or "none",
         mark=_mark(finding),
         process=name(finding.process.name),
-        host=name(finding.host.name or finding.host.id),
-        destination=destination_words(finding.destination),
+        host=host(finding),
+        destination=destination(finding),
         why=text(finding.why),
         chart=charts.activity(seen.hourly, run.window.start, threshold) if seen else None,
         chart_title=_chart_title(seen, threshold) if seen else "",
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
-        facts=tuple(_facts(finding)),
+        without_evidence=_without_evidence(finding, hunt),
+        facts=tuple(_facts(finding, run.nouns)),
         faults=tuple(map(text, finding.faults)),
         details=tuple(_details(finding)),
         figures=tuple(_figures(seen, threshold)) if seen else (),
@@ -155,20 +171,29 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
 
 def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
     """Lay a finding out as a line of a table."""
-    seen = finding.evidence
+    seen, events = finding.evidence, events_an_hour(finding)
     return Row(
         id=finding.id,
         status=f"{finding.status}, changed" if finding.changed_binary else finding.status,
-        priority=finding.priority or NOTHING,
+        priority=priority_word(finding),
         process=name(finding.process.name),
-        host=name(finding.host.name or finding.host.id),
-        destination=destination_words(finding.destination),
+        host=host(finding),
+        destination=destination(finding),
         signature=finding.process.code_signature.word,
         hours=f"{seen.hours_active:,}" if seen else NOTHING,
-        per_hour=f"{seen.median_per_hour:,.0f}" if seen else NOTHING,
-        days=f"{days_known(finding, slot):,}",
-        spark=charts.sparkline(seen.hourly) if seen and spark else None,
+        events=f"{events:,.0f}" if events is not None else "",
+        connections=f"{seen.median_per_hour:,.0f}" if seen else NOTHING,
+        last=moments.short(seen.last_connection) if seen else NOTHING,
+        last_minutes=int(seen.last_connection.timestamp() // 60) if seen else 0,
+        known=f"{(slot - finding.first_seen).days:,}",
+        window=_window(finding, spark),
     )
+
+
+def _window(finding: Finding, spark: bool) -> Markup | str:
+    if finding.evidence:
+        return charts.sparkline(finding.evidence.hourly) if spark else ""
+    return "not known" if finding.faults else "no connection"
 
 
 def quiet(finding: Finding) -> Quiet:
@@ -176,10 +201,15 @@ def quiet(finding: Finding) -> Quiet:
     return Quiet(
         id=finding.id,
         process=name(finding.process.name),
-        host=name(finding.host.name or finding.host.id),
-        destination=destination_words(finding.destination),
+        host=host(finding),
+        destination=destination(finding),
         last_seen=moments.short(finding.last_seen),
     )
+
+
+def host(finding: Finding) -> str:
+    """Give the host as a page has room for it."""
+    return name(finding.host.name or finding.host.id)
 
 
 def name(text: str | None) -> str:
@@ -194,23 +224,9 @@ def text(whole: str) -> str:
     return f"{shortened(whole, MAX_TEXT)} (all {len(whole):,} characters are in findings.json)"
 
 
-def destination_words(destination: Destination) -> str:
-    """Give for example `203.0.113[.]47:443`, `[2001[:]db8::1]:443`, `c2[.]example:80,443 +2`."""
-    address = destination.address or destination.ip or destination.domain
-    if not address:
-        return NOTHING
-    shown = name(defanged(address))
-    if not destination.ports:
-        return shown
-    ports = ",".join(map(str, destination.ports[:MAX_PORTS]))
-    more = len(destination.ports) - MAX_PORTS
-    host = f"[{shown}]" if address.count(":") > 1 else shown
-    return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
-
-
-def days_known(finding: Finding, slot: datetime) -> int:
-    """Count the days since a run first saw it, the first day being 1."""
-    return (slot - finding.first_seen).days + 1
+def destination(finding: Finding) -> str:
+    """Give address and ports as a page has room for them."""
+    return destination_words(finding.destination, MAX_NAME) or NOTHING
 
 
 def check_query(finding: Finding, run: Run, hunt: Hunt) -> tuple[str, ...]:
@@ -249,7 +265,7 @@ def esql_string(value: str) -> str:
 
 
 def _mark(finding: Finding) -> str:
-    words = [finding.priority.upper() if finding.priority else "NOT SCORED"]
+    words = [priority_word(finding).upper()]
     if finding.changed_binary:
         words.append("CHANGED BINARY")
     if finding.status is Status.RETURNED:
@@ -269,18 +285,27 @@ def _chart_note(seen: Evidence) -> str:
     return f"{counted(seen.connections, 'connection', 'connections')} · at most {peak:,} an hour"
 
 
-def _facts(finding: Finding) -> Iterator[Fact]:
+def _without_evidence(finding: Finding, hunt: Hunt | None) -> str:
+    """Say why there is no chart; a fault has a line of its own."""
+    if finding.evidence or finding.faults:
+        return ""
+    if finding.process.entity_ids and (hunt is None or hunt.pipeline.score):
+        return "No connection was counted: DNS look-ups are none."
+    return "Its connection times were not asked for."
+
+
+def _facts(finding: Finding, nouns: Nouns) -> Iterator[Fact]:
     seen = finding.evidence
-    yield Fact("Mac", name(finding.host.name or finding.host.id), code=True)
+    yield Fact(capitalised(nouns.host[0]), host(finding), code=True)
     yield Fact("User", name(finding.user_name), code=True)
     yield Fact("Signature", finding.process.code_signature.word)
     yield Fact("First seen", moments.full(finding.first_seen))
+    if rate := rate_words(finding):
+        yield Fact("Rate", rate)
     if seen:
-        period = moments.period(seen.period_seconds) if seen.period_seconds else None
-        yield Fact("Calls every", period or NOTHING)
-        yield Fact("Jitter", _percent(seen.jitter_percent))
+        yield Fact("Calls every", period_words(seen) or NOTHING)
         yield Fact("Regularity", _ratio(seen.regularity))
-        yield Fact("Active", f"{seen.hours_active:,} of {len(seen.hourly):,} hours")
+        yield Fact("Last connection", moments.full(seen.last_connection))
 
 
 def _details(finding: Finding) -> Iterator[Fact]:

@@ -11,7 +11,6 @@ from tasks.digests import Announcement, ClusterDay, Digest
 from tasks.findings import RANKS, Finding
 from tasks.hostile import visible
 from tasks.runs import Outcome
-from tasks.verdicts import counted
 from tasks.views import cards
 from tasks.views.cards import NOTHING, Card
 from tasks.views.parts import (
@@ -57,6 +56,7 @@ class DailyView:
     lede: tuple[str, ...]
     alerts: tuple[Alert, ...]
     tiles: tuple[Tile, ...]
+    hosts: str
     clusters: tuple[ClusterRow, ...]
     news: Cards
     known: Table
@@ -86,9 +86,16 @@ def daily_view(digest: Digest) -> DailyView:
         lede=tuple(_day_lede(digest)),
         alerts=tuple(_day_alerts(digest)),
         tiles=tuple(_day_tiles(digest, findings, searched)),
+        hosts=verdicts.capitalised(digest.nouns.host[1]),
         clusters=tuple(_cluster_row(day, digest, here) for day in digest.clusters),
         news=news,
-        known=table_of(tuple(findings[MAX_CARDS:]), digest.slot, len(findings) - MAX_CARDS),
+        known=table_of(
+            tuple(findings[MAX_CARDS:]),
+            digest.slot,
+            digest.nouns,
+            title="All other new findings",
+            note="Each stands at full length in the report of its run.",
+        ),
         digest=digest.id,
     )
 
@@ -107,12 +114,14 @@ def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) ->
     missing = len(digest.clusters) - searched
     pairs = "clusters" if len({day.hunt for day in digest.clusters}) == 1 else "searches"
     gap = f"{missing} of {len(digest.clusters)} {pairs} not searched" if missing else ""
-    if digest.baselines:
-        recorded = counted(len(digest.baselines), "process", "processes")
-        nothing = f"Baseline recorded: {recorded}"
-    else:
-        nothing = "Nothing new" if searched else ""
-    return ", ".join(filter(None, (verdicts.news(findings, nothing), gap))) or "No cluster in scope"
+    recorded = _recorded(digest) if digest.baselines else ""
+    nothing = recorded or ("Nothing new" if searched else "")
+    news = verdicts.news(findings, digest.nouns) or nothing
+    return ", ".join(filter(None, (news, gap))) or "No cluster in scope"
+
+
+def _recorded(digest: Digest) -> str:
+    return verdicts.baseline_words([told.finding for told in digest.baselines], digest.nouns)
 
 
 def _day_badge(digest: Digest, searched: int) -> Badge:
@@ -124,10 +133,7 @@ def _day_badge(digest: Digest, searched: int) -> Badge:
 
 def _day_lede(digest: Digest) -> Iterator[str]:
     if digest.baselines and digest.announcements:
-        yield (
-            f"{counted(len(digest.baselines), 'process', 'processes')} recorded at a cluster's "
-            "first run."
-        )
+        yield f"{_recorded(digest)}."
     if digest.may_repeat:
         yield (
             f"This day may repeat the one of {moments.full(digest.may_repeat)}: the receipt for "
@@ -160,9 +166,10 @@ def _day_tiles(
 ) -> Iterator[Tile]:
     seen = [day.run.coverage for day in searched if day.run and day.run.coverage]
     yield Tile("New", f"{len(findings):,}", verdicts.priorities_words(findings), hot=bool(findings))
-    yield Tile("Macs affected", f"{verdicts.mac_count(findings):,}", "by new findings")
+    hosts = verdicts.capitalised(digest.nouns.host[1])
+    yield Tile(f"{hosts} affected", f"{verdicts.host_count(findings):,}", "by new findings")
     yield Tile("Searched", f"{len(searched)}/{len(digest.clusters)}", "hunts on clusters")
-    yield Tile("Macs seen", f"{sum(each.macs for each in seen):,}")
+    yield Tile(f"{hosts} seen", f"{sum(each.macs for each in seen):,}")
     yield Tile("Events searched", verdicts.rounded(sum(each.events for each in seen)))
 
 

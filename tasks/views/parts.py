@@ -9,6 +9,7 @@ from datetime import datetime
 
 from tasks import verdicts
 from tasks.findings import Finding
+from tasks.hunts import Nouns
 from tasks.runs import Outcome
 from tasks.views import cards
 from tasks.views.cards import Card, Row
@@ -49,11 +50,18 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Findings as rows, with the words around them."""
+    """Findings as rows, with the words around them.
+
+    Attributes:
+        host: what the hunt calls one.
+        events: whether the hunt counts events an hour.
+    """
 
     title: str
     count: str
     note: str
+    host: str
+    events: bool
     rows: tuple[Row, ...]
     statuses: tuple[str, ...]
     more: str
@@ -101,19 +109,20 @@ def cards_of(shown: Sequence[Card], count: int, *, title: str, nothing: str) -> 
     )
 
 
-def table_of(findings: tuple[Finding, ...], slot: datetime, beyond: int) -> Table:
-    """Lay findings out as rows; the first `beyond` of them are those that have no card."""
+def table_of(
+    findings: tuple[Finding, ...], slot: datetime, nouns: Nouns, *, title: str, note: str
+) -> Table:
+    """Lay findings out as rows."""
     rows = tuple(
         cards.row(finding, slot, spark=place < MAX_SPARKLINES)
         for place, finding in enumerate(findings[:MAX_ROWS])
     )
-    only_known = beyond <= 0
     return Table(
-        title="Continuing" if only_known else "All others",
+        title=title,
         count=f"{len(findings):,}",
-        note="Reported by an earlier run and still active; not announced again."
-        if only_known
-        else "New findings beyond the cards above stand first.",
+        note=note,
+        host=verdicts.capitalised(nouns.host[0]),
+        events=any(row.events for row in rows),
         rows=rows,
         statuses=tuple(sorted({row.status for row in rows})),
         more=more(len(findings) - len(rows), "findings.csv"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
@@ -34,6 +34,9 @@ from tasks.views.parts import (
 )
 
 MAX_QUIET = 200
+
+RECENT = timedelta(hours=24)
+"""A program that connected within it, up to the slot, goes on as far as a run can know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class ReportView:
     Attributes:
         archive: relative link to the archive's index.
         look_first: the finding that an analyst should see before all others.
+        host: what the hunt calls one.
         query: lines of the hunt's ES|QL, as Discover takes them.
         sha256: of findings.json, in hex.
     """
@@ -96,6 +100,7 @@ class ReportView:
     trend_rows: tuple[TrendRow, ...]
     news: Cards
     known: Table
+    host: str
     quiet: tuple[Quiet, ...]
     quiet_count: str
     quiet_more: str
@@ -126,7 +131,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
         len(told),
         title="Recorded at the first run" if _is_first(report) else "New findings",
-        nothing=_nothing_new(run),
+        nothing=_nothing_new(report),
     )
     headline = verdicts.summary(report)
     return ReportView(
@@ -144,7 +149,8 @@ def report_view(report: Report, links: Links) -> ReportView:
         trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
         news=news,
-        known=table_of((*told[MAX_CARDS:], *known), run.slot, len(told) - MAX_CARDS),
+        known=_others(report, told[MAX_CARDS:], known),
+        host=run.nouns.host[0],
         quiet=tuple(cards.quiet(finding) for finding in quiet[:MAX_QUIET]),
         quiet_count=f"{len(quiet):,}",
         quiet_more=more(len(quiet) - MAX_QUIET, "findings.csv"),
@@ -174,11 +180,33 @@ def _is_carded(finding: Finding) -> bool:
     return verdicts.is_news(finding) or finding.status is Status.BASELINE
 
 
-def _nothing_new(run: Run) -> str:
+def _nothing_new(report: Report) -> str:
+    run = report.run
     if run.outcome.searched:
-        words = verdicts.searched_words(run.coverage)
-        return f"No process crossed the threshold for the first time in this window. {words}"
+        words = verdicts.searched_words(run.coverage, run.nouns)
+        return f"Every finding of this run was known before. {words}"
+    if run.outcome is Outcome.NO_DATA and report.findings:
+        return "Nothing is new in the events that there are. What happened since is not known."
     return "Nothing was searched, so there may be something new that is not here."
+
+
+def _others(report: Report, new: tuple[Finding, ...], known: tuple[Finding, ...]) -> Table:
+    """Lay out what has no card: new findings beyond the cards, and what was known before."""
+    stale = report.run.outcome is Outcome.NO_DATA
+    found = verdicts.capitalised(verdicts.found_words(report))
+    note = f"{found}, and known from earlier runs: not announced again. "
+    note += (
+        "What happened since is not known."
+        if stale
+        else "The last connection says whether it goes on."
+    )
+    return table_of(
+        (*new, *known),
+        report.run.slot,
+        report.run.nouns,
+        title="All others" if new else "Known before" if stale else "Continuing",
+        note="New findings beyond the cards above stand first." if new else note,
+    )
 
 
 def _window_words(start: datetime, end: datetime) -> str:
@@ -192,14 +220,13 @@ def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
         size, example = flood
         yield (
             f"{size:,} of them are {cards.name(example.process.name)} calling "
-            f"{cards.destination_words(example.destination)}: that looks like a roll-out."
+            f"{cards.destination(example)}: that looks like a roll-out."
         )
-    if not report.run.outcome.searched:
-        return
+    run = report.run
     if words := verdicts.known_words(report):
         yield words
-    elif not told:
-        yield verdicts.searched_words(report.run.coverage)
+    elif run.outcome.searched and not told:
+        yield verdicts.searched_words(run.coverage, run.nouns)
 
 
 def _is_first(report: Report) -> bool:
@@ -229,39 +256,48 @@ def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
 
 
 def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
-    run = report.run
-    if not run.outcome.searched:
-        yield from (Tile(label, NOTHING) for label in ("New", "Continuing", "Went quiet"))
-    elif run.outcome is Outcome.BASELINE:
+    """Count what is known; of a run that searched nothing there is nothing to count."""
+    run, seen = report.run, report.run.coverage
+    if seen is None:
+        return
+    found = [each for each in report.findings if each.status is not Status.QUIET]
+    new = report.having(Status.NEW)
+    if _is_first(report):
         yield Tile("Recorded", f"{len(told):,}", verdicts.priorities_words(told))
     else:
-        continuing = report.having(Status.CONTINUING)
-        returned = len(report.having(Status.RETURNED))
-        longest = max((cards.days_known(each, run.slot) for each in continuing), default=0)
-        new = len(report.having(Status.NEW))
-        yield Tile("New", f"{new:,}", verdicts.priorities_words(told), hot=bool(new))
-        yield Tile(
-            "Continuing",
-            f"{len(continuing):,}",
-            f"{returned:,} more returned"
-            if returned
-            else f"longest {counted(longest, 'day', 'days')}"
-            if longest
-            else "",
-        )
-        yield Tile("Went quiet", f"{len(report.having(Status.QUIET)):,}", "since the run before")
-    active = [each for each in report.findings if each.status is not Status.QUIET]
-    seen = run.coverage
+        yield Tile("New", f"{len(new):,}", verdicts.priorities_words(new), hot=bool(new))
+        yield from _known_tiles(report)
     yield Tile(
-        "Macs affected",
-        f"{verdicts.mac_count(active):,}" if run.outcome.searched else NOTHING,
-        f"of {seen.macs:,} seen" if seen else "",
+        f"{verdicts.capitalised(run.nouns.host[1])} affected",
+        f"{verdicts.host_count(found):,}",
+        f"of {seen.macs:,} seen",
     )
     yield Tile(
         "Events searched",
-        verdicts.rounded(seen.events) if seen else NOTHING,
-        f"newest {moments.short(seen.newest_event)}" if seen and seen.newest_event else "",
+        verdicts.rounded(seen.events),
+        f"newest {moments.short(seen.newest_event)} UTC" if seen.newest_event else "",
     )
+
+
+def _known_tiles(report: Report) -> Iterator[Tile]:
+    known = report.having(Status.CONTINUING, Status.RETURNED)
+    if report.run.outcome is Outcome.NO_DATA:
+        yield Tile("Known before", f"{len(known):,}", "what they do now is not known")
+        return
+    continuing, returned = (
+        report.having(status) for status in (Status.CONTINUING, Status.RETURNED)
+    )
+    yield Tile("Continuing", f"{len(continuing):,}", _recently(continuing, report.run.slot))
+    if returned:
+        yield Tile("Returned", f"{len(returned):,}", _recently(returned, report.run.slot))
+    yield Tile("Went quiet", f"{len(report.having(Status.QUIET)):,}", "since the run before")
+
+
+def _recently(findings: Sequence[Finding], slot: datetime) -> str:
+    """Say how many of them go on, as far as a run can know."""
+    evidences = [finding.evidence for finding in findings if finding.evidence]
+    recent = sum(slot - seen.last_connection <= RECENT for seen in evidences)
+    return f"{recent:,} connected in the last {moments.span(RECENT)}" if evidences else ""
 
 
 def _trend_row(entry: Trend) -> TrendRow:
@@ -277,8 +313,9 @@ def _trend_row(entry: Trend) -> TrendRow:
 def _coverage_facts(run: Run) -> Iterator[Fact]:
     seen = run.coverage
     yield Fact("Cluster", run.cluster, code=True)
-    yield Fact("macOS network events", f"{seen.events:,}" if seen else "not known")
-    yield Fact("Macs", f"{seen.macs:,}" if seen else "not known")
+    yield Fact("Events", f"{seen.events:,}" if seen else "not known")
+    hosts = verdicts.capitalised(run.nouns.host[1])
+    yield Fact(hosts, f"{seen.macs:,}" if seen else "not known")
     newest = seen.newest_event if seen else None
     yield Fact("Newest event", moments.full(newest) if newest else "not known")
     before = moments.full(run.compared_with) if run.compared_with else "nothing, no earlier run"

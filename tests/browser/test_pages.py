@@ -1,7 +1,7 @@
 import os
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tasks.hunts import load
 from tasks.pages import Pages
 from tasks.report import findings_csv, render_daily, render_report
 from tasks.runs import Outcome, Trend
-from tests.builders import SLOT, day, finding, report, run
+from tests.builders import SLOT, day, evidence, finding, report, run
 from tests.poison import poisoned
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -24,9 +24,19 @@ pytestmark = pytest.mark.skipif(
     reason="needs chromium; CI always has it",
 )
 
+LAST = ["31 Oct 22:15", "1 Nov 00:00", "1 Nov 01:15"]
+"""Last connections of the known ones, in their order."""
+
+
+def ended(hours):
+    """Give evidence whose last connection was so many hours before 1 Nov 2026 02:00."""
+    at = datetime(2026, 11, 1, 2, tzinfo=UTC) - timedelta(hours=hours)
+    return replace(evidence(), last_connection=at)
+
+
 KNOWN = [
-    finding(f"mac-{number}", f"/opt/{name}", status=Status.CONTINUING)
-    for number, name in enumerate(("zulu", "alpha", "mike"))
+    finding(f"mac-{number}", f"/opt/{name}", status=Status.CONTINUING, evidence=ended(hours))
+    for number, (name, hours) in enumerate((("zulu", 3.75), ("alpha", 0.75), ("mike", 2)))
 ]
 
 
@@ -165,6 +175,28 @@ def test_the_table_is_filtered_and_sorted(look):
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == order
         assert names.first.inner_text() == first
+
+
+def test_dates_and_figures_are_sorted_by_what_they_mean(look):
+    """31 Oct comes before 1 Nov, and 1,000 after 9."""
+    page = look("report")
+    head = page.get_by_role("columnheader", name="Last connection")
+    for order in ("descending", "ascending"):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == order
+        shown = page.locator("td[data-key]").all_inner_texts()
+        assert shown == sorted(shown, key=LAST.index, reverse=order == "descending")
+
+
+def test_a_phone_shows_every_cell_of_a_row_below_each_other(look):
+    """No name is broken into pieces, and no cell is out of sight."""
+    page = look("report", viewport={"width": 390, "height": 800})
+    row = page.locator("tbody tr[id^=BH-]").first
+    assert row.locator("td bdi").first.bounding_box()["height"] < 30
+    for cell in row.locator("td").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
 
 
 def test_the_index_is_filtered_by_cluster(look):

@@ -96,7 +96,7 @@ def test_without_a_token_the_digest_is_printed_and_not_told_to_slack(office):
     office.record(new_day())
     printed = office.digest(office.destination())
     assert printed.message == "1 new, no token: printed, not posted"
-    assert "1 new finding on 1 Mac" in printed.result()["digest"]
+    assert "1 new beaconing process on 1 Mac" in printed.result()["digest"]
     assert office.digest(office.destination()).result()["digest"] == ""
     with SlackServer(ok) as slack:
         office.digest(office.destination(slack))

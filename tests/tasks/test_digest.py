@@ -147,7 +147,7 @@ def test_a_digest_says_that_what_an_unsearched_cluster_hides_is_not_in_it(case: 
     """Three new findings elsewhere do not make an unsearched cluster clean."""
     cluster, _ = SILENT_FOR_A_REASON[case]
     message = composed(digest(announced(1), clusters=(searched(), cluster)))
-    assert header(message) == "1 new finding on 1 Mac, 1 of 2 clusters not searched"
+    assert header(message) == "1 new beaconing process on 1 Mac, 1 of 2 clusters not searched"
     assert "1 of 2 clusters searched" in message.text
     assert "New findings there are not in this message." in message.text
     assert re.search(r"last searched 2[12] Nov 06:00 UTC", message.text)
@@ -180,7 +180,7 @@ def test_a_first_run_is_told_as_a_count():
     """What was there before we looked is recorded, not announced one by one."""
     baselines = tuple(announced(n % 31, executable=f"/opt/{n}") for n in range(42))
     message = composed(digest(baselines=baselines))
-    assert header(message) == "Baseline recorded: 42 processes on 31 Macs"
+    assert header(message) == "Baseline recorded: 42 beaconing processes on 31 Macs"
     assert "demo-eu: 42. From now on only what is not in it is posted." in message.text
     assert findings_in(message) == []
 
@@ -188,8 +188,8 @@ def test_a_first_run_is_told_as_a_count():
 def test_a_first_run_beside_new_findings_is_told_too():
     """A second cluster's first run does not hide what is new on the first."""
     message = composed(digest(announced(1), baselines=(announced(2), announced(3))))
-    assert header(message) == "1 new finding on 1 Mac"
-    assert "Baseline recorded: 2 processes on 2 Macs (demo-eu: 2)" in message.text
+    assert header(message) == "1 new beaconing process on 1 Mac"
+    assert "Baseline recorded: 2 beaconing processes on 2 Macs (demo-eu: 2)" in message.text
 
 
 def test_a_digest_that_may_repeat_one_says_so():
@@ -220,7 +220,7 @@ def test_the_highest_stand_in_the_message_the_next_in_its_thread_the_rest_is_cou
     message = composed(digest(*map(announced, range(new))), REPORTS)
     assert len(findings_in(message)) == here
     assert [len(findings_in(reply)) for reply in message.replies] == in_thread
-    assert header(message).startswith(f"{new} new finding")
+    assert header(message).startswith(f"{new} new beaconing process")
     assert (f"{sum(in_thread)} more in the thread" in message.text) == bool(in_thread)
     assert (f"{in_report} more in the report" in message.text) == bool(in_report)
     assert violations(message, [REPORTS]) == ()
@@ -232,7 +232,7 @@ def test_a_flood_is_told_in_groups_whose_counts_add_up():
     others = [announced(n, executable=f"/opt/{n}", priority=Priority.HIGH) for n in range(19)]
     message = composed(digest(*flood, *others), REPORTS)
     groups = findings_in(message)
-    assert header(message) == "5,000 new findings on 4,981 Macs: more than usual"
+    assert header(message) == "5,000 new beaconing processes on 4,981 Macs: more than usual"
     assert groups[0].startswith("4,981 × agentd → 203.0.113[.]47 on 4,981 Macs\nno signature · ")
     assert len(groups) == 5
     told = sum(int(group.partition(" ")[0].replace(",", "")) for group in groups)
@@ -307,12 +307,14 @@ def test_no_text_makes_a_digest_that_slack_refuses(
 
 def test_a_finding_is_told_with_all_that_a_first_look_needs():
     """Who reads the digest knows which program on which Mac calls whom, how often, since when."""
-    (told,) = findings_in(composed(digest(announced(1, priority=Priority.HIGH))))
-    told_id = announced(1).finding.id
+    counted_by_the_hunt = {"duration_hours": 168, "number_of_con_per_hour": 136}
+    new = announced(1, priority=Priority.HIGH, figures=counted_by_the_hunt)
+    (told,) = findings_in(composed(digest(new)))
+    told_id = new.finding.id
     assert told == (
         "HIGH updater on mac-1.example → 203.0.113[.]47:443\n"
-        "no signature · 168 of 168 h · median 120/h · every 30 s ± 3 % · demo-eu · "
-        f"first seen 24 Nov 06:00 · {told_id}"
+        "no signature · 168 of 168 h · 136 events/h (120 connections/h) · every 30 s ± 3 % · "
+        f"demo-eu · first seen 24 Nov 06:00 · {told_id}"
     )
 
 
@@ -345,9 +347,11 @@ def test_a_changed_binary_is_announced_as_such():
     """A known program with a new hash is news of another kind than a new program."""
     changed = announced(1, status=Status.CONTINUING, changed_binary=True, first_seen=day(-9))
     message = composed(digest(changed, announced(2), announced(3)))
-    assert header(message) == "2 new findings and 1 changed binary on 3 Macs"
+    assert header(message) == (
+        "2 new beaconing processes on 2 Macs, 1 known program with a changed binary"
+    )
     assert "MEDIUM changed binary updater on mac-1.example" in message.text
-    assert header(composed(digest(changed))) == "1 changed binary on 1 Mac"
+    assert header(composed(digest(changed))) == "1 known program with a changed binary"
 
 
 @pytest.mark.parametrize(
@@ -355,7 +359,7 @@ def test_a_changed_binary_is_announced_as_such():
     [
         (Destination("203.0.113.47", ports=(443,)), "203.0.113[.]47:443"),
         (Destination("2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
-        (Destination("c2.evil.example", ports=(80, 443, 8443, 9001)), "[.]example:80,443,8443,…"),
+        (Destination("c2.evil.example", ports=(80, 443, 8443, 9001)), "[.]example:80,443,8443 +1"),
         (Destination(ip="203.0.113.47"), "203.0.113[.]47"),
         (Destination("http://c2.evil"), "http[:]//c2[.]evil"),
         (Destination(), "unknown address"),
@@ -391,7 +395,7 @@ def test_what_cannot_be_seen_is_shown_and_what_is_long_is_cut():
 def test_the_header_holds_no_data_from_events(name: str):
     """What pops up on a locked phone is ours word for word."""
     told = announced(1, process=Process(name=name), host=Host(id="a", name=name))
-    assert header(composed(digest(told))) == "1 new finding on 1 Mac"
+    assert header(composed(digest(told))) == "1 new beaconing process on 1 Mac"
 
 
 def test_ids_link_into_the_report_only_where_people_can_open_it():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.findings import Destination, Finding, Host, Priority, Process, Status
-from tasks.publish import CELL_AT_MOST, ROWS_AT_MOST, resource, row, table
+from tasks.publish import CELL_AT_MOST, TABLE_ROWS, resource, row, table
 from tests.builders import finding, report, run
 from tests.poison import HOSTILE, poisoned
 
@@ -106,9 +106,9 @@ def some(count: int, status: Status = Status.NEW) -> list[Finding]:
 
 def test_the_table_is_limited_and_keeps_the_reports_order():
     """The UI draws every row at once; what is quiet stands last and goes first."""
-    findings = [*some(ROWS_AT_MOST - 1), *some(2, Status.QUIET)]
+    findings = [*some(TABLE_ROWS - 1), *some(2, Status.QUIET)]
     rows = table(report(run(), *findings))
-    assert len(rows) == ROWS_AT_MOST
+    assert len(rows) == TABLE_ROWS
     assert [cells["status"] for cells in rows[-2:]] == ["new", "quiet"]
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tasks.coverage import Coverage
 from tasks.digests import Announcement, ClusterDay, Digest, Medium
-from tasks.findings import Destination, Effect, Priority, Process, Reason, Status
-from tasks.hunts import load
+from tasks.findings import Effect, Priority, Process, Reason, Status
+from tasks.hunts import Hunt, Pipeline, load
 from tasks.report import (
     findings_csv,
     markdown_summary,
@@ -27,10 +27,12 @@ from tasks.report import (
 )
 from tasks.runs import Outcome, Report, Trend
 from tasks.verdicts import summary
-from tasks.views.cards import check_query, destination_words
+from tasks.views.cards import check_query
 from tasks.views.report import Links
-from tests.builders import HUNT, SLOT, coverage, day, finding, report, run
+from tests.builders import HUNT, SLOT, coverage, day, evidence, finding, report, run
 from tests.poison import poisoned
+
+SHIPPED = load("macos-unsigned-network")
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "path", "circle"}
 
@@ -92,7 +94,7 @@ def full_report():
         told,
         finding("mac-b", status=Status.CONTINUING),
         finding("mac-c", status=Status.QUIET, evidence=None),
-        hunt=load("macos-unsigned-network").model_copy(update={"remarks": ("stray line",)}),
+        hunt=SHIPPED.model_copy(update={"remarks": ("stray line",)}),
         trend=(Trend(SLOT, Outcome.COMPLETE, 1, 1),),
     )
 
@@ -286,7 +288,7 @@ VERDICTS = [
     ),
     (
         report(run(outcome=Outcome.BASELINE), finding(status=Status.BASELINE)),
-        "Baseline recorded: 1 process on 1 Mac",
+        "Baseline recorded: 1 beaconing process on 1 Mac",
         "baseline: 1",
     ),
     (
@@ -306,8 +308,8 @@ VERDICTS = [
     ),
     (
         report(run(outcome=Outcome.NO_DATA, coverage=Coverage(0, 0, None))),
-        "No data: no macOS network event in 7 days",
-        "no data: no macOS network event in 7 days",
+        "No data: no event in 7 days",
+        "no data: no event in 7 days",
     ),
     (
         report(
@@ -343,11 +345,123 @@ def test_each_outcome_has_its_own_verdict(of, headline, state):
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.MISSED, Outcome.NO_DATA])
 def test_a_run_that_searched_nothing_never_says_nothing_new(outcome):
-    """Silence must not look like safety."""
-    words = text_of(render_report(report(run(outcome=outcome, detail="It broke off."))))
-    assert "Nothing new" not in words
-    assert "It broke off." in words
-    assert "Nothing was searched, so there may be something new" in words
+    """Silence must not look like safety, and there is no figure of what nobody counted."""
+    html = render_report(report(run(outcome=outcome, detail="It broke off.")))
+    assert "Nothing new" not in text_of(html)
+    assert "It broke off." in text_of(html)
+    assert "Nothing was searched, so there may be something new" in text_of(html)
+    assert not [tag for tag, a in Structure(html).elements if a.get("class") == "tiles"]
+
+
+STALE = run(
+    outcome=Outcome.NO_DATA,
+    detail="The newest event is old.",
+    coverage=Coverage(73_683, 20, SLOT - timedelta(hours=22)),
+)
+
+
+def test_a_stale_run_says_what_was_and_nothing_about_now():
+    """Old events show what was over the threshold until they ended; the rest is not known."""
+    of = report(STALE, finding(status=Status.CONTINUING), hunt=SHIPPED)
+    words = text_of(render_report(of))
+    until = "over the threshold between 17 Nov 06:00 and the newest event, 23 Nov 08:00 UTC"
+    assert f"1 known beaconing process was again {until}." in words
+    assert "Known before 1" in words
+    assert "What happened since is not known." in words
+    for claim in (
+        "active now",
+        "still active",
+        "Continuing",
+        "continuing",
+        "Went quiet",
+        "goes on",
+    ):
+        assert claim not in words.partition("How this was found")[0]
+
+
+def test_what_is_new_in_old_events_is_shown_as_new():
+    """Events that came in before they ended may hold something that nobody has seen."""
+    words = text_of(render_report(report(STALE, finding())))
+    assert "New findings 1" in words
+    assert "Nothing was searched" not in words
+
+
+def test_a_known_finding_is_called_what_a_run_can_know_of_it():
+    """Over the threshold in the window, with its last connection; not "still active"."""
+    words = text_of(render_report(report(run(), finding(status=Status.CONTINUING), hunt=SHIPPED)))
+    assert "over the threshold within these 7 days" in words
+    assert "Last connection" in words
+    assert "24 Nov 05:59" in words
+    assert "1 connected in the last 24 hours" in words
+    assert "still active" not in words
+
+
+def test_a_finding_that_stopped_days_ago_is_not_counted_as_going_on():
+    """The tile says how many continuing ones connected in the last day."""
+    before = replace(evidence(), last_connection=SLOT - timedelta(hours=25))
+    of = report(run(), finding(status=Status.CONTINUING, evidence=before))
+    assert "0 connected in the last 24 hours" in text_of(render_report(of))
+
+
+# Figures stand beside what they are compared with, and only where there is such a thing.
+
+
+def test_a_rate_is_told_in_the_unit_of_its_threshold():
+    """The hunt counts events, so 68 connections an hour can be over a threshold of 120."""
+    figures = {"number_of_con_per_hour": 136, "duration_hours": 20}
+    seen = evidence(per_hour=68)
+    new = finding(figures=figures, evidence=seen)
+    known = finding("mac-b", status=Status.CONTINUING, figures=figures, evidence=seen)
+    words = text_of(render_report(report(run(), new, known, hunt=SHIPPED)))
+    assert "136 events/h (68 connections/h)" in words
+    assert "Events/h" in words
+
+
+def test_a_hunt_that_counts_no_events_has_no_column_for_them():
+    """A column of dashes says nothing."""
+    words = text_of(render_report(report(run(), finding(status=Status.CONTINUING))))
+    assert "Conn./h" in words
+    assert "Events/h" not in words
+
+
+def test_hours_at_a_threshold_appear_only_for_a_hunt_that_has_one():
+    """The shipped hunt has no threshold of connections an hour; another may."""
+    plain = report(run(), finding(evidence=replace(evidence(), hours_at_threshold=None)))
+    assert "hours at" not in text_of(render_report(plain)).lower()
+    assert "hours_at_threshold" not in findings_csv(plain).decode()
+    hourly = HUNT.pipeline.model_copy(update={"thresholds": {"min_connections_per_hour": 100}})
+    of = report(run(), finding(), hunt=HUNT.model_copy(update={"pipeline": hourly}))
+    assert "168 of 168 hours at 100 connections or more" in text_of(render_report(of))
+    assert cells(of)[0]["hours_at_threshold"] == "168"
+
+
+def test_a_finding_of_look_ups_only_says_why_it_has_no_evidence():
+    """An empty place would look like a fault."""
+    found = {"evidence": None, "figures": {"number_of_con_per_hour": 140}}
+    known = finding("mac-b", status=Status.CONTINUING, **found)
+    of = report(run(), finding(**found), known)
+    words = text_of(render_report(of))
+    assert "No connection was counted: DNS look-ups are none." in words
+    assert "140 events/h" in words
+    assert words.count("no connection") == 1  # In the row, where the others have a chart.
+
+
+def test_a_hunt_for_other_hosts_speaks_of_them():
+    """A hunt file of one's own, for Windows: not one word of Macs or beaconing on its pages."""
+    pipeline = Pipeline(population='host.os.family == "windows"', thresholds={"min_calls": 3})
+    hunt = Hunt(slug="rare-calls", name="Rare calls", uuid="1", query="FROM x", pipeline=pipeline)
+    changes = {"hunt": hunt, "cluster": "demo-eu"}
+    of = report(
+        run(hunt=hunt),
+        finding("pc-a", **changes),
+        finding("pc-b", status=Status.CONTINUING, **changes),
+        finding("pc-c", status=Status.QUIET, evidence=None, **changes),
+        hunt=hunt,
+    )
+    told = text_of(render_report(of)) + text_of(PAGES["daily page"](of)) + markdown_summary(of)
+    assert "1 new finding on 1 host" in told
+    assert "Hosts affected" in told
+    assert not re.search(r"\bMacs?\b|macOS|beaconing", told)
 
 
 def test_every_warning_of_a_run_is_on_its_page():
@@ -415,7 +529,7 @@ def test_an_ordinary_report_is_small():
     """25 cards and 25 rows stay below 200 KB."""
     new = [busy(number) for number in range(25)]
     known = [busy(number + 25, status=Status.CONTINUING) for number in range(25)]
-    of = report(run(), *new, *known, hunt=load("macos-unsigned-network"))
+    of = report(run(), *new, *known, hunt=SHIPPED)
     assert len(render_report(of).encode()) <= 200_000
 
 
@@ -517,21 +631,6 @@ def test_the_summary_for_prefect_says_what_happened():
     assert markdown.startswith("## 1 new beaconing process on 1 Mac\n")
     assert "- **high** ` updater ` on ` mac-a.example ` calls ` 203.0.113[.]47:443 `" in markdown
     assert "searched" in markdown
-
-
-@pytest.mark.parametrize(
-    ("destination", "words"),
-    [
-        (Destination(), "–"),
-        (Destination(address="203.0.113.9", ports=(443,)), "203.0.113[.]9:443"),
-        (Destination(address="2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
-        (Destination(ip="203.0.113.9"), "203.0.113[.]9"),
-        (Destination(address="203.0.113.9", ports=(1, 2, 3, 4, 5)), "203.0.113[.]9:1,2,3 +2"),
-    ],
-)
-def test_a_destination_reads_as_one_word(destination, words):
-    """Address and ports, whatever is known of them."""
-    assert destination_words(destination) == words
 
 
 def test_a_finding_s_query_asks_for_its_processes_and_destination():
