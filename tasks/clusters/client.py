@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import time
 import warnings
 from bisect import bisect_left, bisect_right
@@ -25,6 +26,7 @@ from elasticsearch import (
     SerializationError,
     TransportError,
 )
+from pydantic import SecretStr
 
 from tasks.clusters.answers import Answer, read
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
@@ -33,6 +35,7 @@ from tasks.costs import Cost
 from tasks.errors import (
     ClusterError,
     DeadlineExceeded,
+    NotTrusted,
     QueryRefused,
     SettingsError,
     Unauthorised,
@@ -121,10 +124,13 @@ class Client:
         costs: by the name of the question.
     """
 
-    def __init__(self, elasticsearch: Elasticsearch, cluster: Cluster) -> None:
-        """Take the official client and the settings that it was made from."""
+    def __init__(
+        self, elasticsearch: Elasticsearch, cluster: Cluster, api_key: SecretStr | None
+    ) -> None:
+        """Take the official client, and what it was made from."""
         self.elasticsearch = elasticsearch
         self.cluster = cluster
+        self._api_key = api_key
         self.costs: dict[str, Cost] = {}
 
     @cached_property
@@ -134,12 +140,16 @@ class Client:
         Raises:
             ClusterError: nothing does, or something else.
         """
-        with in_our_words(self.cluster):
+        with self.in_our_words():
             try:
                 version = self.elasticsearch.info().body.get("version", {})
             except AuthorizationException:
                 return Server(number=None)  # Needs the cluster privilege `monitor`.
         return Server(version.get("number"), version.get("build_flavor") == "serverless")
+
+    def in_our_words(self, query: str = "") -> contextlib.AbstractContextManager[None]:
+        """Translate what the official client raises, and keep the API key out of it."""
+        return in_our_words(self.cluster, query, self._api_key)
 
     @property
     def bytes_received(self) -> int:
@@ -171,12 +181,13 @@ def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Clie
 
     Raises:
         Unreachable: there is no such folder, or no address that can be called.
+        NotTrusted: its authority's file cannot be used.
         Unauthorised: there is no such secret, or it cannot be a key.
     """
+    api_key = _api_key(cluster, read_block)
     embedded = cluster.url.startswith("file://")
-    elasticsearch = _embedded(cluster) if embedded else _remote(cluster, read_block)
-    with elasticsearch:
-        yield Client(elasticsearch, cluster)
+    with _embedded(cluster) if embedded else _remote(cluster, api_key) as elasticsearch:
+        yield Client(elasticsearch, cluster, api_key)
 
 
 def _embedded(cluster: Cluster) -> Elasticsearch:
@@ -195,11 +206,12 @@ def _embedded(cluster: Cluster) -> Elasticsearch:
     return Elasticsearch([node], node_class=EmbeddedNode, max_retries=0, retry_on_timeout=False)
 
 
-def _remote(cluster: Cluster, read_block: ReadBlock) -> Elasticsearch:
+def _remote(cluster: Cluster, api_key: SecretStr | None) -> Elasticsearch:
+    _check_authority(cluster)
     try:
         return Elasticsearch(
             cluster.url,
-            api_key=_api_key(cluster, read_block),
+            api_key=api_key.get_secret_value() if api_key else None,
             ca_certs=cluster.ca_certs or DEFAULT,
             ssl_assert_fingerprint=cluster.ca_fingerprint or DEFAULT,
             node_class=BoundedNode,
@@ -209,12 +221,7 @@ def _remote(cluster: Cluster, read_block: ReadBlock) -> Elasticsearch:
             max_retries=0,
             retry_on_timeout=False,
         )
-    except FileNotFoundError as error:
-        raise Unreachable(
-            f"{cluster.name}: there is no {cluster.ca_certs}.",
-            "Correct `ca_certs` of the cluster: the path of a PEM file on the worker.",
-        ) from error
-    except (ValueError, OSError):
+    except ValueError:
         # Its words repeat the whole URL.
         raise Unreachable(
             f"{cluster.name}: its `url` is not an address that can be called.",
@@ -223,14 +230,24 @@ def _remote(cluster: Cluster, read_block: ReadBlock) -> Elasticsearch:
         ) from None
 
 
-def _api_key(cluster: Cluster, read_block: ReadBlock) -> str | None:
+def _check_authority(cluster: Cluster) -> None:
+    """Read `ca_certs` once before the client does, whose errors do not name the file."""
+    try:
+        ssl.create_default_context(cafile=cluster.ca_certs)
+    except OSError as error:
+        raise NotTrusted(
+            f"{cluster.name}: `ca_certs` {cluster.ca_certs} cannot be used: {error.strerror}.",
+            "Give the path of a readable PEM file with the authority's certificate, on the worker.",
+        ) from error
+
+
+def _api_key(cluster: Cluster, read_block: ReadBlock) -> SecretStr | None:
     if cluster.api_key is None:
         return None
     try:
-        key = secret(cluster.api_key, f"API key of {cluster.name}", read_block)
+        return secret(cluster.api_key, f"API key of {cluster.name}", read_block)
     except SettingsError as error:
         raise Unauthorised(f"{cluster.name}: {error.problem}", error.remedy) from error
-    return key.get_secret_value()
 
 
 def ask(client: Client, question: Question, *, allow_partial: bool = False) -> Answer:
@@ -283,7 +300,7 @@ def _answered(client: Client, question: Question, *, allow_partial: bool) -> Api
         body["include_ccs_metadata"] = True
     deadline = time.monotonic() + client.cluster.deadline_minutes * 60
     running: str | None = None
-    with in_our_words(client.cluster, question.query), _within(deadline, client.cluster):
+    with client.in_our_words(question.query), _within(deadline, client.cluster):
         try:
             response: ApiResponse[Any] = _esql(client, deadline).async_query(
                 body=body,

@@ -18,6 +18,7 @@ from elasticsearch import (
 )
 from elasticsearch import ConnectionError as ElasticsearchConnectionError
 from elasticsearch.exceptions import SSLError
+from pydantic import SecretStr
 
 from tasks.errors import ClusterError, NotTrusted, QueryRefused, Unauthorised, Unreachable
 from tasks.esql import explain_position
@@ -42,33 +43,38 @@ NOTHING_THERE_OR_NOTHING_READABLE = (
 
 
 @contextlib.contextmanager
-def in_our_words(cluster: Cluster, query: str = "") -> Iterator[None]:
+def in_our_words(
+    cluster: Cluster, query: str = "", api_key: SecretStr | None = None
+) -> Iterator[None]:
     """Translate what the client raises: the only place that knows its exceptions.
+
+    What came back is not kept as a cause, because a proxy's page may repeat the request's headers.
 
     Args:
         cluster: who was asked.
         query: the ES|QL text, to mark a place in it.
+        api_key: that was sent, to keep it out of every text.
     """
     name, key = cluster.name, cluster.api_key or "none is set"
     try:
         yield
-    except AuthenticationException as error:
+    except AuthenticationException:
         raise Unauthorised(
             f"{name}: the API key is not accepted (secret {key}).",
             "Put a valid, unexpired API key there, for the worker.",
-        ) from error
+        ) from None
     except AuthorizationException as error:
         raise Unauthorised(
-            f"{name}: the API key may not do this (secret {key}): {_said(error)}",
+            f"{name}: the API key may not do this (secret {key}): {_said(error, api_key)}",
             "Give it `read` and `view_index_metadata` on the indices that the hunt reads.",
-        ) from error
-    except UnsupportedProductError as error:
+        ) from None
+    except UnsupportedProductError:
         raise QueryRefused(
             f"{name}: what answers at {host(cluster)} is not Elasticsearch.",
             "Correct `url` of the cluster; a proxy must pass the header X-Elastic-Product on.",
-        ) from error
+        ) from None
     except ApiError as error:
-        raise _refused(cluster, query, error) from error
+        raise _refused(cluster, query, error, _said(error, api_key)) from None
     except SSLError as error:
         raise NotTrusted(
             f"{name}: the certificate of {host(cluster)} is not to be trusted: {error.message}",
@@ -85,15 +91,14 @@ def in_our_words(cluster: Cluster, query: str = "") -> Iterator[None]:
             f"{name}: {host(cluster)} cannot be reached: {error.message}",
             "Check `url` of the cluster, the network and the firewall.",
         ) from error
-    except SerializationError as error:
+    except SerializationError:
         raise Unreachable(
             f"{name}: the answer of {host(cluster)} is broken off or not Elasticsearch's.",
             "If it stays so, look at the proxies between.",
-        ) from error
+        ) from None
 
 
-def _refused(cluster: Cluster, query: str, error: ApiError) -> ClusterError:
-    said = _said(error)
+def _refused(cluster: Cluster, query: str, error: ApiError, said: str) -> ClusterError:
     if error.status_code in _MAY_PASS and "PERMANENT" not in str(error.body):
         return Unreachable(
             f"{cluster.name}: the cluster says: later (status {error.status_code}): {said}",
@@ -113,11 +118,12 @@ def _refused(cluster: Cluster, query: str, error: ApiError) -> ClusterError:
     return QueryRefused(f"{cluster.name}: {said}", "Correct the query, or the events it reads.")
 
 
-def _said(error: ApiError) -> str:
+def _said(error: ApiError, api_key: SecretStr | None) -> str:
     """Give the reason in Elasticsearch's error body, which may be the whole of it."""
     detail = error.body.get("error") if isinstance(error.body, Mapping) else None
     reason = detail.get("reason") if isinstance(detail, Mapping) else detail
-    return str(reason or "no reason given")
+    said = str(reason or "no reason given")
+    return said.replace(api_key.get_secret_value(), "[the API key]") if api_key else said
 
 
 def host(cluster: Cluster) -> str:

@@ -1,15 +1,50 @@
 """A hunt of a remote cluster: the whole flow, through the real client, over a real socket."""
 
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
 
 from flows.hunt_cluster import hunt_cluster
+from tasks.clusters import node
+from tasks.enrich import enrich
+from tasks.errors import ClusterError, DeadlineExceeded
 from tasks.history import upgrade
-from tasks.runs import Report
+from tasks.query import query
+from tasks.runs import Outcome, Report
+from tasks.score import score
 from tasks.settings import Cluster
+from tests.elasticsearch_behaviours import (
+    Behaviour,
+    Call,
+    busy,
+    cut_off,
+    dropped,
+    error,
+    forbidden,
+    never,
+    no_fields,
+    page,
+    partial_of,
+    real,
+    reset,
+    running,
+    too_large,
+    unavailable,
+    when,
+)
 from tests.elasticsearch_server import (
     SERVERLESS,
     V8_15,
@@ -32,25 +67,211 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def hunted(url: str, folder: Path) -> Report:
-    """What a hunt of the cluster at the URL leaves."""
-    history_url = f"sqlite:///{folder}/history.db"
-    upgrade(history_url)
-    storage = {"history_url": history_url, "archive_url": str(folder / "archive")}
-    state = hunt_cluster(Cluster(name="corp", url=url), slot=SLOT, **storage, return_state=True)
-    assert state.is_completed(), state.message
-    (found,) = folder.glob("archive/macos-unsigned-network/corp/*/*/*/*/findings.json")
-    return Report.from_json(found.read_bytes())
+class Site:
+    """A worker's history and archive, and hunts of one remote cluster."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.history_url = f"sqlite:///{folder}/history.db"
+        self.archive = folder / "archive"
+        upgrade(self.history_url)
+
+    def hunt(self, url: str, **settings: object) -> State:
+        cluster = Cluster(name="corp", url=url, **settings)
+        return hunt_cluster(
+            cluster,
+            slot=SLOT,
+            history_url=self.history_url,
+            archive_url=str(self.archive),
+            return_state=True,
+        )
+
+    @property
+    def report(self) -> Report:
+        """What the only run left."""
+        (found,) = self.archive.glob("macos-unsigned-network/corp/*/*/*/*/findings.json")
+        return Report.from_json(found.read_bytes())
 
 
 @pytest.mark.parametrize("release", [V8_15, V8_19, V9_1, SERVERLESS])
 def test_a_remote_cluster_says_what_a_folder_says(events: Path, tmp_path: Path, release: Release):
     """Only where the events come from differs, and one query at a time runs there."""
-    for name in ("near", "far"):
-        (tmp_path / name).mkdir()
-    near = hunted(events.as_uri(), tmp_path / "near")
+    near, far = (Site(tmp_path / name) for name in ("near", "far"))
+    near.hunt(events.as_uri())
     with ElasticsearchServer(folder=events, release=release) as server:
-        far = hunted(server.url, tmp_path / "far")
+        far.hunt(server.url)
+    near, far = near.report, far.report
     assert [asdict(f) for f in far.findings] == [asdict(f) for f in near.findings] != []
     assert far.run.coverage == near.run.coverage
     assert server.most_running == 1
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once: how long Prefect waits is its own test."""
+    for task in (query, enrich, score):
+        monkeypatch.setattr(task, "retry_delay_seconds", [0, 0, 0])
+
+
+def attempts(server: ElasticsearchServer, word: str = "number_of_con_per_hour") -> list[float]:
+    """When a question was asked, by default the hunt's own."""
+    return [request.at for request in server.asked(word)]
+
+
+def test_a_busy_cluster_is_asked_again_after_a_pause(events: Path, site: Site):
+    """Three attempts at least two seconds apart, and one query at a time: no storm."""
+    with ElasticsearchServer(busy, busy, real, folder=events) as server:
+        state = site.hunt(server.url)
+    assert state.is_completed(), state.message
+    times = attempts(server)
+    assert len(times) == 3
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 2
+    assert server.most_running == 1
+    assert [(cost.question, cost.asked, cost.failed) for cost in site.report.run.costs] == [
+        ("hunt", 3, 2),
+        *((name, 1, 0) for name in ("totals", "agents", "processes", "connections", "hours")),
+    ]
+
+
+PASSING = {
+    "502": page(502),
+    "503": unavailable,
+    "504": page(504),
+    "circuit breaker": too_large("TRANSIENT"),
+    "reset": reset,
+    "dropped": dropped,
+    "cut off": cut_off,
+    "hung": never,
+}
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_what_passes_by_itself_costs_only_time(
+    events: Path, site: Site, monkeypatch: pytest.MonkeyPatch, fault: Behaviour
+):
+    """Once at the start and once while it runs, then fine: the run is as good as any."""
+    monkeypatch.setattr(node, "SILENCE_SECONDS", 1)
+    with ElasticsearchServer(fault, running, fault, real, folder=events) as server:
+        state = site.hunt(server.url)
+        assert server.kept == set()
+    assert (state.name, state.message) == ("Baseline", "baseline: 1")
+    assert len(attempts(server)) == 3
+    assert server.most_running == 1
+
+
+STAYING = {
+    "too large": (too_large("PERMANENT"), "query"),
+    "bad query": (error(400, "parsing_exception", "mismatched input"), "query"),
+    "unknown index": (error(400, "verification_exception", "Unknown index [logs-*]"), "query"),
+    "nothing to read": (no_fields, "query"),
+    "key": (error(401, "security_exception", "unable to authenticate"), "unauthorised"),
+    "privilege": (forbidden("indices:data/read/esql", "read"), "unauthorised"),
+    "not there": (error(404, "resource_not_found_exception", "x"), "query"),
+}
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(("fault", "reason"), STAYING.values(), ids=STAYING)
+def test_what_somebody_must_change_is_asked_once(
+    events: Path, site: Site, fault: Behaviour, reason: str
+):
+    """It fails with the remedy, never with no findings."""
+    with ElasticsearchServer(fault, folder=events) as server:
+        state = site.hunt(server.url)
+    failure = state.result(raise_on_failure=False)
+    assert state.is_failed()
+    assert isinstance(failure, ClusterError)
+    assert failure.reason == reason
+    assert failure.remedy
+    assert len(attempts(server)) == 1
+
+
+def test_an_unfinished_query_ends_at_the_deadline(events: Path, site: Site):
+    """It is deleted on the server, and the run says why it failed."""
+    with ElasticsearchServer(running, folder=events) as server:
+        state = site.hunt(server.url, deadline_minutes=0.02)
+        assert server.kept == set()
+    failure = state.result(raise_on_failure=False)
+    assert isinstance(failure, DeadlineExceeded)
+    assert failure.reason == "deadline"
+    assert len(attempts(server)) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_shard_that_stays_away_makes_the_last_attempt_partial(events: Path, site: Site):
+    """Three attempts want all shards; what the others have is better than nothing."""
+
+    def without_a_shard(call: Call) -> None:
+        refused = call.request.parameters.get("allow_partial_results") == "false"
+        (unavailable if refused else partial_of())(call)
+
+    shards = when("number_of_con_per_hour", without_a_shard)
+    with ElasticsearchServer(shards, folder=events) as server:
+        state = site.hunt(server.url)
+    assert (state.name, len(attempts(server))) == ("Partial", 4)
+    assert site.report.run.outcome is Outcome.PARTIAL
+    assert len(site.report.findings) == 1
+    assert "some shards did not answer" in site.report.run.warnings[0]
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [("process.Ext.ancestry", "processes"), ("hours = VALUES(hour)", "hours")],
+)
+def test_a_part_of_the_metadata_loses_no_finding(events: Path, site: Site, word: str, named: str):
+    """It stands, and says what is missing."""
+    with ElasticsearchServer(when(word, partial_of(0)), folder=events) as server:
+        state = site.hunt(server.url)
+    assert state.is_completed()
+    (finding,) = site.report.findings
+    assert any(f"a part of the {named} is missing" in fault for fault in finding.faults)
+
+
+CANCELLED = """
+import sys
+from flows.hunt_cluster import hunt_cluster
+from tasks.settings import Cluster
+url, folder = sys.argv[1:]
+storage = {"history_url": f"sqlite:///{folder}/history.db", "archive_url": f"{folder}/archive"}
+hunt_cluster(Cluster(name="corp", url=url), **storage)
+"""
+
+
+def test_a_cancelled_run_lets_go_of_the_cluster(tmp_path: Path, events: Path):
+    """Prefect ends the process with SIGTERM; within seconds its query is deleted."""
+    site = Site(tmp_path)
+    api = str(get_current_settings().api.url)
+    with ElasticsearchServer(running, folder=events) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CANCELLED, server.url, tmp_path],
+            env={**os.environ, "PREFECT_API_URL": api},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: server.kept)
+            process.send_signal(signal.SIGTERM)
+            asked = monotonic()
+            wait_until(lambda: not server.kept)
+            assert monotonic() - asked < 5
+            assert process.wait(30) != 0
+        finally:
+            process.kill()
+            process.wait()
+    assert len(server.came("DELETE")) == 1
+    assert not site.archive.exists()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does; half a minute at most."""
+    end = monotonic() + 30
+    while not condition():
+        assert monotonic() < end, "it never came"
+        sleep(0.05)

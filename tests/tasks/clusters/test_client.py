@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import pickle
 import signal
-import subprocess
 import threading
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.clusters import (
@@ -36,6 +35,7 @@ from tasks.errors import (
     Unreachable,
 )
 from tasks.settings import Cluster
+from tests.certificates import Authority
 from tests.elasticsearch_behaviours import (
     Behaviour,
     Call,
@@ -229,6 +229,27 @@ def test_the_key_is_in_no_error(behaviour: Behaviour, caplog: pytest.LogCaptureF
     assert CANARY.encode() not in pickle.dumps(caught)
 
 
+ECHO = f"You sent: Authorization: ApiKey {CANARY}"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        *(page(status, ECHO) for status in (200, 401, 403, 404, 500, 502)),
+        *(error(status, "proxy", ECHO) for status in (400, 401, 403, 404, 500, 503)),
+        text(ECHO),
+    ],
+)
+def test_a_page_that_repeats_the_key_is_not_repeated(
+    behaviour: Behaviour, caplog: pytest.LogCaptureFixture
+):
+    """Proxies show what came to them; errors are logged with their causes, stored and shown."""
+    caught = refused(running, behaviour)
+    shown = repr(caught) + "".join(traceback.format_exception(caught)) + caplog.text
+    assert CANARY not in shown
+    assert CANARY.encode() not in pickle.dumps(caught)
+
+
 @pytest.mark.parametrize("key", [f"{CANARY}\nsecond-line", f"{CANARY}…"])
 def test_what_cannot_be_a_key_is_refused_without_repeating_it(
     monkeypatch: pytest.MonkeyPatch, key: str
@@ -312,38 +333,45 @@ def test_a_folder_that_is_none_is_refused(url: str):
         pass
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PEM with a fresh self-signed certificate for 127.0.0.1 and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    key, signed, both = folder / "key.pem", folder / "signed.pem", folder / "both.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=loopback"),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", signed),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    both.write_text(key.read_text() + signed.read_text())
-    return both
+STRANGERS = {
+    "unknown authority": lambda _own, stranger: stranger.good(),
+    "another host": lambda own, _stranger: own.for_another_host(),
+    "expired": lambda own, _stranger: own.expired(),
+}
 
 
-def test_a_certificate_of_a_stranger_is_refused_before_the_key_is_sent(certificate: Path):
+@pytest.mark.parametrize("sign", STRANGERS.values(), ids=STRANGERS)
+def test_a_certificate_that_shows_nothing_is_refused_before_the_key_is_sent(
+    authority: Authority, tmp_path: Path, sign: Callable[[Authority, Authority], Path]
+):
     """Whoever sits in between learns nothing; the remedy is not to look away."""
+    certificate = sign(authority, Authority(tmp_path, "A stranger"))
     with ElasticsearchServer(one, certificate=certificate) as server:
         with pytest.raises(NotTrusted, match="not to be trusted") as caught:
-            asked(server)
+            asked(server, ca_certs=str(authority.path))
         assert server.requests == []
     assert "`ca_certs`" in caught.value.remedy
+    assert caught.value.reason == "unreachable"
     assert not isinstance(caught.value, TransientError)
 
 
-def test_a_certificate_of_ones_own_authority_is_accepted(certificate: Path):
-    """Most clusters have one that no browser knows."""
-    with ElasticsearchServer(one, certificate=certificate) as server:
-        assert asked(server, ca_certs=str(certificate)).is_whole
+def test_a_certificate_of_ones_own_authority_is_accepted(authority: Authority):
+    """Most clusters have one that no browser knows; its fingerprint is as good as its file."""
+    with ElasticsearchServer(one, certificate=authority.good()) as server:
+        assert asked(server, ca_certs=str(authority.path)).is_whole
+        assert asked(server, ca_fingerprint=authority.fingerprint).is_whole
+        with pytest.raises(NotTrusted):
+            asked(server, ca_fingerprint="00" * 32)
+
+
+def test_an_authority_whose_file_cannot_be_used_is_named(tmp_path: Path):
+    """A new worker that nobody gave the file, or gave something else."""
+    (tmp_path / "empty.pem").touch()
+    for path in (tmp_path / "missing.pem", tmp_path / "empty.pem", tmp_path):
+        whom = cluster("https://127.0.0.1:1", ca_certs=str(path))
+        with pytest.raises(NotTrusted) as caught, connect(whom):
+            pass
+        assert f"`ca_certs` {path} cannot be used: " in caught.value.problem
 
 
 def read_all(tmp_path: Path, limit: str = "") -> Answer:
@@ -538,6 +566,7 @@ def test_one_value_that_fills_an_answer_keeps_what_it_got():
     assert found == [["mac-0000", 0]] * 10_000 + [["mac-0001", 1]]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_however_rows_are_spread_and_cut_each_comes_once(data: st.DataObject):
     """Also where values have no row, and where rows of one value are many."""
