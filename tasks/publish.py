@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import NAMESPACE_OID, UUID, uuid5
+
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -54,6 +57,11 @@ def resource(finding: Finding, report: Report) -> dict[str, str]:
     }
 
 
+def event_id(finding: Finding, slot: datetime) -> UUID:
+    """Give the id under which Prefect keeps the event once, however often its slot is run."""
+    return uuid5(NAMESPACE_OID, f"beaconhunt.finding.new {finding.fingerprint} {slot.isoformat()}")
+
+
 @task(cache_policy=NO_CACHE)  # No retries: the report is in the archive already.
 def publish(report: Report, summary: str, address: str) -> None:
     """Write the artifacts, under one key a cluster so that versions make a history."""
@@ -64,5 +72,10 @@ def publish(report: Report, summary: str, address: str) -> None:
         create_link_artifact(key=f"{key}-report", link=address, description=key)
     new = report.having(Status.NEW)
     for finding in new:
-        emit_event("beaconhunt.finding.new", resource(finding, report), payload=row(finding))
+        emit_event(
+            "beaconhunt.finding.new",
+            resource(finding, report),
+            payload=row(finding),
+            id=event_id(finding, report.run.slot),
+        )
     get_run_logger().info("Published artifacts %s-* and %d events", key, len(new))

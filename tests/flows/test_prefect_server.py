@@ -7,10 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tasks.publish import event_id, resource
+from tests.builders import SLOT, day, finding, report, run
 
 ROOT = Path(__file__).parents[2]
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -66,6 +70,17 @@ class Product:
             assert time.monotonic() < deadline, (flow_run["state"], self.log.read_text())
             time.sleep(0.5)
 
+    def events(self, name: str, *, until: str, seconds: float = 60) -> list[str]:
+        """Give the ids of the events of a name, once the one that was sent last is among them."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.post("/events/filter", filter={"event": {"name": [name]}})
+            ids = [event["id"] for event in found["events"]]
+            if until in ids:
+                return ids
+            assert time.monotonic() < deadline, (ids, self.log.read_text())
+            time.sleep(0.5)
+
     def interrupt(self) -> int:
         """Press Ctrl-C and wait."""
         self.process.send_signal(signal.SIGINT)
@@ -112,6 +127,21 @@ def test_cron_runs_are_created(product):
         flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}},
     )
     assert count == 3
+
+
+def test_an_event_is_kept_once_by_its_id(product):
+    """A slot that is run again announces its new findings once."""
+    event = {
+        "id": str(event_id(finding(), SLOT)),
+        "event": "beaconhunt.finding.new",
+        "resource": resource(finding(), report(run())),
+        "occurred": datetime.now(UTC).isoformat(),
+    }
+    another = {**event, "id": str(event_id(finding(), day(1)))}
+    for sent in (event, event, another):
+        product.api.post("/events", json=[sent]).raise_for_status()
+    kept = product.events("beaconhunt.finding.new", until=another["id"])
+    assert sorted(kept) == sorted([event["id"], another["id"]])
 
 
 def test_the_examples_are_deployed_and_inactive(product):

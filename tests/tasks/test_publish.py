@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.findings import Destination, Finding, Host, Priority, Process, Status
-from tasks.publish import CELL_AT_MOST, TABLE_ROWS, resource, row, table
-from tests.builders import finding, report, run
+from tasks.publish import CELL_AT_MOST, TABLE_ROWS, event_id, resource, row, table
+from tests.builders import SLOT, day, finding, report, run
 from tests.poison import HOSTILE, poisoned
 
 ASCII_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
@@ -130,3 +130,11 @@ def test_an_event_names_its_finding_and_what_automations_choose_by():
     other = finding("mac-b", priority=None)
     assert resource(other, report(run(), other))["beaconhunt.priority"] == ""
     assert resource(other, report(run(), other)) != resource(one, report(run(), one))
+
+
+def test_a_slot_that_is_run_again_announces_under_the_same_id():
+    """A team's automation pages nobody twice for one finding of one slot."""
+    again = replace(finding(), why="Said by another attempt.")
+    assert event_id(finding(), SLOT) == event_id(again, SLOT)
+    others = {event_id(finding(), day(1)), event_id(finding("mac-b"), SLOT)}
+    assert len({event_id(finding(), SLOT), *others}) == 3
