@@ -143,13 +143,8 @@ class _Archive:
 
     @classmethod
     def at(cls, url: str) -> _Archive:
-        try:
+        with _translated(url):
             system, root = url_to_fs(located(url))
-        except (ValueError, ImportError) as error:
-            raise ArchiveError(
-                f"{url}: no archive can be kept there: {error}.",
-                "Name a folder, or a URL that fsspec knows and whose package is installed.",
-            ) from error
         return cls(url, system, root.rstrip("/"))
 
     def address(self, path: str) -> str:
@@ -157,17 +152,18 @@ class _Archive:
         return str(self.system.unstrip_protocol(self._full(path)))
 
     def holds(self, path: str) -> bool:
-        return bool(self.system.exists(self._full(path)))
+        with _translated(self.url):
+            return bool(self.system.exists(self._full(path)))
 
     def read(self, paths: list[str]) -> Mapping[str, bytes]:
         """Read files, many at once where the file system can."""
-        with self._translated():
+        with _translated(self.url):
             contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
         return {self._relative(path): content for path, content in contents.items()}
 
     def files(self) -> tuple[str, ...]:
         """List what the index speaks of: records of runs, and daily pages."""
-        with self._translated():
+        with _translated(self.url):
             found = map(self._relative, self.system.find(self.root))
         return tuple(sorted(path for path in found if _is_record(path) or _is_day(path)))
 
@@ -175,7 +171,7 @@ class _Archive:
         """Write a file under a temporary name, then give it its own."""
         target = self._full(path)
         temporary = f"{target}.{uuid.uuid4().hex}.tmp"
-        with self._translated():
+        with _translated(self.url):
             self.system.makedirs(posixpath.dirname(target), exist_ok=True)
             self.system.pipe_file(temporary, content)
             self.system.mv(temporary, target)
@@ -183,7 +179,7 @@ class _Archive:
     def probe(self) -> None:
         """Write and remove a file where the archive stands, or in the folder that will hold it."""
         folder = self.root
-        with self._translated():
+        with _translated(self.url):
             while not self.system.exists(folder) and folder not in {"", "/"}:
                 folder = posixpath.dirname(folder)
             if not self.system.isdir(folder or "/"):
@@ -192,22 +188,29 @@ class _Archive:
             self.system.pipe_file(temporary, b"")
             self.system.rm_file(temporary)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the file system's refusals into ours."""
-        try:
-            yield
-        except OSError as error:
-            raise ArchiveError(
-                f"The archive {self.url} cannot be written: {error.strerror or error}.",
-                "Make it a folder that the worker may read and write, or correct `archive_url`.",
-            ) from error
-
     def _full(self, path: str) -> str:
         return f"{self.root}/{path}"
 
     def _relative(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Turn the refusals of an archive's file system into ours."""
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise ArchiveError(
+            f"{url}: no archive can be kept there: {error}.",
+            "Name a folder, or a URL that fsspec knows and whose package is installed.",
+        ) from error
+    except Exception as error:  # Every kind of file system has errors of its own.
+        raise ArchiveError(
+            f"The archive {url} cannot be written: {getattr(error, 'strerror', None) or error}.",
+            "Make it a place that answers and that the worker may read and write, or correct "
+            "`archive_url`.",
+        ) from error
 
 
 def _is_record(path: str) -> bool:

@@ -335,6 +335,37 @@ def test_an_unknown_kind_of_url_is_refused():
     assert "fsspec" in refused.value.remedy
 
 
+def test_a_kind_of_url_whose_package_is_missing_is_refused():
+    """The error names the package."""
+    with pytest.raises(ArchiveError, match="Install ossfs") as refused:
+        check_writable("oss://bucket/archive")
+    assert "installed" in refused.value.remedy
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+def test_a_host_that_does_not_answer_is_refused(host):
+    """Whatever a file system raises, a person reads a sentence with its remedy."""
+    url = f"ftp://{host}/archive"
+    for attempt in (check_writable, write_index, lambda url: write_run(url, report(run()), PAGES)):
+        with pytest.raises(ArchiveError, match="cannot be written") as refused:
+            attempt(url)
+        assert url in refused.value.problem
+        assert "archive_url" in refused.value.remedy
+
+
+def test_a_host_that_goes_away_is_told_as_any_other_refusal(archive, monkeypatch):
+    """Also where nothing is written: looking for a file asks the host too."""
+    files, _ = fsspec.url_to_fs(archive)
+    write_run(archive, report(run()), PAGES)
+
+    def gone(*_, **__):
+        raise TimeoutError("no answer in 30 s")
+
+    monkeypatch.setattr(type(files), "exists", gone)
+    with pytest.raises(ArchiveError, match="no answer in 30 s"):
+        write_run(archive, report(run()), PAGES)
+
+
 def test_home_is_filled_in(monkeypatch, tmp_path):
     """`$BEACONHUNT_HOME` in an archive's URL is the worker's home."""
     monkeypatch.setenv("BEACONHUNT_HOME", str(tmp_path))
