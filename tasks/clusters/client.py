@@ -207,9 +207,8 @@ def _embedded(cluster: Cluster) -> Elasticsearch:
 
 
 def _remote(cluster: Cluster, api_key: SecretStr | None) -> Elasticsearch:
-    _check_authority(cluster)
     try:
-        return Elasticsearch(
+        elasticsearch = Elasticsearch(
             cluster.url,
             api_key=api_key.get_secret_value() if api_key else None,
             ca_certs=cluster.ca_certs or DEFAULT,
@@ -228,6 +227,8 @@ def _remote(cluster: Cluster, api_key: SecretStr | None) -> Elasticsearch:
             "Give scheme, host and port, for example https://es.example.com:9200; `ca_certs` and "
             "`ca_fingerprint` go with https only.",
         ) from None
+    _check_authority(cluster)
+    return elasticsearch
 
 
 def _check_authority(cluster: Cluster) -> None:
