@@ -150,6 +150,7 @@ def trend(runs: Sequence[Trend]) -> Markup:
     if len(runs) >= LABELLED_RUNS:
         words.append(_word(left, whole, above + height + 16, moments.day(runs[0].slot)))
     shapes = [
+        _line("axis", "#888888", f"M0 {height}h{whole}"),
         _shape("known", "#667788", known),
         _shape("new", "#aa2222", new),
         _shape("cut", "#ffffff", cut),

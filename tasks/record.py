@@ -10,6 +10,7 @@ from importlib.metadata import version
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks import moments
 from tasks.clusters import Answer
 from tasks.costs import Cost
 from tasks.coverage import Coverage
@@ -69,11 +70,14 @@ def _report(plan: Plan, run: Run, findings: tuple[Finding, ...]) -> Report:
 
 def _missing_data(coverage: Coverage, plan: Plan) -> str:
     if coverage.newest_event is None:
-        return "There is no event in the window that the hunt could have seen."
-    age_hours = (plan.slot - coverage.newest_event).total_seconds() / 3600
+        return (
+            "The window holds no event that the hunt could have seen. Check that the agents ship "
+            "them to this cluster, and that the API key may read them."
+        )
+    age = moments.span(plan.slot - coverage.newest_event)
     return (
-        f"The newest event is {age_hours:.0f} h older than the slot; "
-        f"from {plan.stale_after_hours:g} h on nothing can be said about what happened since."
+        f"Events have stopped coming: the newest is {age} older than the slot, and "
+        f"{plan.stale_after_hours:g} hours are allowed. Check that the agents still ship them."
     )
 
 

@@ -159,7 +159,7 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         chart_title=_chart_title(seen, threshold) if seen else "",
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
-        without_evidence=_without_evidence(finding, hunt),
+        without_evidence=_unexplained(finding, hunt),
         facts=tuple(_facts(finding, run.nouns)),
         faults=tuple(map(text, finding.faults)),
         details=tuple(_details(finding)),
@@ -186,14 +186,8 @@ def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
         last=moments.short(seen.last_connection) if seen else NOTHING,
         last_minutes=int(seen.last_connection.timestamp() // 60) if seen else 0,
         known=f"{(slot - finding.first_seen).days:,}",
-        window=_window(finding, spark),
+        window=(charts.sparkline(seen.hourly) if spark else "") if seen else _without(finding),
     )
-
-
-def _window(finding: Finding, spark: bool) -> Markup | str:
-    if finding.evidence:
-        return charts.sparkline(finding.evidence.hourly) if spark else ""
-    return "not known" if finding.faults else "no connection"
 
 
 def quiet(finding: Finding) -> Quiet:
@@ -285,13 +279,25 @@ def _chart_note(seen: Evidence) -> str:
     return f"{counted(seen.connections, 'connection', 'connections')} · at most {peak:,} an hour"
 
 
-def _without_evidence(finding: Finding, hunt: Hunt | None) -> str:
-    """Say why there is no chart; a fault has a line of its own."""
-    if finding.evidence or finding.faults:
+def _unexplained(finding: Finding, hunt: Hunt | None) -> str:
+    """Say why there is no chart where nothing else on the page does."""
+    if finding.evidence or (hunt and not hunt.pipeline.score):
         return ""
-    if finding.process.entity_ids and (hunt is None or hunt.pipeline.score):
-        return "No connection was counted: DNS look-ups are none."
-    return "Its connection times were not asked for."
+    return _WITHOUT[_without(finding)]
+
+
+_WITHOUT = {
+    "not known": "",  # Its fault has a line of its own.
+    "no connection": "No connection was counted: DNS look-ups are none.",
+    "not asked": "Its connection times cannot be asked for: the hunt's answer names no process.",
+}
+
+
+def _without(finding: Finding) -> str:
+    """Say in a few words why there is no evidence, which is asked for by entity ids."""
+    if finding.faults:
+        return "not known"
+    return "no connection" if finding.process.entity_ids else "not asked"
 
 
 def _facts(finding: Finding, nouns: Nouns) -> Iterator[Fact]:

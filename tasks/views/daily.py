@@ -187,6 +187,6 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         events=f"{seen.events:,}" if seen else NOTHING,
         macs=f"{seen.macs:,}" if seen else NOTHING,
         newest_event=moments.full(seen.newest_event) if seen and seen.newest_event else NOTHING,
-        new=f"{new:,}" if run and run.outcome.searched else NOTHING,
+        new=f"{new:,}" if seen else NOTHING,
         link=href(here, f"{run.folder}/report.html") if run else "",
     )

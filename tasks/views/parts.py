@@ -55,6 +55,7 @@ class Table:
     Attributes:
         host: what the hunt calls one.
         events: whether the hunt counts events an hour.
+        scored: whether connections are counted.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Table:
     note: str
     host: str
     events: bool
+    scored: bool
     rows: tuple[Row, ...]
     statuses: tuple[str, ...]
     more: str
@@ -98,11 +100,21 @@ def badge(outcome: Outcome) -> Badge:
     return Badge(verdicts.OUTCOME_WORDS[outcome], _BADGES[outcome])
 
 
-def cards_of(shown: Sequence[Card], count: int, *, title: str, nothing: str) -> Cards:
-    """Put cards together, `count` being how many there would be without a limit."""
+def cards_of(
+    shown: Sequence[Card], count: int, *, title: str, nothing: str, counted: bool = True
+) -> Cards:
+    """Put cards together.
+
+    Args:
+        shown: at most `MAX_CARDS`.
+        count: how many there would be without a limit.
+        title: above them.
+        nothing: what to say where there is none.
+        counted: whether anybody counted; none of zero is not none.
+    """
     return Cards(
         title=title,
-        count=f"{count:,}",
+        count=f"{count:,}" if counted else "",
         cards=tuple(shown),
         nothing="" if shown else nothing,
         more=more(count - len(shown), "the table below"),
@@ -110,7 +122,13 @@ def cards_of(shown: Sequence[Card], count: int, *, title: str, nothing: str) -> 
 
 
 def table_of(
-    findings: tuple[Finding, ...], slot: datetime, nouns: Nouns, *, title: str, note: str
+    findings: tuple[Finding, ...],
+    slot: datetime,
+    nouns: Nouns,
+    *,
+    title: str,
+    note: str,
+    scored: bool = True,
 ) -> Table:
     """Lay findings out as rows."""
     rows = tuple(
@@ -123,6 +141,7 @@ def table_of(
         note=note,
         host=verdicts.capitalised(nouns.host[0]),
         events=any(row.events for row in rows),
+        scored=scored,
         rows=rows,
         statuses=tuple(sorted({row.status for row in rows})),
         more=more(len(findings) - len(rows), "findings.csv"),

@@ -51,6 +51,15 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Flood:
+    """The one program that explains most of what is new."""
+
+    count: str
+    process: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrendRow:
     """A bar of the trend, in words."""
 
@@ -80,7 +89,6 @@ class ReportView:
     Attributes:
         archive: relative link to the archive's index.
         look_first: the finding that an analyst should see before all others.
-        host: what the hunt calls one.
         query: lines of the hunt's ES|QL, as Discover takes them.
         sha256: of findings.json, in hex.
     """
@@ -92,6 +100,7 @@ class ReportView:
     window: str
     headline: str
     look_first: Card | None
+    flood: Flood | None
     lede: tuple[str, ...]
     alerts: tuple[Alert, ...]
     tiles: tuple[Tile, ...]
@@ -100,12 +109,13 @@ class ReportView:
     trend_rows: tuple[TrendRow, ...]
     news: Cards
     known: Table
-    host: str
     quiet: tuple[Quiet, ...]
+    quiet_note: str
     quiet_count: str
     quiet_more: str
     coverage: tuple[Fact, ...]
     agents: tuple[AgentRow, ...]
+    rule_title: str
     description: str
     remarks: tuple[str, ...]
     limits: tuple[str, ...]
@@ -130,8 +140,9 @@ def report_view(report: Report, links: Links) -> ReportView:
     news = cards_of(
         [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
         len(told),
-        title="Recorded at the first run" if _is_first(report) else "New findings",
+        title=_told_title(report, told),
         nothing=_nothing_new(report),
+        counted=run.coverage is not None,
     )
     headline = verdicts.summary(report)
     return ReportView(
@@ -142,19 +153,22 @@ def report_view(report: Report, links: Links) -> ReportView:
         window=_window_words(run.window.start, run.window.end),
         headline=headline,
         look_first=news.cards[0] if told and told[0].priority is Priority.HIGH else None,
+        flood=_flood(told),
         lede=tuple(_lede(report, told)),
         alerts=tuple(_alerts(report, told)),
         tiles=tuple(_tiles(report, told)),
-        trend=charts.trend(report.trend) if report.trend else None,
+        trend=charts.trend(report.trend) if len(report.trend) > 1 else None,
         trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
         news=news,
         known=_others(report, told[MAX_CARDS:], known),
-        host=run.nouns.host[0],
         quiet=tuple(cards.quiet(finding) for finding in quiet[:MAX_QUIET]),
         quiet_count=f"{len(quiet):,}",
         quiet_more=more(len(quiet) - MAX_QUIET, "findings.csv"),
-        coverage=tuple(_coverage_facts(run)),
+        quiet_note=f"In the run before, and not {verdicts.found_words(report)}. "
+        f"That does not mean removed from the {run.nouns.host[0]}.",
+        coverage=tuple(_coverage_facts(run)) if run.coverage else (),
+        rule_title="How this was found" if run.coverage else "What this hunt looks for",
         agents=tuple(map(_agent_row, run.coverage.agents)) if run.coverage else (),
         description=" ".join(hunt.description.split()),
         remarks=(*_reproducibility(hunt), *hunt.remarks),
@@ -180,6 +194,15 @@ def _is_carded(finding: Finding) -> bool:
     return verdicts.is_news(finding) or finding.status is Status.BASELINE
 
 
+def _told_title(report: Report, told: Sequence[Finding]) -> str:
+    if _is_first(report):
+        return "Recorded at the first run"
+    changed = any(map(verdicts.is_changed, told))
+    if changed and all(map(verdicts.is_changed, told)):
+        return "Changed binaries"
+    return "New findings and changed binaries" if changed else "New findings"
+
+
 def _nothing_new(report: Report) -> str:
     run = report.run
     if run.outcome.searched:
@@ -187,25 +210,31 @@ def _nothing_new(report: Report) -> str:
         return f"Every finding of this run was known before. {words}"
     if run.outcome is Outcome.NO_DATA and report.findings:
         return "Nothing is new in the events that there are. What happened since is not known."
-    return "Nothing was searched, so there may be something new that is not here."
+    return " ".join(("Nothing was searched, so there may be something new.", *_last_search(report)))
+
+
+def _last_search(report: Report) -> Iterator[str]:
+    before = [entry for entry in report.trend if entry.slot < report.run.slot]
+    if searched := [entry for entry in before if entry.outcome.searched]:
+        yield f"The last run that searched was that of {moments.full(searched[-1].slot)}."
 
 
 def _others(report: Report, new: tuple[Finding, ...], known: tuple[Finding, ...]) -> Table:
     """Lay out what has no card: new findings beyond the cards, and what was known before."""
-    stale = report.run.outcome is Outcome.NO_DATA
+    scored = report.hunt.pipeline.score
     found = verdicts.capitalised(verdicts.found_words(report))
-    note = f"{found}, and known from earlier runs: not announced again. "
-    note += (
-        "What happened since is not known."
-        if stale
-        else "The last connection says whether it goes on."
-    )
+    note = f"{found}, and known from earlier runs: not announced again."
+    if report.run.outcome is Outcome.NO_DATA:
+        title = "Known before"
+        note += " What happened since is not known."
+    else:
+        returned = any(finding.status is Status.RETURNED for finding in known)
+        title = "Continuing and returned" if returned else "Continuing"
+        note += " The last connection says whether it goes on." if scored else ""
+    if new:
+        title, note = "All others", "New findings beyond the cards above stand first."
     return table_of(
-        (*new, *known),
-        report.run.slot,
-        report.run.nouns,
-        title="All others" if new else "Known before" if stale else "Continuing",
-        note="New findings beyond the cards above stand first." if new else note,
+        (*new, *known), report.run.slot, report.run.nouns, title=title, note=note, scored=scored
     )
 
 
@@ -214,14 +243,15 @@ def _window_words(start: datetime, end: datetime) -> str:
     return f"{moments.short(start)} to {moments.full(end)}, {days}"
 
 
+def _flood(told: Sequence[Finding]) -> Flood | None:
+    if explained := verdicts.one_program(told):
+        size, example = explained
+        return Flood(f"{size:,}", cards.name(example.process.name), cards.destination(example))
+    return None
+
+
 def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
-    """Say it in at most two sentences; a third, with the first finding, is the template's."""
-    if flood := verdicts.one_program(told):
-        size, example = flood
-        yield (
-            f"{size:,} of them are {cards.name(example.process.name)} calling "
-            f"{cards.destination(example)}: that looks like a roll-out."
-        )
+    """Say what else there is, behind what to look at first and what explains a flood."""
     run = report.run
     if words := verdicts.known_words(report):
         yield words
@@ -266,6 +296,9 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
         yield Tile("Recorded", f"{len(told):,}", verdicts.priorities_words(told))
     else:
         yield Tile("New", f"{len(new):,}", verdicts.priorities_words(new), hot=bool(new))
+        if changed := [finding for finding in told if verdicts.is_changed(finding)]:
+            priorities = verdicts.priorities_words(changed)
+            yield Tile("Changed binaries", f"{len(changed):,}", priorities, hot=True)
         yield from _known_tiles(report)
     yield Tile(
         f"{verdicts.capitalised(run.nouns.host[1])} affected",
@@ -284,12 +317,9 @@ def _known_tiles(report: Report) -> Iterator[Tile]:
     if report.run.outcome is Outcome.NO_DATA:
         yield Tile("Known before", f"{len(known):,}", "what they do now is not known")
         return
-    continuing, returned = (
-        report.having(status) for status in (Status.CONTINUING, Status.RETURNED)
-    )
-    yield Tile("Continuing", f"{len(continuing):,}", _recently(continuing, report.run.slot))
-    if returned:
-        yield Tile("Returned", f"{len(returned):,}", _recently(returned, report.run.slot))
+    returned = any(finding.status is Status.RETURNED for finding in known)
+    label = "Continuing and returned" if returned else "Continuing"
+    yield Tile(label, f"{len(known):,}", _recently(known, report.run.slot))
     yield Tile("Went quiet", f"{len(report.having(Status.QUIET)):,}", "since the run before")
 
 
@@ -311,13 +341,11 @@ def _trend_row(entry: Trend) -> TrendRow:
 
 
 def _coverage_facts(run: Run) -> Iterator[Fact]:
-    seen = run.coverage
     yield Fact("Cluster", run.cluster, code=True)
-    yield Fact("Events", f"{seen.events:,}" if seen else "not known")
-    hosts = verdicts.capitalised(run.nouns.host[1])
-    yield Fact(hosts, f"{seen.macs:,}" if seen else "not known")
-    newest = seen.newest_event if seen else None
-    yield Fact("Newest event", moments.full(newest) if newest else "not known")
+    if seen := run.coverage:
+        yield Fact("Events", f"{seen.events:,}")
+        yield Fact(verdicts.capitalised(run.nouns.host[1]), f"{seen.macs:,}")
+        yield Fact("Newest event", moments.full(seen.newest_event) if seen.newest_event else "none")
     before = moments.full(run.compared_with) if run.compared_with else "nothing, no earlier run"
     yield Fact("Compared with", before)
 
@@ -347,14 +375,14 @@ def _reproducibility(hunt: Hunt) -> Iterator[str]:
 
 def _rule(hunt: Hunt) -> Iterator[Fact]:
     for threshold, value in hunt.pipeline.thresholds.items():
-        yield Fact(threshold.replace("_", " "), f"{value:g}")
-    yield Fact("window days", f"{hunt.pipeline.window_days}")
+        yield Fact("Threshold", f"{threshold} = {value:g}", code=True)
+    yield Fact("Window", counted(hunt.pipeline.window_days, "day"))
     if hunt.pipeline.identity:
         columns = (
             column if isinstance(column, str) else " or ".join(column)
             for column in hunt.pipeline.identity
         )
-        yield Fact("identity of a finding", ", ".join(columns))
+        yield Fact("One finding for each", ", ".join(columns), code=True)
     if hunt.mitre:
         yield Fact("ATT&CK", ", ".join(hunt.mitre))
 

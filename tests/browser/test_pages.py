@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(
     reason="needs chromium; CI always has it",
 )
 
+TREND = (Trend(day(-1), Outcome.COMPLETE, 1, 3), Trend(SLOT, Outcome.COMPLETE, 1, 3))
+
 LAST = ["31 Oct 22:15", "1 Nov 00:00", "1 Nov 01:15"]
 """Last connections of the known ones, in their order."""
 
@@ -49,7 +51,7 @@ def hostile_report():
         *KNOWN,
         finding("mac-q", status=Status.QUIET),
         hunt=load("macos-unsigned-network"),
-        trend=(Trend(SLOT, Outcome.COMPLETE, 1, 3),),
+        trend=TREND,
     )
     hostile = poisoned(plain)
     return replace(hostile, run=replace(hostile.run, cluster="c", hunt="h"))
@@ -60,7 +62,7 @@ def pages(tmp_path_factory):
     """Write an archive with a harmless run, a hostile one and a day; give the pages' paths."""
     root = tmp_path_factory.mktemp("archive")
     hostile = hostile_report()
-    plain = report(run(day(-1)), finding(), *KNOWN, trend=(Trend(day(-1), Outcome.COMPLETE, 1, 3),))
+    plain = report(run(day(-1)), finding(), *KNOWN, trend=TREND)
     paths = {}
     for name, of in (("hostile report", hostile), ("report", plain)):
         rendered = Pages(html=render_report(of), csv=findings_csv(of))

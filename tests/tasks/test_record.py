@@ -179,8 +179,8 @@ def test_no_data_says_how_old_the_newest_event_is():
     """The operator sees since when nothing has arrived."""
     old = replace(coverage(), newest_event=SLOT - timedelta(hours=31))
     assert put(Outcome.NO_DATA, seen=old).run.detail == (
-        "The newest event is 31 h older than the slot; "
-        "from 6 h on nothing can be said about what happened since."
+        "Events have stopped coming: the newest is 31 hours older than the slot, and "
+        "6 hours are allowed. Check that the agents still ship them."
     )
 
 
@@ -188,7 +188,10 @@ def test_no_data_says_when_there_was_no_event_at_all():
     """An empty window is not a quiet one."""
     empty = Coverage(events=0, macs=0, newest_event=None)
     detail = put(Outcome.NO_DATA, seen=empty).run.detail
-    assert detail == "There is no event in the window that the hunt could have seen."
+    assert detail == (
+        "The window holds no event that the hunt could have seen. Check that the agents ship "
+        "them to this cluster, and that the API key may read them."
+    )
 
 
 @pytest.mark.parametrize("outcome", set(Outcome) - {Outcome.NO_DATA, Outcome.FAILED})

@@ -95,7 +95,7 @@ def full_report():
         finding("mac-b", status=Status.CONTINUING),
         finding("mac-c", status=Status.QUIET, evidence=None),
         hunt=SHIPPED.model_copy(update={"remarks": ("stray line",)}),
-        trend=(Trend(SLOT, Outcome.COMPLETE, 1, 1),),
+        trend=(Trend(day(-1), Outcome.COMPLETE, 0, 1), Trend(SLOT, Outcome.COMPLETE, 1, 1)),
     )
 
 
@@ -446,6 +446,50 @@ def test_a_finding_of_look_ups_only_says_why_it_has_no_evidence():
     assert words.count("no connection") == 1  # In the row, where the others have a chart.
 
 
+def test_a_hunt_that_counts_no_connections_has_no_columns_for_them():
+    """A hunt with `score = false` did not ask, so nothing says that there were none."""
+    asked = HUNT.pipeline.model_copy(update={"score": False})
+    of = report(
+        run(),
+        finding(evidence=None),
+        finding("mac-b", status=Status.CONTINUING, evidence=None),
+        hunt=HUNT.model_copy(update={"pipeline": asked}),
+    )
+    words = text_of(render_report(of))
+    for absent in ("Conn./h", "Last connection", "last connection", "connected", "no connection"):
+        assert absent not in words
+    assert "No connection was counted" not in words
+
+
+def test_what_is_told_is_called_what_it_is():
+    """A changed binary is no new finding, and a list of returned ones is not called continuing."""
+    changed = finding("mac-c", status=Status.CONTINUING, changed_binary=True)
+    back = finding("mac-r", status=Status.RETURNED)
+    alone = text_of(render_report(report(run(), changed, back)))
+    assert "Changed binaries 1" in alone
+    assert "Continuing and returned 1" in alone
+    assert "New findings" not in alone
+    beside = text_of(render_report(report(run(), finding(), changed)))
+    assert "New findings and changed binaries 2" in beside
+
+
+def test_a_failed_run_counts_nothing_and_says_when_it_was_searched_last():
+    """No zero stands where nobody counted, and nothing is said about how it was searched."""
+    before = (Trend(day(-2), Outcome.COMPLETE, 1, 3), Trend(day(-1), Outcome.MISSED, 0, 0))
+    of = report(run(outcome=Outcome.FAILED, detail="d"), trend=before, hunt=SHIPPED)
+    words = text_of(render_report(of))
+    assert "The last run that searched was that of 22 Nov 2026 06:00 UTC." in words
+    assert "New findings 0" not in words
+    assert "What was searched" not in words
+    assert "How this was found" not in words
+
+
+def test_one_run_is_no_trend():
+    """A chart of one bar says nothing."""
+    first = (Trend(SLOT, Outcome.BASELINE, 0, 3),)
+    assert "Last 1 run" not in text_of(render_report(report(run(), trend=first)))
+
+
 def test_a_hunt_for_other_hosts_speaks_of_them():
     """A hunt file of one's own, for Windows: not one word of Macs or beaconing on its pages."""
     pipeline = Pipeline(population='host.os.family == "windows"', thresholds={"min_calls": 3})
@@ -490,6 +534,7 @@ def test_what_went_quiet_is_listed_and_not_called_clean():
     """A finding below its threshold is not a finding removed."""
     words = text_of(render_report(report(run(), finding("mac-q", status=Status.QUIET))))
     assert "Went quiet 1" in words
+    assert "In the run before, and not in the hunt's answer within these 7 days." in words
     assert "does not mean removed from the Mac" in words
 
 
