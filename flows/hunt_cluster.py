@@ -83,6 +83,7 @@ def hunt_cluster(
             stale_after_hours=stale_after_hours,
             started_at=datetime.now(UTC),
             flow_run=runtime.flow_run.name,
+            kibana_url=cluster.kibana,
         )
         try:
             plan = replace(plan, hunt=load(hunt))

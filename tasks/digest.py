@@ -14,6 +14,7 @@ from prefect.logging import get_run_logger
 
 from tasks import moments
 from tasks.digests import Announcement, Block, ClusterDay, Digest, Message, violations
+from tasks.discover import discover_url
 from tasks.findings import RANKS, Finding
 from tasks.hostile import shortened, visible
 from tasks.hunts import Nouns
@@ -106,7 +107,8 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
         place = f"Findings {start + 1} to {start + len(part)} of {len(ranked)}"
         return [_context(place), *blocks_of(part)]
 
-    fitting = partial(_fitting, links_below=report_base_url)
+    kibanas = {told.run.kibana_url for told in digest.announcements}
+    fitting = partial(_fitting, links_below=tuple(filter(None, {report_base_url, *kibanas})))
     message, done = fitting(singly, first, least=0)
     replies: list[Message] = []
     while done < len(singly):
@@ -136,13 +138,12 @@ def _fitting(
     blocks_of: Callable[[Sequence[Announcement]], list[Block]],
     *,
     least: int,
-    links_below: str | None,
+    links_below: tuple[str, ...],
 ) -> tuple[Message, int]:
     """Make a message of as many of the first findings as fit, and say how many those are."""
-    prefixes = (links_below,) if links_below else ()
     count = min(FINDINGS_PER_MESSAGE, len(announcements))
     message = _message(blocks_of(announcements[:count]))
-    while count > least and violations(message, prefixes):
+    while count > least and violations(message, links_below):
         count //= 2
         message = _message(blocks_of(announcements[:count]))
     return message, count
@@ -292,6 +293,8 @@ def _finding_block(told: Announcement, slot: datetime, report_base_url: str | No
         _text("\n" + " · ".join(_details(told, slot)) + " · "),
         _id(finding, told.run, report_base_url),
     ]
+    if url := discover_url(finding, told.run):
+        elements += [_text(" · "), {"type": "link", "url": url, "text": "Kibana"}]
     return _rich_text(elements)
 
 

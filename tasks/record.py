@@ -61,6 +61,8 @@ def _run(plan: Plan, outcome: Outcome) -> Run:
         finished_at=datetime.now(UTC),
         flow_run=plan.flow_run,
         nouns=plan.hunt.pipeline.nouns,
+        kibana_url=plan.kibana_url,
+        sources=plan.hunt.sources,
     )
 
 

@@ -98,6 +98,7 @@ class Plan:
     stale_after_hours: float
     started_at: datetime
     flow_run: str | None = None
+    kibana_url: str | None = None
 
     @property
     def window(self) -> Window:
@@ -134,6 +135,8 @@ class Run:
         warnings: what a reader must know before believing the figures, each a sentence.
         compared_with: slot of the comparable earlier run; None on the first.
         flow_run: name of Prefect's flow run; None outside Prefect.
+        kibana_url: of the Kibana, in its space, where the cluster's events can be seen.
+        sources: the index patterns that the hunt reads.
         costs: what its questions took from the cluster, in the order in which they were asked.
         nouns: of the hunt.
     """
@@ -153,6 +156,8 @@ class Run:
     coverage: Coverage | None = None
     compared_with: datetime | None = None
     flow_run: str | None = None
+    kibana_url: str | None = None
+    sources: str = ""
     costs: tuple[Cost, ...] = ()
     nouns: Nouns = field(default_factory=Nouns)
 

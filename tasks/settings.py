@@ -95,6 +95,8 @@ class Cluster(BaseModel):
             events.
         api_key_env: name of the worker's environment variable that holds the API key.
         api_key_block: instead of it, name of the Prefect Secret block that holds the API key.
+        kibana_url: of the Kibana where people see the cluster's events, for links.
+        kibana_space: id of Kibana's space, if not the default one.
         ca_certs: PEM file of the authority that signed the server's certificate.
         ca_fingerprint: SHA-256 of that authority's or the server's certificate, instead of a file.
         deadline_minutes: how long the answer to one question may take.
@@ -107,6 +109,8 @@ class Cluster(BaseModel):
     url: Annotated[Url, Field(pattern=r"^(https?|file)://")]
     api_key_env: Variable | None = None
     api_key_block: BlockName | None = None
+    kibana_url: Annotated[Url, Field(pattern=r"^https?://")] | None = None
+    kibana_space: str | None = Field(default=None, pattern=r"^[a-z0-9_-]+$")
     ca_certs: str | None = None
     ca_fingerprint: str | None = Field(default=None, pattern=r"^([0-9A-Fa-f]{2}:?){32}$")
     deadline_minutes: float = Field(default=15, gt=0)
@@ -116,6 +120,14 @@ class Cluster(BaseModel):
     def api_key(self) -> SecretName | None:
         """Where the API key is; None for a cluster that wants none."""
         return SecretName.of(self.api_key_env, self.api_key_block)
+
+    @property
+    def kibana(self) -> str | None:
+        """Kibana's address, in its space."""
+        if self.kibana_url is None:
+            return None
+        space = f"/s/{self.kibana_space}" if self.kibana_space else ""
+        return f"{self.kibana_url.rstrip('/')}{space}"
 
     @model_validator(mode="after")
     def _has_one_api_key(self) -> Self:

@@ -166,6 +166,7 @@ def run(
         started_at=started_at,
         finished_at=started_at + timedelta(seconds=42),
         coverage=coverage(slot) if outcome.searched else None,
+        sources=hunt.sources,
         nouns=hunt.pipeline.nouns,
     )
     return replace(plain, **changes)

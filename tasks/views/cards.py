@@ -13,8 +13,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from tasks import charts, moments
+from tasks.discover import MAX_ENTITY_IDS, discover_url, traffic_query
 from tasks.findings import Evidence, Finding, Status, Value
-from tasks.hostile import defanged, has_hidden, shortened
+from tasks.hostile import defanged, shortened
 from tasks.hunts import Hunt, Nouns
 from tasks.runs import Run
 from tasks.verdicts import (
@@ -33,7 +34,6 @@ MAX_NAME = 100
 MAX_TEXT = 1000
 """Characters of a path or a command line; findings.json has it whole."""
 
-MAX_ENTITY_IDS = 20
 MAX_VALUES = 20
 
 _OF_ADDRESSES = ("destination.", "dns.", "server.", "url.")
@@ -73,6 +73,7 @@ class Card:
         silent_hours: how many hours of the chart the Mac sent nothing; "" when none.
         facts: what is seen at once; `details` stand behind a fold.
         check: lines of ES|QL; empty where the hunt is not at hand.
+        discover: the finding's events in Kibana; "" where no Kibana is set.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Card:
     figures: tuple[Figure, ...]
     hunt_figures: tuple[Fact, ...]
     check: tuple[str, ...]
+    discover: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,8 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         details=tuple(_details(finding)),
         figures=tuple(_figures(seen, threshold)) if seen else (),
         hunt_figures=_values(finding.figures),
-        check=check_query(finding, run, hunt) if hunt else (),
+        check=traffic_query(finding, run) if hunt else (),
+        discover=discover_url(finding, run) or "",
     )
 
 
@@ -221,41 +224,6 @@ def text(whole: str) -> str:
 def destination(finding: Finding) -> str:
     """Give address and ports as a page has room for them."""
     return destination_words(finding.destination, MAX_NAME) or NOTHING
-
-
-def check_query(finding: Finding, run: Run, hunt: Hunt) -> tuple[str, ...]:
-    """Write the ES|QL that shows a finding's traffic by hour, line by line.
-
-    ES|QL has no escape for hidden characters, so a value that holds one is left out: the entity
-    ids alone say which process is meant.
-    """
-    ids = [entity for entity in finding.process.entity_ids if not has_hidden(entity)]
-    address = finding.destination.address
-    conditions = [
-        f'@timestamp >= "{run.window.start:%Y-%m-%dT%H:%M:%SZ}"',
-        f'@timestamp < "{run.window.end:%Y-%m-%dT%H:%M:%SZ}"',
-    ]
-    if ids:
-        listed = ", ".join(map(esql_string, ids[:MAX_ENTITY_IDS]))
-        conditions.append(f"process.entity_id IN ({listed})")
-    elif finding.host.id and not has_hidden(finding.host.id):
-        conditions.append(f"host.id == {esql_string(finding.host.id)}")
-    if address and not has_hidden(address):
-        conditions.append(f"destination.address == {esql_string(address)}")
-    return (
-        f"FROM {hunt.sources}",
-        f"| WHERE {conditions[0]}",
-        *(f"    AND {condition}" for condition in conditions[1:]),
-        "| STATS events = COUNT(*), bytes_out = SUM(source.bytes)",
-        "    BY hour = DATE_TRUNC(1 hour, @timestamp)",
-        "| SORT hour",
-    )
-
-
-def esql_string(value: str) -> str:
-    """Quote a value without hidden characters as an ES|QL string."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _mark(finding: Finding) -> str:

@@ -8,12 +8,12 @@ import pytest
 from flows.hunt_cluster import hunt_cluster
 from tasks.clusters import Question, ask, connect
 from tasks.digests import Medium
+from tasks.discover import traffic_query
 from tasks.errors import ArchiveError, PipelineError
 from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.runs import Outcome, Report
 from tasks.settings import Cluster, Destination
-from tasks.views.cards import check_query
 from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
 from tests.fleet.documents import NETWORK, PROCESS
 
@@ -253,7 +253,7 @@ def test_the_query_to_check_a_finding_shows_its_events(site):
     cluster = site.cluster(*steady(), fresh())
     site.hunt(cluster)
     (report,) = site.reports()
-    query = "\n".join(check_query(report.findings[0], report.run, report.hunt))
+    query = "\n".join(traffic_query(report.findings[0], report.run))
     with connect(cluster) as client:
         answer = ask(client, Question("query", query, {"match_all": {}}, {}))
     assert answer.rows["events"].sum() == 1_501

@@ -449,3 +449,24 @@ def test_a_cluster_whose_events_ended_says_only_what_is_not_known():
     message = composed(digest(announced(1), clusters=(searched(), cluster)))
     assert "What happened there since is not known." in message.text
     assert "are not in this message" not in message.text
+
+
+KIBANA = "https://kibana.example.com/s/soc"
+
+
+def test_a_finding_links_to_its_events_in_kibana_if_people_have_one():
+    """And nowhere else than to the reports and that Kibana."""
+    told = announced(1, run(kibana_url=KIBANA))
+    message = composed(digest(told), REPORTS)
+    assert f'"url": "{KIBANA}/app/discover#/?_g=' in everything(message)
+    assert violations(message, (REPORTS, KIBANA)) == ()
+    assert violations(message, (REPORTS,)) != ()
+    assert "Kibana" not in everything(composed(digest(announced(1)), REPORTS))
+
+
+def test_hostile_findings_with_links_stay_within_every_limit():
+    """Ten findings with long links may need more than one message, and none is lost."""
+    linked = [replace(hostile(number), run=run(kibana_url=KIBANA)) for number in range(50)]
+    message = composed(digest(*linked), REPORTS)
+    assert violations(message, (REPORTS, KIBANA)) == ()
+    assert sum(len(findings_in(part)) for part in parts(message)) == 50

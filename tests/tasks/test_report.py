@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tasks.coverage import Coverage
 from tasks.digests import Announcement, ClusterDay, Digest, Medium
+from tasks.discover import discover_url
 from tasks.findings import Effect, Priority, Process, Reason, Status
 from tasks.hunts import Hunt, Pipeline, load
 from tasks.report import (
@@ -27,7 +28,6 @@ from tasks.report import (
 )
 from tasks.runs import Outcome, Report, Trend
 from tasks.verdicts import summary
-from tasks.views.cards import check_query
 from tasks.views.report import Links
 from tests.builders import HUNT, SLOT, coverage, day, evidence, finding, report, run
 from tests.poison import poisoned
@@ -678,25 +678,16 @@ def test_the_summary_for_prefect_says_what_happened():
     assert "searched" in markdown
 
 
-def test_a_finding_s_query_asks_for_its_processes_and_destination():
-    """An analyst pastes it into Discover and sees the traffic by hour."""
-    query = "\n".join(check_query(finding(), run(), HUNT))
-    assert query.startswith("FROM logs-endpoint.events.network-*\n| WHERE @timestamp >= ")
-    assert 'AND process.entity_id IN ("mac-a-updater-1")' in query
-    assert 'AND destination.address == "203.0.113.47"' in query
-
-
-def test_no_value_ends_a_string_of_the_query():
-    """A quotation mark in an address stays inside its ES|QL string."""
-    query = "\n".join(check_query(finding(address='a" OR true //\\'), run(), HUNT))
-    assert r'AND destination.address == "a\" OR true //\\"' in query
-
-
-def test_a_value_with_hidden_characters_is_left_out_of_the_query():
-    """ES|QL cannot write them, so the entity ids alone say what is meant."""
-    query = "\n".join(check_query(finding(address="a\u202eb"), run(), HUNT))
-    assert "destination.address" not in query
-    assert "process.entity_id IN" in query
+def test_each_finding_links_to_its_events_in_kibana_if_people_have_one():
+    """The address holds nothing that a browser would read as markup."""
+    linked = replace(full_report(), run=run(kibana_url="https://kibana.example.com/s/soc"))
+    hrefs = [
+        attributes["href"]
+        for tag, attributes in Structure(render_report(linked)).elements
+        if tag == "a" and attributes.get("href", "").startswith("https://")
+    ]
+    assert hrefs == [discover_url(linked.findings[0], linked.run)]
+    assert "Kibana" not in render_report(full_report())
 
 
 def test_a_stale_first_run_calls_nothing_new():
