@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 BLIND_SINGLE_SHARE = 0.95
 """At and above this share of single-event groups an agent version counts as de-duplicated."""
@@ -11,8 +12,22 @@ BLIND_SINGLE_SHARE = 0.95
 BLIND_MIN_GROUPS = 1000
 """Below this many groups the share says nothing."""
 
+MERGED_SHARE = 0.5
+"""From this share of merged documents on, counting events and counting connections differ."""
+
+UNSIGNED_UNKNOWN_SHARE = 0.05
+"""From this share of documents without a signature block on, a hunt for signatures misses some."""
+
 DEDUPLICATES_SINCE = (8, 15)
 """The first Elastic Agent version that drops repeated network events."""
+
+
+class Fault(StrEnum):
+    """What is wrong with telemetry, so that a hunt sees less than there is; the gravest first."""
+
+    BLIND = "blind"
+    MERGED = "merged"
+    NO_SIGNATURE = "no signature block"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,18 @@ class AgentCoverage:
     single_event_groups: int
     merged_events: int
     unsigned_unknown_events: int
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong with what these agents send."""
+        merged = self.merged_events >= MERGED_SHARE * self.events > 0
+        unknown = self.unsigned_unknown_events >= UNSIGNED_UNKNOWN_SHARE * self.events > 0
+        found = {
+            Fault.BLIND: self.deduplicated,
+            Fault.MERGED: merged,
+            Fault.NO_SIGNATURE: unknown,
+        }
+        return tuple(fault for fault, there in found.items() if there)
 
     @property
     def deduplicated(self) -> bool:
@@ -62,6 +89,19 @@ class Coverage:
     newest_event: datetime | None
     agents: tuple[AgentCoverage, ...] = ()
     is_partial: bool = False
+
+    @property
+    def faulty(self) -> dict[Fault, tuple[str, ...]]:
+        """Agent versions by what is wrong with what they send, the gravest first."""
+        return {
+            fault: versions
+            for fault in Fault
+            if (
+                versions := tuple(
+                    agent.version or "unknown" for agent in self.agents if fault in agent.faults
+                )
+            )
+        }
 
     def is_stale(self, slot: datetime, stale_after_hours: float) -> bool:
         """Whether the newest event is too old for a run as of `slot` to mean anything."""

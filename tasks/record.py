@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import moments
 from tasks.clusters import Answer
 from tasks.costs import Cost
-from tasks.coverage import Coverage
+from tasks.coverage import Coverage, Fault
 from tasks.errors import PipelineError
 from tasks.findings import Finding
 from tasks.history import History
@@ -83,6 +83,16 @@ def _missing_data(coverage: Coverage, plan: Plan) -> str:
     )
 
 
+_FAULTS = {
+    Fault.BLIND: "drop repeated network events, so a beacon may leave a single one. Set "
+    "mac.advanced.events.deduplicate_network_events to false in their policy.",
+    Fault.MERGED: "send an attempt and its disconnect as one event, so a threshold for events an "
+    "hour asks for twice as many connections there. Lower it in the deployment.",
+    Fault.NO_SIGNATURE: "send many events without any code signature, which is neither signed nor "
+    "unsigned to the hunt. Look at their policy and version.",
+}
+
+
 def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
     if answer.is_partial or coverage.is_partial:
         yield "Partial: some shards did not answer, and what they hold was not searched."
@@ -90,13 +100,9 @@ def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
         yield f"Partial: the remote cluster {remote} did not answer and was not searched in full."
     if answer.is_cut:
         yield f"Cut at {len(answer.rows):,} rows: there may be more candidates."
-    for agent in coverage.agents:
-        if agent.deduplicated:
-            yield (
-                f"Blind: agents of version {agent.version} drop repeated network events, so a "
-                "beacon may leave a single one. Set "
-                "mac.advanced.events.deduplicate_network_events to false in their policy."
-            )
+    for fault, versions in coverage.faulty.items():
+        agents = f"agents of version {', '.join(versions)}"
+        yield f"{fault.capitalize()}: {agents} {_FAULTS[fault]}"
     if not plan.hunt.reproducible:
         yield "Not reproducible as of a slot: the query uses NOW()."
     yield from _telling(answer.warnings)

@@ -14,7 +14,7 @@ from tasks.findings import Finding, Status
 from tasks.hostile import markdown_code, markdown_text, shortened, spreadsheet_safe, visible
 from tasks.moments import full
 from tasks.pages import Pages, page
-from tasks.runs import Outcome, Report
+from tasks.runs import Outcome, Report, Run
 from tasks.verdicts import (
     OUTCOME_WORDS,
     REASON_WORDS,
@@ -92,11 +92,11 @@ def state_message(report: Report) -> str:
     counts += f", {len(report.having(Status.CONTINUING)):,} continuing"
     match run.outcome:
         case Outcome.COMPLETE:
-            return counts
+            return f"{counts}{_faults(run)}"
         case Outcome.BASELINE:
-            return f"baseline: {len(report.having(Status.BASELINE)):,}"
+            return f"baseline: {len(report.having(Status.BASELINE)):,}{_faults(run)}"
         case Outcome.PARTIAL:
-            return f"partial: {counts}"
+            return f"partial: {counts}{_faults(run)}"
         case Outcome.NO_DATA:
             return f"no data: {newest_event_words(run)}"
         case Outcome.MISSED:
@@ -105,6 +105,11 @@ def state_message(report: Report) -> str:
             word = reason(run)
             problem = (run.detail or REASON_WORDS[word]).partition(". ")[0].rstrip(".")
             return f"not searched: {word} ({visible(problem)})"
+
+
+def _faults(run: Run) -> str:
+    faulty = run.coverage.faulty if run.coverage else {}
+    return f" ({', '.join(faulty)})" if faulty else ""
 
 
 def markdown_summary(report: Report) -> str:

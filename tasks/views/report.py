@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from tasks import charts, moments, verdicts
+from tasks.costs import Cost
 from tasks.coverage import AgentCoverage
 from tasks.findings import Finding, Priority, Status
 from tasks.hostile import visible
@@ -83,6 +84,19 @@ class AgentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CostRow:
+    """What a question of the run cost its cluster."""
+
+    question: str
+    asked: str
+    failed: str
+    took: str
+    documents: str
+    values: str
+    received: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportView:
     """A run's page, from top to bottom.
 
@@ -123,6 +137,7 @@ class ReportView:
     rule: tuple[Fact, ...]
     query: tuple[str, ...]
     versions: tuple[Fact, ...]
+    costs: tuple[CostRow, ...]
     flow_run: str | None
     sha256: str
 
@@ -177,6 +192,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         rule=tuple(_rule(hunt)),
         query=tuple(hunt.paste_ready().splitlines()),
         versions=tuple(_versions(report)),
+        costs=tuple(map(_cost_row, run.costs)),
         flow_run=links.flow_run,
         sha256=hashlib.sha256(report.to_json()).hexdigest(),
     )
@@ -358,9 +374,7 @@ def _agent_row(agent: AgentCoverage) -> AgentRow:
         single=_share(agent.single_event_groups, agent.groups),
         merged=_share(agent.merged_events, agent.events),
         without_signature=_share(agent.unsigned_unknown_events, agent.events),
-        fault="drops repeated events: hunts that count see nothing here"
-        if agent.deduplicated
-        else "",
+        fault=", ".join(agent.faults),
     )
 
 
@@ -395,3 +409,19 @@ def _versions(report: Report) -> Iterator[Fact]:
     yield Fact("Finished", moments.full(run.finished_at))
     yield Fact("Hunt", f"{hunt.slug} {hunt.uuid}", code=True)
     yield Fact("beaconhunt", report.beaconhunt)
+
+
+def _cost_row(cost: Cost) -> CostRow:
+    return CostRow(
+        question=cost.question,
+        asked=f"{cost.asked:,}",
+        failed=f"{cost.failed:,}",
+        took=moments.period(cost.took_ms / 1000),
+        documents=_counted(cost.documents_found),
+        values=_counted(cost.values_loaded),
+        received=f"{cost.bytes_received / 1000:,.0f} kB" if cost.bytes_received else NOTHING,
+    )
+
+
+def _counted(figure: int | None) -> str:
+    return NOTHING if figure is None else f"{figure:,}"

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.coverage import AgentCoverage, Coverage
+from tasks.coverage import AgentCoverage, Coverage, Fault
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
@@ -57,3 +57,35 @@ def test_agents_just_beside_the_rule_are_not_blind(near_miss):
 def test_every_later_agent_may_be_blind(version):
     """Versions compare as numbers, not as text."""
     assert replace(AGENT, version=version).deduplicated
+
+
+@pytest.mark.parametrize(
+    ("sent", "faults"),
+    [
+        ({}, (Fault.BLIND,)),
+        ({"single_event_groups": 0}, ()),
+        ({"single_event_groups": 0, "merged_events": 500}, (Fault.MERGED,)),
+        ({"single_event_groups": 0, "merged_events": 499}, ()),
+        ({"single_event_groups": 0, "unsigned_unknown_events": 50}, (Fault.NO_SIGNATURE,)),
+        ({"single_event_groups": 0, "unsigned_unknown_events": 49}, ()),
+        ({"events": 0, "groups": 0, "single_event_groups": 0}, ()),
+        ({"merged_events": 1_000, "unsigned_unknown_events": 1_000}, tuple(Fault)),
+    ],
+)
+def test_telemetry_has_the_faults_that_its_shares_show(sent, faults):
+    """Each from its stated share on, the gravest first."""
+    assert replace(AGENT, **sent).faults == faults
+
+
+def test_faults_of_a_cluster_name_the_agent_versions_that_have_them():
+    """An operator knows which policies to look at."""
+    agents = (
+        AGENT,
+        replace(AGENT, version="8.18.0", merged_events=1_000),
+        replace(AGENT, version=None, merged_events=1_000),
+        replace(AGENT, version="8.14.0"),
+    )
+    assert replace(coverage(timedelta()), agents=agents).faulty == {
+        Fault.BLIND: ("8.15.0", "8.18.0"),
+        Fault.MERGED: ("8.18.0", "unknown"),
+    }

@@ -118,14 +118,26 @@ def test_an_answer_that_may_have_been_cut_is_said():
     assert warning == "Cut at 10,000 rows: there may be more candidates."
 
 
-def test_each_blind_agent_version_is_said_with_the_setting_that_cures_it():
+def test_blind_agent_versions_are_said_with_the_setting_that_cures_them():
     """Where repeated events are dropped, finding nothing means nothing."""
-    warnings = put(seen=with_agents({}, {"version": "8.17.4"})).run.warnings
-    assert [warning.partition(" drop")[0] for warning in warnings] == [
-        "Blind: agents of version 9.1.2",
-        "Blind: agents of version 8.17.4",
-    ]
-    assert all("mac.advanced.events.deduplicate_network_events" in text for text in warnings)
+    (warning,) = put(seen=with_agents({}, {"version": "8.17.4"})).run.warnings
+    assert warning.startswith("Blind: agents of version 9.1.2, 8.17.4 drop repeated")
+    assert "mac.advanced.events.deduplicate_network_events" in warning
+
+
+@pytest.mark.parametrize(
+    ("flaw", "said"),
+    [
+        ({"merged_events": 500}, "Merged: agents of version 8.18.0 send an attempt and its"),
+        ({"unsigned_unknown_events": 50}, "No signature block: agents of version 8.18.0 send many"),
+    ],
+)
+def test_telemetry_that_a_hunt_counts_wrong_is_said_with_what_to_do(flaw: dict, said: str):
+    """Half the figures, or none of the signatures, are half a hunt."""
+    sighted = {"version": "8.18.0", "single_event_groups": 0}
+    (warning,) = put(seen=with_agents(sighted | flaw)).run.warnings
+    assert warning.startswith(said)
+    assert warning.count(".") > 2, "a remedy follows"
 
 
 @pytest.mark.parametrize(
