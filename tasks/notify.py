@@ -25,6 +25,7 @@ from tasks.settings import SecretName, secret
 
 SLACK_URL = WebClient.BASE_URL
 TIMEOUT_SECONDS = 30
+LOOK_UP_SECONDS = 10
 LONGEST_WAIT_SECONDS = 120
 SECONDS_BETWEEN_POSTS = 1.0
 """Slack takes one post a second and channel."""
@@ -68,6 +69,21 @@ class Posted:
     ts: str
     reply_ts: tuple[str, ...] = ()
     fault: SlackError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a bot token opens.
+
+    Attributes:
+        workspace: Slack's name of it.
+        app: the app's name there.
+        channel: the channel's name; None where the token may not look it up.
+    """
+
+    workspace: str
+    app: str
+    channel: str | None
 
 
 class _BlocksRefused(SlackRefused):
@@ -132,6 +148,39 @@ def post(
     except SlackError as fault:
         return Posted(ts, tuple(thread), fault)
     return Posted(ts, tuple(thread))
+
+
+def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach:
+    """Find out whether a token could post to a channel, and post nothing.
+
+    Args:
+        channel: Slack's channel id.
+        token: the bot token; in no error, log line or traceback.
+        base_url: where Slack's methods are.
+
+    Raises:
+        SlackRefused: it could not; with the remedy.
+        SlackUnreachable: Slack gives no answer now.
+    """
+    client = WebClient(
+        token.get_secret_value(), base_url=base_url, timeout=LOOK_UP_SECONDS, retry_handlers=[]
+    )
+    me = _looked_up(client.auth_test)
+    scopes = _scopes(me)
+    if scopes and "chat:write" not in scopes:
+        raise _refused("missing_scope")
+    try:
+        found = _looked_up(partial(client.conversations_info, channel=channel))["channel"]
+    except SlackRefused as fault:
+        if fault.problem != _refused("missing_scope").problem:
+            raise
+        return Reach(me["team"], me["user"], None)
+    if found.get("is_archived"):
+        raise _refused("is_archived")
+    anywhere = "chat:write.public" in scopes and not found.get("is_private")
+    if not (found.get("is_member") or anywhere):
+        raise _refused("not_in_channel")
+    return Reach(me["team"], me["user"], found.get("name"))
 
 
 @task  # no retries: the ledger owns what happens after a post whose answer is lost
@@ -209,9 +258,35 @@ def _answered(response: SlackResponse) -> SlackError:
     if not _ERROR_WORD.fullmatch(word):
         return _unreachable(f"An answer (HTTP {response.status_code}) came that is not Slack's.")
     if word in _BLOCKS_REFUSED:
-        return _BlocksRefused(f"Slack refuses the message: {word}.", "Report this as a bug.")
+        return _BlocksRefused(f"Slack refuses: {word}.", "Report this as a bug.")
+    return _refused(word)
+
+
+def _refused(word: str) -> SlackRefused:
     remedy = _REMEDIES.get(word, f"Look up {word} among the errors of chat.postMessage.")
-    return SlackRefused(f"Slack refuses the message: {word}.", remedy)
+    return SlackRefused(f"Slack refuses: {word}.", remedy)
+
+
+def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
+    """Call a method that changes nothing, so that a lost answer is no riddle."""
+    fault: SlackError | None = None
+    try:
+        return call()
+    except SlackApiError as error:
+        fault = _answered(error.response)
+    except (OSError, HTTPException, ValueError):  # As of a post.
+        pass
+    if isinstance(fault, SlackRefused):
+        raise fault  # Out here it has no context, as of a post.
+    raise SlackUnreachable(
+        "Slack cannot be asked now.", "Check the worker's way to Slack, and ask again."
+    )
+
+
+def _scopes(response: SlackResponse) -> frozenset[str]:
+    """Read what the token may do; empty where Slack does not say."""
+    values = [v for name, v in response.headers.items() if name.lower() == "x-oauth-scopes"]
+    return frozenset(scope.strip() for scope in ",".join(values).split(",") if scope.strip())
 
 
 def _unreachable(problem: str) -> SlackUnreachable:

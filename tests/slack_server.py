@@ -118,8 +118,22 @@ def refusing_rich_text(call: Call) -> None:
         ok(call)
 
 
+def known(call: Call, scopes: str = "chat:write,channels:read") -> None:
+    """Say whose token it is, and what it may do."""
+    me = {"ok": True, "team": "Example", "user": "beaconhunt"}
+    call.answer(me, x_oauth_scopes=scopes)
+
+
+def channel(**changes: object) -> Behaviour:
+    """Describe the channel: public, in use, and the app is in it."""
+    facts = {"name": "secops", "is_member": True, "is_archived": False, "is_private": False}
+    return lambda call: call.answer({"ok": True, "channel": facts | changes})
+
+
 class SlackServer:
     """A Slack with one channel; each post takes the next behaviour, and the last one stays.
+
+    Other methods answer well, unless they are told to do something else.
 
     Attributes:
         messages: what the channel holds, oldest first, each with its `ts`.
@@ -127,11 +141,13 @@ class SlackServer:
         tokens: the bearer tokens that came.
     """
 
-    def __init__(self, *behaviours: Behaviour) -> None:
+    def __init__(self, *behaviours: Behaviour, **methods: Behaviour) -> None:
+        """Take what it does to posts, and to other methods: `auth_test=no("invalid_auth")`."""
         self.messages: list[dict[str, Any]] = []
         self.calls = 0
         self.tokens: set[str] = set()
         self._behaviours = deque(behaviours or (ok,))
+        self._methods = methods
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     @property
@@ -151,12 +167,17 @@ class SlackServer:
 
     def _answer(self, handler: BaseHTTPRequestHandler, method: str, sent: dict[str, Any]) -> None:
         call = Call(handler, self, sent)
+        if scripted := self._methods.get(method.replace(".", "_")):
+            scripted(call)
+            return
         match method:
             case "chat.postMessage":
                 self.calls += 1
                 self._next_behaviour()(call)
             case "auth.test":
-                call.answer({"ok": True, "team": "Example", "user": "beaconhunt"})
+                known(call)
+            case "conversations.info":
+                channel()(call)
             case "conversations.history":
                 top = [message for message in self.messages if "thread_ts" not in message]
                 call.answer({"ok": True, "messages": top[::-1], "has_more": False})
@@ -172,7 +193,7 @@ class SlackServer:
                 slack.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer "))
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 is_json = self.headers.get_content_type() == "application/json"
-                sent = json.loads(body) if is_json else dict(parse_qsl(body))
+                sent = json.loads(body or "{}") if is_json else dict(parse_qsl(body))
                 slack._answer(self, self.path.rpartition("/")[2], sent)
 
             def log_message(self, *_: object) -> None:

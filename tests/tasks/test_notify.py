@@ -9,12 +9,15 @@ from pydantic import SecretStr
 from tasks import notify
 from tasks.digests import Message, violations
 from tasks.errors import SlackBusy, SlackError, SlackRefused, SlackUnreachable
-from tasks.notify import Posted, post
+from tasks.notify import Posted, Reach, post, reach
 from tests.slack_server import (
     Behaviour,
+    Call,
     SlackServer,
+    channel,
     fault,
     half_json,
+    known,
     no,
     not_json,
     ok,
@@ -222,3 +225,79 @@ def test_the_server_refuses_what_slack_refuses():
         receipt = posted(slack, too_many_blocks)
     assert [len(part["blocks"]) for part in slack.messages] == [25, 26]
     assert receipt.reply_ts
+
+
+def reached(slack: SlackServer) -> Reach:
+    return reach(CHANNEL, SecretStr(CANARY), base_url=slack.url)
+
+
+def test_a_preflight_learns_whose_the_token_is_and_posts_nothing():
+    """An operator sees workspace, app and channel by name."""
+    with SlackServer() as slack:
+        assert reached(slack) == Reach("Example", "beaconhunt", "secops")
+        assert slack.messages == []
+
+
+@pytest.mark.parametrize(
+    ("methods", "named"),
+    [
+        ({"auth_test": no("invalid_auth")}, "token_env"),
+        ({"conversations_info": no("channel_not_found")}, "`channel`"),
+        ({"conversations_info": channel(is_archived=True)}, "Unarchive"),
+        ({"conversations_info": channel(is_member=False)}, "/invite"),
+    ],
+)
+def test_a_channel_that_cannot_be_posted_to_is_refused_before(methods, named):
+    """With the remedy that the post would have had, a day earlier."""
+    with SlackServer(**methods) as slack, pytest.raises(SlackRefused) as caught:
+        reached(slack)
+    assert named in caught.value.remedy
+
+
+def having(scopes: str) -> Behaviour:
+    """Give a token these scopes."""
+    return lambda call: known(call, scopes)
+
+
+def test_a_token_that_may_not_post_is_refused():
+    """Slack names the scopes of a token in every answer."""
+    with (
+        SlackServer(auth_test=having("channels:read")) as slack,
+        pytest.raises(SlackRefused, match="missing_scope") as caught,
+    ):
+        reached(slack)
+    assert "chat:write" in caught.value.remedy
+
+
+def test_without_the_scope_to_look_nothing_is_known_of_the_channel():
+    """The app works with `chat:write` alone: this is no fault."""
+    forbidden = no("missing_scope")
+    with SlackServer(auth_test=having("chat:write"), conversations_info=forbidden) as slack:
+        assert reached(slack).channel is None
+
+
+@pytest.mark.parametrize(("is_private", "refused"), [(False, False), (True, True)])
+def test_some_apps_may_post_to_every_public_channel(is_private, refused):
+    """Then it need not be a member."""
+    outside = channel(is_member=False, is_private=is_private)
+    anywhere = having("chat:write,chat:write.public,channels:read")
+    with SlackServer(auth_test=anywhere, conversations_info=outside) as slack:
+        if refused:
+            with pytest.raises(SlackRefused, match="not_in_channel"):
+                reached(slack)
+        else:
+            assert reached(slack).channel == "secops"
+
+
+def dropped(call: Call) -> None:
+    call.handler.close_connection = True
+
+
+@pytest.mark.parametrize("behaviour", [fault(500), not_json, half_json, dropped, too_many(9)])
+@pytest.mark.parametrize("method", ["auth_test", "conversations_info"])
+def test_a_slack_that_does_not_answer_is_said_without_a_word_of_posting(behaviour, method):
+    """Nothing was posted, and the token is in no error."""
+    with SlackServer(**{method: behaviour}) as slack, pytest.raises(SlackUnreachable) as caught:
+        reached(slack)
+    assert "posted" not in str(caught.value)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
