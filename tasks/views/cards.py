@@ -86,6 +86,7 @@ class Card:
     why: str
     chart: Markup | None
     chart_title: str
+    gaps: Markup | None
     chart_note: str
     silent_hours: str
     without_evidence: str
@@ -159,6 +160,9 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         why=text(finding.why),
         chart=charts.activity(seen.hourly, run.window.start, threshold) if seen else None,
         chart_title=_chart_title(seen, threshold) if seen else "",
+        gaps=charts.gaps(seen.gaps, seen.period_seconds)
+        if seen and seen.gaps and seen.period_seconds
+        else None,
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
         without_evidence=_unexplained(finding, hunt),
