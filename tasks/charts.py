@@ -279,17 +279,17 @@ def _line(css: str, stroke: str, path: str) -> Markup:
 def _word(x: int, whole: int, y: int, text: str, anchor: str = "start") -> Markup:
     """Write a word at `x` of the whole width, from there on, around it or up to it."""
     tenths = x * 1000 // whole
-    return Markup('<text x="{}.{}%" y="{}" text-anchor="{}">{}</text>').format(
-        tenths // 10, tenths % 10, y, anchor, text
+    anchored = "" if anchor == "start" else Markup(' text-anchor="{}"').format(anchor)
+    return Markup('<text x="{}.{}%" y="{}"{}>{}</text>').format(
+        tenths // 10, tenths % 10, y, anchored, text
     )
 
 
 def _stretched(width: int, height: int, shapes: Iterable[Markup], y: int = 0) -> Markup:
     """Draw shapes as wide as the page, whatever their own width."""
     return Markup(
-        '<svg y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">'
-        "{}</svg>"
-    ).format(y, height, width, height, Markup().join(shapes))
+        '<svg{} width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>'
+    ).format(Markup(' y="{}"').format(y) if y else "", height, width, height, Markup().join(shapes))
 
 
 def _drawing(css: str, height: int, said: str, *parts: Markup) -> Markup:
