@@ -23,13 +23,12 @@ ARCHIVE_INDEX = "index.html"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A number for the first screen; `about` is the key of its explanation."""
+    """A number for the first screen."""
 
     label: str
     value: str
     note: str = ""
     hot: bool = False
-    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
