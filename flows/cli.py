@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -16,7 +17,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status as Spinner
 
-from flows.output import Format, Telling, complain, err, out, quote, show, show_facts
+from flows.output import Format, Telling, complain, err, out, quote, show, show_checks, show_facts
+from tasks.checks import Check, Verdict
 from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
 from tasks.hostile import visible
@@ -101,6 +103,31 @@ def digest(
         else:
             quote(facts["digest"])
             out.print(f"{destination}: {facts['message']}", markup=False)
+
+
+@app.command(epilog="Example: `beaconhunt check prod-eu`")
+def check(
+    clusters: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CLUSTER]...", help="By default all, and every destination."),
+    ] = None,
+    format: Told = Telling.TEXT,
+    config: Config = CONFIG,
+) -> None:
+    """Check what the deployments of prefect.yaml need; exit with 1 where something failed."""
+    from flows.check_cluster import site_of  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.blocks import read_block  # noqa: PLC0415
+    from tasks.check import preflight  # noqa: PLC0415
+
+    site = site_of(deployments(config), clusters or ())
+    with err.status("Checking ..."), _interruptible():
+        checks = preflight(site, datetime.now(UTC), read_block)
+    if format is Telling.JSON:
+        show(Check.__slots__, [asdict(each) for each in checks], Format.JSON)
+    else:
+        show_checks(checks)
+    if any(each.verdict is Verdict.FAILED for each in checks):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `beaconhunt query data 'FROM logs-* | STATS COUNT(*) BY host.name'`")
@@ -270,7 +297,11 @@ def _history_url(given: str | None, config: Path) -> str:
     """Choose the history: the given one, else the only one that the deployments name."""
     if given or not config.exists():
         return given or HISTORY_URL
-    named = {p.get("history_url", HISTORY_URL) for p in deployments(config).values()}
+    named = {
+        parameters.get("history_url", HISTORY_URL)
+        for parameters in deployments(config).values()
+        if {"cluster", "destination"} & parameters.keys()
+    }
     if len(named) > 1:
         raise SettingsError(
             f"{config} names {len(named)} histories.",

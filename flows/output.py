@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.checks import Check, Verdict, summary
 from tasks.errors import PipelineError
 from tasks.hostile import shortened, spreadsheet_safe, visible
 
@@ -95,6 +97,46 @@ def _cell(value: object) -> str:
 def _plain(value: object) -> object:
     """What JSON does not know by itself."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+_COLOURS = {
+    Verdict.OK: "green",
+    Verdict.WARNING: "yellow",
+    Verdict.FAILED: "bold red",
+    Verdict.SKIPPED: "dim",
+}
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Write checks as a table, the remedy below what is wrong, and count them.
+
+    What was not tried for one reason is one row.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("subject", "check", "verdict", "said"):
+        table.add_column(column, overflow="fold")
+    before = None
+    for (subject, verdict, text, remedy), alike in groupby(checks, _alike):
+        said = Text(visible_lines(text))
+        if remedy:
+            said.append(f"\nremedy: {visible_lines(remedy)}", style="bold")
+        table.add_row(
+            Text("" if subject == before else visible(subject)),
+            _first_and_more([each.name for each in alike]),
+            Text(verdict, style=_COLOURS[verdict]),
+            said,
+        )
+        before = subject
+    out.print(table)
+    out.print(f"\n{summary(checks)}")
+
+
+def _first_and_more(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _alike(check: Check) -> tuple[str, Verdict, str, str]:
+    return check.subject, check.verdict, check.said, check.remedy
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:

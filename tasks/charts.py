@@ -95,6 +95,42 @@ def activity(hourly: Sequence[int | None], start: datetime, threshold: float | N
     )
 
 
+def gaps(counts: Sequence[int], period_seconds: float) -> Markup:
+    """Draw how long the gaps between connections are: a clock is one bar, chance a long slope.
+
+    Args:
+        counts: gaps by length, from 0 to twice the period, and last all longer ones.
+        period_seconds: the median gap.
+    """
+    height, period = 56, (len(counts) - 1) // 2
+    *within, longer = counts
+    bars = [*within, 0, longer]  # What is longer stands apart.
+    top = max(counts)
+    tenth = -(-period // 10)
+    near = sum(counts[period - tenth : period + tenth])
+    words = moments.period(period_seconds)
+    said = (
+        f"Lengths of {sum(counts):,} gaps between connections; median {words}; "
+        f"{near:,} within a tenth of it; {longer:,} longer than twice it"
+    )
+    labels = ((0, "0", "start"), (period, words, "middle"), (len(bars), "longer", "end"))
+    return _drawing(
+        "gaps",
+        height + 20,
+        said,
+        _stretched(
+            len(bars),
+            height,
+            [
+                _line("axis", "#888888", f"M0 {height}h{len(bars)}"),
+                _line("day", "#cccccc", f"M{period} 0v{height}"),
+                *_outlines(bars, 0, top, height, (_Level.REACHED,)),
+            ],
+        ),
+        *(_word(x, len(bars), height + 16, label, anchor) for x, label, anchor in labels),
+    )
+
+
 def sparkline(hourly: Sequence[int | None]) -> Markup:
     """Draw connections per hour as small as a row of a table."""
     height = 18
@@ -243,17 +279,17 @@ def _line(css: str, stroke: str, path: str) -> Markup:
 def _word(x: int, whole: int, y: int, text: str, anchor: str = "start") -> Markup:
     """Write a word at `x` of the whole width, from there on, around it or up to it."""
     tenths = x * 1000 // whole
-    return Markup('<text x="{}.{}%" y="{}" text-anchor="{}">{}</text>').format(
-        tenths // 10, tenths % 10, y, anchor, text
+    anchored = "" if anchor == "start" else Markup(' text-anchor="{}"').format(anchor)
+    return Markup('<text x="{}.{}%" y="{}"{}>{}</text>').format(
+        tenths // 10, tenths % 10, y, anchored, text
     )
 
 
 def _stretched(width: int, height: int, shapes: Iterable[Markup], y: int = 0) -> Markup:
     """Draw shapes as wide as the page, whatever their own width."""
     return Markup(
-        '<svg y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">'
-        "{}</svg>"
-    ).format(y, height, width, height, Markup().join(shapes))
+        '<svg{} width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>'
+    ).format(Markup(' y="{}"').format(y) if y else "", height, width, height, Markup().join(shapes))
 
 
 def _drawing(css: str, height: int, said: str, *parts: Markup) -> Markup:

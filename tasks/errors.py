@@ -102,12 +102,4 @@ class SlackBusy(SlackError, TransientError):
 
 
 class SlackUnreachable(SlackError, TransientError):
-    """Slack could not be reached. Nothing was posted."""
-
-
-class ReceiptLost(SlackError):
-    """No answer came: the message may or may not have been posted, and must be looked up first."""
-
-
-class ChannelUnreadable(ReceiptLost):
-    """No answer came, and whether the message was posted cannot be looked up."""
+    """No answer came: the message may or may not have been posted."""

@@ -88,6 +88,25 @@ def jitter_percent(regularity: float) -> float:
     return min(100.0, 100.0 * 4.0 * irregular / (1.0 + 2.0 * irregular))
 
 
+GAPS_A_PERIOD = 20
+"""Lengths of gaps that are told apart within a period."""
+
+GAP_LENGTHS = 2 * GAPS_A_PERIOD
+"""And within two periods; longer gaps are counted together."""
+
+
+def gap_lengths(gaps_ms: Sequence[float]) -> tuple[int, ...]:
+    """Count gaps by their length, as `Evidence.gaps` has them.
+
+    Args:
+        gaps_ms: milliseconds between neighbouring connections.
+    """
+    if len(gaps_ms) < MIN_GAPS or not (median := statistics.median(gaps_ms)):
+        return ()
+    counts = Counter(min(int(gap * GAPS_A_PERIOD // median), GAP_LENGTHS) for gap in gaps_ms)
+    return tuple(counts[length] for length in range(GAP_LENGTHS + 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Connections:
     """What the cluster said of one finding's connections.
@@ -132,6 +151,7 @@ def evidence_of(
         if threshold is None
         else sum(count >= threshold for count in active),
         median_per_hour=statistics.median(active),
+        gaps=gap_lengths(gaps),
     )
 
 

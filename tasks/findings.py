@@ -136,6 +136,8 @@ class Evidence:
         hours_active: hours of the window with any connection.
         hours_at_threshold: hours with at least the hunt's connections per hour; None without one.
         median_per_hour: median connections of the active hours.
+        gaps: how many gaps there are of each length, in twentieths of the period: of 0, of 1 and so
+            on up to twice the period, and last all longer ones. Empty where there is no period.
     """
 
     connections: int
@@ -148,6 +150,7 @@ class Evidence:
     hours_active: int
     hours_at_threshold: int | None
     median_per_hour: float
+    gaps: tuple[int, ...] = ()
 
 
 class Effect(StrEnum):

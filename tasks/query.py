@@ -107,21 +107,29 @@ def joined(answers: list[Answer], *, is_cut: bool) -> Answer:
     )
 
 
-def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> Coverage:
-    """Ask what the cluster could have seen as of the plan's slot.
+def about(hunt: Hunt) -> dict[str, str]:
+    """Give what the questions of coverage are about: what the hunt could have seen.
 
     Raises:
-        HuntError: the hunt does not begin with FROM, so nobody can say what it could see.
+        HuntError: the hunt does not begin with FROM, so nobody can say that.
     """
-    hunt = plan.hunt
     if not hunt.sources:
         raise HuntError(
             f"The query of hunt {hunt.slug} does not begin with FROM.",
             "Begin it with FROM and the data streams that it reads.",
         )
-    about = {"sources": hunt.sources, "population": hunt.pipeline.population}
+    return {"sources": hunt.sources, "population": hunt.pipeline.population}
+
+
+def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> Coverage:
+    """Ask what the cluster could have seen as of the plan's slot.
+
+    Raises:
+        HuntError: nobody can say what the hunt could see.
+    """
+    subject = about(plan.hunt)
     totals, agents = (
-        Question(name, text.substitute(about), plan.window.filter, {})
+        Question(name, text.substitute(subject), plan.window.filter, {})
         for name, text in (("totals", TOTALS), ("agents", AGENTS))
     )
     counted = ask(client, totals, allow_partial=allow_partial)

@@ -20,14 +20,19 @@
   });
   addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
 
-  // Copies what stands before the button, as it is shown.
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest(".copy");
-    if (!button) return;
-    const shown = button.previousElementSibling;
+  const button = (text, act) => {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = text;
+    made.addEventListener("click", act);
+    return made;
+  };
+
+  // A button behind what can be copied, as it is shown.
+  all(".copy").forEach((shown) => shown.after(" ", button("Copy", ({ target }) => {
     const done = () => {
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      target.textContent = "Copied";
+      setTimeout(() => { target.textContent = "Copy"; }, 1500);
     };
     if (navigator.clipboard) {
       navigator.clipboard.writeText(shown.textContent.trim()).then(done);
@@ -35,7 +40,7 @@
       getSelection().selectAllChildren(shown);
       if (document.execCommand("copy")) done();
     }
-  });
+  })));
 
   // Tables: filter by words and by the values of columns; some sort by any column.
   const priorities = { high: 1, medium: 2, low: 3 };
@@ -69,11 +74,7 @@
 
     if (!table.matches(".sortable")) return;
     all("thead th:not(.plain)", table).forEach((head) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      head.append(button);
-      button.addEventListener("click", () => {
+      head.firstChild.replaceWith(button(head.firstChild.textContent, () => {
         const numeric = head.classList.contains("n");
         const before = head.getAttribute("aria-sort");
         const up = before ? before === "descending" : !numeric;
@@ -86,7 +87,7 @@
         });
         entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0) * (up ? 1 : -1));
         bodies[0].append(...entries.map((entry) => entry.row));
-      });
+      }));
     });
   });
 })();

@@ -68,6 +68,7 @@ def evidence(
         hours_active=active,
         hours_at_threshold=active,
         median_per_hour=float(per_hour),
+        gaps=(*[0] * 20, per_hour * active - 1, *[0] * 20),
     )
 
 

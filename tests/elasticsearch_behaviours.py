@@ -257,8 +257,9 @@ def mapped(call: Call) -> None:
         wanted = wanted.split(",")
     streams = call.server.streams
     found = [s for s in streams if any(fnmatchcase(s, pattern) for pattern in patterns)]
+    lenient = call.request.parameters.get("ignore_unavailable") == "true"
     for pattern in patterns:
-        if "*" not in pattern and pattern not in streams:
+        if "*" not in pattern and pattern not in streams and not lenient:
             error(404, "index_not_found_exception", f"no such index [{pattern}]")(call)
             return
     fields: dict[str, dict[str, dict[str, Any]]] = {}
@@ -275,12 +276,18 @@ def mapped(call: Call) -> None:
                         "indices": [],
                     },
                 )
-                capability["indices"].append(stream)
+                capability["indices"].append(_backing_index(stream))
     for kinds in fields.values():
         if len(kinds) == 1:
             for capability in kinds.values():
                 del capability["indices"]
-    call.answer({"indices": found, "fields": fields})
+    call.answer({"indices": [_backing_index(stream) for stream in found], "fields": fields})
+
+
+def _backing_index(stream: str) -> str:
+    """Name what a data stream is made of, as answers do."""
+    remote, colon, name = stream.rpartition(":")
+    return f"{remote}{colon}.ds-{name}-2026.11.20-000001"
 
 
 # What goes wrong, in Elasticsearch's words

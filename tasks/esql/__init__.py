@@ -8,6 +8,7 @@ from tasks.esql.errors import (
     explain_position,
 )
 from tasks.esql.node import FOLDER, SKIP_BAD_LINES, EmbeddedNode
+from tasks.esql.reads import Reads, fits, reads, usual_types
 from tasks.esql.syntax import Query, parse
 
 __all__ = [
@@ -18,7 +19,11 @@ __all__ = [
     "EsqlError",
     "ParsingError",
     "Query",
+    "Reads",
     "VerificationError",
     "explain_position",
+    "fits",
     "parse",
+    "reads",
+    "usual_types",
 ]

@@ -122,9 +122,16 @@ def _mapping_of(path: Path) -> IndexMapping:
                 f"{own} is not an Elasticsearch mapping: {error}.",
                 "Save what GET <index>/_mapping answers, or delete it to have types inferred.",
             ) from error
-    stream = path.name.rpartition(":")[2]  # `alias:stream` is a remote cluster's.
+    return shipped_mapping(path.name)
+
+
+def shipped_mapping(stream: str) -> IndexMapping:
+    """Give the mapping of a data stream of Elastic Defend, or an empty one; patterns have it too.
+
+    `alias:stream` is a remote cluster's.
+    """
     for pattern, name in _SHIPPED.items():
-        if fnmatchcase(stream, pattern):
+        if fnmatchcase(stream.rpartition(":")[2], pattern):
             shipped = files("tasks.esql").joinpath("mappings", name)
             return read_mapping(shipped.read_text(encoding="utf-8"))
     return IndexMapping({})

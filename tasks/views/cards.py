@@ -44,21 +44,19 @@ NOTHING = "–"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A labelled value; `code` sets it in letters of equal width, `copy` offers to copy it."""
+    """A labelled value.
+
+    Attributes:
+        code: set in letters of equal width.
+        copy: offered to be copied.
+        about: key of the explanation that opens beside it.
+    """
 
     label: str
     value: str
     code: bool = False
     copy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure of the evidence, with what it means in one line."""
-
-    label: str
-    value: str
-    meaning: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +84,13 @@ class Card:
     why: str
     chart: Markup | None
     chart_title: str
+    gaps: Markup | None
     chart_note: str
     silent_hours: str
     without_evidence: str
     facts: tuple[Fact, ...]
     faults: tuple[str, ...]
     details: tuple[Fact, ...]
-    figures: tuple[Figure, ...]
     hunt_figures: tuple[Fact, ...]
     check: tuple[str, ...]
     discover: str
@@ -159,13 +157,15 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         why=text(finding.why),
         chart=charts.activity(seen.hourly, run.window.start, threshold) if seen else None,
         chart_title=_chart_title(seen, threshold) if seen else "",
+        gaps=charts.gaps(seen.gaps, seen.period_seconds)
+        if seen and seen.gaps and seen.period_seconds
+        else None,
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
         without_evidence=_unexplained(finding, hunt),
         facts=tuple(_facts(finding, run.nouns)),
         faults=tuple(map(text, finding.faults)),
         details=tuple(_details(finding)),
-        figures=tuple(_figures(seen, threshold)) if seen else (),
         hunt_figures=_values(finding.figures),
         check=traffic_query(finding, run) if hunt else (),
         discover=discover_url(finding, run) or "",
@@ -273,13 +273,13 @@ def _facts(finding: Finding, nouns: Nouns) -> Iterator[Fact]:
     yield Fact(capitalised(nouns.host[0]), host(finding), code=True)
     yield Fact("User", name(finding.user_name), code=True)
     yield Fact("Signature", finding.process.code_signature.word)
-    yield Fact("First seen", moments.full(finding.first_seen))
+    yield Fact("First seen", moments.full(finding.first_seen), about="seen")
     if rate := rate_words(finding):
-        yield Fact("Rate", rate)
+        yield Fact("Rate", rate, about="rate")
     if seen:
-        yield Fact("Calls every", period_words(seen) or NOTHING)
-        yield Fact("Regularity", _ratio(seen.regularity))
-        yield Fact("Last connection", moments.full(seen.last_connection))
+        yield Fact("Calls every", period_words(seen) or NOTHING, about="period")
+        yield Fact("Regularity", _ratio(seen.regularity), about="regularity")
+        yield Fact("Last connection", moments.full(seen.last_connection), about="last")
 
 
 def _details(finding: Finding) -> Iterator[Fact]:
@@ -305,6 +305,8 @@ def _details(finding: Finding) -> Iterator[Fact]:
     ):
         if value:
             yield Fact(label, text(value), code=True, copy=copy)
+    if seen := finding.evidence:
+        yield Fact("First connection", f"{moments.full(seen.first_connection)}, in the window")
     if finding.candidates > 1:
         yield Fact("Rows", f"{finding.candidates:,} rows of the hunt's answer are this finding")
     yield Fact("Fingerprint", finding.fingerprint, code=True)
@@ -314,27 +316,6 @@ def _listed(values: tuple[str, ...]) -> str:
     shown = " ".join(values[:MAX_ENTITY_IDS])
     more = len(values) - MAX_ENTITY_IDS
     return f"{shown} and {more:,} more in findings.json" if more > 0 else shown
-
-
-def _figures(seen: Evidence, threshold: float | None) -> Iterator[Figure]:
-    hours = len(seen.hourly)
-    yield Figure("Connections", f"{seen.connections:,}", "each counted once, however it was logged")
-    yield Figure("Hours active", f"{seen.hours_active:,}", f"of {hours:,}, with any connection")
-    if seen.hours_at_threshold is not None and threshold is not None:
-        yield Figure(
-            "Hours at threshold",
-            f"{seen.hours_at_threshold:,}",
-            f"with {threshold:g} connections or more",
-        )
-    yield Figure("Median", f"{seen.median_per_hour:,.0f}", "connections in an active hour")
-    if seen.period_seconds is not None:
-        yield Figure(
-            "Period", moments.period(seen.period_seconds), "median gap between two connections"
-        )
-    yield Figure("Regularity", _ratio(seen.regularity), "1 is a clock, 0.31 is chance")
-    yield Figure("Jitter", _percent(seen.jitter_percent), "of the period by which gaps vary")
-    yield Figure("First", moments.full(seen.first_connection), "connection in the window")
-    yield Figure("Last", moments.full(seen.last_connection), "connection in the window")
 
 
 def _values(figures: Mapping[str, Value]) -> tuple[Fact, ...]:
@@ -365,7 +346,3 @@ def value_words(value: Value) -> str:
 
 def _ratio(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.0f} %"

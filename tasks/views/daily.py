@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks import moments, verdicts
@@ -13,6 +13,7 @@ from tasks.hostile import visible
 from tasks.runs import Outcome
 from tasks.views import cards
 from tasks.views.cards import NOTHING, Card
+from tasks.views.explanations import Explanation, explained
 from tasks.views.parts import (
     ARCHIVE_INDEX,
     MAX_CARDS,
@@ -61,6 +62,7 @@ class DailyView:
     news: Cards
     known: Table
     digest: str
+    explained: Mapping[str, Explanation]
 
 
 def daily_view(digest: Digest) -> DailyView:
@@ -97,6 +99,7 @@ def daily_view(digest: Digest) -> DailyView:
             note="Each stands at full length in the report of its run.",
         ),
         digest=digest.id,
+        explained=explained(digest.nouns),
     )
 
 

@@ -23,12 +23,13 @@ ARCHIVE_INDEX = "index.html"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A number for the first screen."""
+    """A number for the first screen; `about` is the key of its explanation."""
 
     label: str
     value: str
     note: str = ""
     hot: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from tasks.runs import Outcome, Report, Run, Trend
 from tasks.verdicts import counted
 from tasks.views import cards
 from tasks.views.cards import NOTHING, Card, Fact, Quiet
+from tasks.views.explanations import Explanation, explained
 from tasks.views.parts import (
     ARCHIVE_INDEX,
     MAX_CARDS,
@@ -140,17 +141,13 @@ class ReportView:
     costs: tuple[CostRow, ...]
     flow_run: str | None
     sha256: str
+    explained: Mapping[str, Explanation]
 
 
 def report_view(report: Report, links: Links) -> ReportView:
     """Lay a run's report out."""
     run, hunt = report.run, report.hunt
     told = tuple(finding for finding in report.findings if _is_carded(finding))
-    known = tuple(
-        finding
-        for finding in report.having(Status.CONTINUING, Status.RETURNED)
-        if not verdicts.is_news(finding)
-    )
     quiet = report.having(Status.QUIET)
     news = cards_of(
         [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
@@ -176,7 +173,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
         news=news,
-        known=_others(report, told[MAX_CARDS:], known),
+        known=_others(report, told[MAX_CARDS:]),
         quiet=tuple(cards.quiet(finding) for finding in quiet[:MAX_QUIET]),
         quiet_count=f"{len(quiet):,}",
         quiet_more=more(len(quiet) - MAX_QUIET, "findings.csv"),
@@ -195,6 +192,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         costs=tuple(map(_cost_row, run.costs)),
         flow_run=links.flow_run,
         sha256=hashlib.sha256(report.to_json()).hexdigest(),
+        explained=explained(run.nouns),
     )
 
 
@@ -235,8 +233,15 @@ def _last_search(report: Report) -> Iterator[str]:
         yield f"The last run that searched was that of {moments.full(searched[-1].slot)}."
 
 
-def _others(report: Report, new: tuple[Finding, ...], known: tuple[Finding, ...]) -> Table:
+def _known(report: Report) -> tuple[Finding, ...]:
+    """Give what is listed only: known findings that are not told again."""
+    known = report.having(Status.CONTINUING, Status.RETURNED)
+    return tuple(finding for finding in known if not verdicts.is_changed(finding))
+
+
+def _others(report: Report, new: tuple[Finding, ...]) -> Table:
     """Lay out what has no card: new findings beyond the cards, and what was known before."""
+    known = _known(report)
     scored = report.hunt.pipeline.score
     found = verdicts.capitalised(verdicts.found_words(report))
     note = f"{found}, and known from earlier runs: not announced again."
@@ -309,34 +314,41 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
     found = [each for each in report.findings if each.status is not Status.QUIET]
     new = report.having(Status.NEW)
     if _is_first(report):
-        yield Tile("Recorded", f"{len(told):,}", verdicts.priorities_words(told))
+        priorities = verdicts.priorities_words(told)
+        yield Tile("Recorded", f"{len(told):,}", priorities, about="recorded")
     else:
-        yield Tile("New", f"{len(new):,}", verdicts.priorities_words(new), hot=bool(new))
+        priorities = verdicts.priorities_words(new)
+        yield Tile("New", f"{len(new):,}", priorities, hot=bool(new), about="new")
         if changed := [finding for finding in told if verdicts.is_changed(finding)]:
             priorities = verdicts.priorities_words(changed)
-            yield Tile("Changed binaries", f"{len(changed):,}", priorities, hot=True)
+            count = f"{len(changed):,}"
+            yield Tile("Changed binaries", count, priorities, hot=True, about="changed")
         yield from _known_tiles(report)
     yield Tile(
         f"{verdicts.capitalised(run.nouns.host[1])} affected",
         f"{verdicts.host_count(found):,}",
         f"of {seen.macs:,} seen",
+        about="affected",
     )
     yield Tile(
         "Events searched",
         verdicts.rounded(seen.events),
         f"newest {moments.short(seen.newest_event)} UTC" if seen.newest_event else "",
+        about="events",
     )
 
 
 def _known_tiles(report: Report) -> Iterator[Tile]:
-    known = report.having(Status.CONTINUING, Status.RETURNED)
+    known = _known(report)
+    count = f"{len(known):,}"
     if report.run.outcome is Outcome.NO_DATA:
-        yield Tile("Known before", f"{len(known):,}", "what they do now is not known")
+        yield Tile("Known before", count, "what they do now is not known", about="known")
         return
     returned = any(finding.status is Status.RETURNED for finding in known)
     label = "Continuing and returned" if returned else "Continuing"
-    yield Tile(label, f"{len(known):,}", _recently(known, report.run.slot))
-    yield Tile("Went quiet", f"{len(report.having(Status.QUIET)):,}", "since the run before")
+    yield Tile(label, count, _recently(known, report.run.slot), about="known")
+    quiet = f"{len(report.having(Status.QUIET)):,}"
+    yield Tile("Went quiet", quiet, "since the run before", about="quiet")
 
 
 def _recently(findings: Sequence[Finding], slot: datetime) -> str:
@@ -359,11 +371,11 @@ def _trend_row(entry: Trend) -> TrendRow:
 def _coverage_facts(run: Run) -> Iterator[Fact]:
     yield Fact("Cluster", run.cluster, code=True)
     if seen := run.coverage:
-        yield Fact("Events", f"{seen.events:,}")
+        yield Fact("Events", f"{seen.events:,}", about="events")
         yield Fact(verdicts.capitalised(run.nouns.host[1]), f"{seen.macs:,}")
         yield Fact("Newest event", moments.full(seen.newest_event) if seen.newest_event else "none")
     before = moments.full(run.compared_with) if run.compared_with else "nothing, no earlier run"
-    yield Fact("Compared with", before)
+    yield Fact("Compared with", before, about="compared")
 
 
 def _agent_row(agent: AgentCoverage) -> AgentRow:

@@ -69,7 +69,6 @@ def pages(tmp_path_factory):
         paths[name] = write_run(str(root), of, rendered)
     digest = Digest(
         id="9f8e7d6c5b4a",
-        number=1,
         destination="secops",
         medium=Medium.SLACK,
         slot=SLOT + timedelta(hours=1),
@@ -161,7 +160,31 @@ def test_a_page_is_readable_without_script(look):
     assert page.locator("article").count() == 1
     assert page.locator("tbody tr[id^=BH-]:visible").count() == 3
     assert not page.get_by_label("Filter").is_visible()
-    assert not page.locator(".copy").first.is_visible()
+    assert page.get_by_role("button", name="Copy").count() == 0
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_figure_opens_its_meaning_where_it_stands(look, scripted):
+    """Also without script, and nothing else moves."""
+    page = look("report", java_script_enabled=scripted)
+    before = page.locator("article").bounding_box()
+    page.locator("article").get_by_role("button", name="Regularity").click()
+    assert page.get_by_text("1 is a clock").is_visible()
+    assert page.locator("article").bounding_box()["height"] == before["height"]
+    page.keyboard.press("Escape")
+    assert not page.get_by_text("1 is a clock").is_visible()
+
+
+def test_what_can_be_copied_is_copied_as_it_stands(look):
+    """The hash, without a blank around it."""
+    page = look("report", permissions=["clipboard-read", "clipboard-write"])
+    page.locator("article summary").click()
+    shown = page.locator("article .kv > div", has_text="SHA-256")
+    shown.get_by_role("button", name="Copy").click()
+    shown.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert re.fullmatch("[0-9a-f]{64}", copied)
+    assert copied == shown.locator("bdi").inner_text()
 
 
 def test_the_table_is_filtered_and_sorted(look):
@@ -175,7 +198,7 @@ def test_the_table_is_filtered_and_sorted(look):
     page.get_by_text("3 shown", exact=True).wait_for()
     head = page.get_by_role("columnheader", name="Process")
     for order, first in (("ascending", "alpha"), ("descending", "zulu")):
-        head.get_by_role("button").click()
+        head.get_by_role("button").first.click()
         assert head.get_attribute("aria-sort") == order
         assert names.first.inner_text() == first
 
@@ -185,7 +208,7 @@ def test_dates_and_figures_are_sorted_by_what_they_mean(look):
     page = look("report")
     head = page.get_by_role("columnheader", name="Last connection")
     for order in ("descending", "ascending"):
-        head.get_by_role("button").click()
+        head.get_by_role("button").first.click()
         assert head.get_attribute("aria-sort") == order
         shown = page.locator("td[data-key]").all_inner_texts()
         assert shown == sorted(shown, key=LAST.index, reverse=order == "descending")

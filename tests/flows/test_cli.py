@@ -180,6 +180,7 @@ def test_every_command_has_help_with_an_example():
     commands = [
         ["run"],
         ["digest"],
+        ["check"],
         ["query"],
         ["runs"],
         ["findings"],

@@ -66,7 +66,7 @@ def site(tmp_path) -> Site:
 
 def steady(entity_id: str = "e", end=SLOT - timedelta(hours=1), **traits) -> list[dict]:
     """A beacon that the hunt finds: ten hours, 150 events an hour."""
-    return beacon(1_501, timedelta(hours=10), end, entity_id=entity_id, **traits)
+    return beacon(1_501, timedelta(hours=10), end, phase="attempt", entity_id=entity_id, **traits)
 
 
 def fresh(slot=SLOT) -> dict:
@@ -183,7 +183,7 @@ def test_without_process_events_no_finding_is_lost(site):
 
 def test_thresholds_of_the_deployment_count(site):
     """Tuned down, the hunt finds what it would not; the report says which were in force."""
-    cluster = site.cluster(*beacon(601, timedelta(hours=5)), fresh())
+    cluster = site.cluster(*beacon(601, timedelta(hours=5), phase="attempt"), fresh())
     assert site.hunt(cluster).message == "baseline: 0"
     tuned = {"min_duration_hours": 5, "min_events_per_hour": 100}
     assert site.hunt(cluster, thresholds=tuned).message == "baseline: 1"

@@ -62,7 +62,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a program that the hunt finds, and its process event."""
     folder = tmp_path_factory.mktemp("events")
     fresh = network_event(at=SLOT - timedelta(minutes=5), signature="developer", entity_id="other")
-    write_events(folder, [*beacon(1_501, timedelta(hours=10)), fresh])
+    write_events(folder, [*beacon(1_501, timedelta(hours=10), phase="attempt"), fresh])
     write_events(folder, [process_event()], PROCESS)
     return folder
 

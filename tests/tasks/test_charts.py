@@ -145,6 +145,23 @@ def test_an_ordinary_month_is_not_cut():
     assert not paths(svg, "cut")
 
 
+@given(st.lists(st.integers(0, 2_000), min_size=41, max_size=41).filter(any))
+def test_a_chart_of_gaps_is_xml_of_integers(counts):
+    """Any figures give a well-formed chart."""
+    root = ElementTree.fromstring(charts.gaps(counts, 52.9))  # noqa: S314  # Our own text.
+    drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
+    assert "." not in drawn
+
+
+def test_a_clock_is_one_bar_of_gaps():
+    """The eye sees the period, and what strays from it."""
+    svg = charts.gaps([*[0] * 20, 500, *[0] * 19, 3], 52.9)
+    assert paths(svg, "bar") == "M20 56V0h1V56zM41 56V55h1V56z"
+    words = said(svg)
+    assert "503 gaps" in words
+    assert "median 52.9 s; 500 within a tenth of it; 3 longer than twice it" in words
+
+
 def test_a_sparkline_is_small():
     """A row's chart stays under 0.8 KB, however restless its hours are."""
     assert len(charts.sparkline([hour * 37 % 101 for hour in range(168)])) < 800

@@ -11,6 +11,7 @@ from tasks.evidence import (
     by_process,
     connections_of,
     evidence_of,
+    gap_lengths,
     jitter_percent,
     regularity,
 )
@@ -81,6 +82,22 @@ def test_regularity_knows_no_unit(gaps, factor):
     assert regularity([gap * factor for gap in gaps]) == pytest.approx(regularity(gaps))
 
 
+def test_gaps_are_counted_by_their_share_of_the_period():
+    """A beacon of a minute with one long pause: all gaps at the period, one beyond twice it."""
+    counts = gap_lengths([*[60_000] * 99, 3_600_000])
+    assert counts[20] == 99
+    assert counts[-1] == 1
+    assert sum(counts) == 100
+
+
+@given(st.lists(st.integers(0, 10**7), max_size=50))
+def test_no_gap_is_lost(gaps):
+    """What has a period has every gap counted once."""
+    counts = gap_lengths(gaps)
+    assert sum(counts) == (len(gaps) if counts else 0)
+    assert len(counts) in {0, 41}
+
+
 def test_a_minutely_beacon_of_ten_hours():
     """The figures that an analyst reads off a plain beacon."""
     shown = evidence_of(connections(every(60, 600)), frozenset(range(168)), WINDOW, threshold=60)
@@ -89,6 +106,7 @@ def test_a_minutely_beacon_of_ten_hours():
     assert shown.jitter_percent == 0
     assert shown.hours_active == shown.hours_at_threshold == 10
     assert shown.median_per_hour == 60
+    assert shown.gaps == (*[0] * 20, 599, *[0] * 20)
     assert shown.first_connection == WINDOW.start
     assert shown.last_connection == WINDOW.start + timedelta(minutes=599)
 

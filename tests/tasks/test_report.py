@@ -29,6 +29,7 @@ from tasks.report import (
 )
 from tasks.runs import Outcome, Report, Trend
 from tasks.verdicts import summary
+from tasks.views.explanations import explained
 from tasks.views.report import Links
 from tests.builders import HUNT, SLOT, coverage, day, evidence, finding, report, run
 from tests.poison import poisoned
@@ -79,7 +80,8 @@ class Structure(HTMLParser):
 
 
 def text_of(html):
-    """Give a page's words, white space collapsed."""
+    """Give a page's words, white space collapsed, without the explanations that open."""
+    html = re.sub(r"<p id=.q-\w+. popover>.*?</p>", "", html)
     return " ".join("".join(Structure(html).words).split())
 
 
@@ -105,7 +107,6 @@ def full_digest(of: Report):
     missed = ClusterDay("lab", "macos-unsigned-network", None, None)
     return Digest(
         id="9f8e7d6c5b4a",
-        number=1,
         destination="secops",
         medium=Medium.SLACK,
         slot=SLOT + timedelta(hours=1),
@@ -231,6 +232,37 @@ def test_only_given_links_leave_the_archive():
     html = render_report(full_report(), Links(flow_run="https://prefect.example/runs/1"))
     links = [attributes.get("href", "") for _, attributes in Structure(html).elements]
     assert [link for link in links if link.startswith("http")] == ["https://prefect.example/runs/1"]
+
+
+def test_every_word_that_opens_an_explanation_has_one(rendered):
+    """A `?` never opens nothing."""
+    elements = Structure(rendered(full_report())).elements
+    opened = {a["popovertarget"] for _, a in elements if "popovertarget" in a}
+    there = [a["id"] for _, a in elements if "popover" in a]
+    assert opened
+    assert opened <= set(there)
+    assert len(there) == len(set(there))
+
+
+def test_every_explanation_explains_a_word_of_some_page():
+    """None is left over when a figure goes."""
+    changed = finding("mac-d", status=Status.CONTINUING, changed_binary=True)
+    pages = [render_report(report(run(outcome=Outcome.BASELINE), finding(status=Status.BASELINE)))]
+    of = full_report()
+    counted = {"figures": {"number_of_con_per_hour": 136}, "status": Status.CONTINUING}
+    pages.append(render_report(replace(of, findings=(*of.findings, finding(**counted), changed))))
+    for key in explained(HUNT.pipeline.nouns):
+        assert any(f'popovertarget="q-{key}"' in page for page in pages), key
+
+
+def test_every_figure_of_a_finding_is_explained():
+    """What an analyst reads off a card has its meaning where it stands."""
+    html = render_report(report(run(), finding(figures={"number_of_con_per_hour": 136})))
+    words = re.findall(
+        r'class="term" popovertarget="q-\w+">([^<]+)<', html.partition("<article")[2]
+    )
+    for figure in ("Rate", "Calls every", "Regularity", "Last connection", "First seen"):
+        assert figure in words
 
 
 def test_every_chart_says_its_numbers(rendered):

@@ -1,0 +1,149 @@
+"""Check all that deployments need before they run: what was tried, how it went, what to do.
+
+A preflight tries what runs and digests do, in the same words, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from itertools import chain
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.archive import check_writable
+from tasks.checks import Check, Said, Trial, tried, warning
+from tasks.history import History
+from tasks.hostile import markdown_text, visible
+from tasks.notify import reach
+from tasks.settings import Destination, ReadBlock, no_block, secret
+from tasks.trials import HuntSettings, check_cluster
+
+AT_ONCE = 8
+"""How many things are checked at the same time: most of it is waiting for servers."""
+
+STORAGE = "storage"
+"""The subject of checks of history and archive, which deployments share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All that is to be checked.
+
+    Attributes:
+        hunts: deployments of hunts.
+        destinations: by name of the deployment.
+        hunted: names of all clusters that any deployment hunts.
+        history_urls: of the deployments, each once.
+        archive_urls: likewise.
+    """
+
+    hunts: Sequence[HuntSettings]
+    destinations: Mapping[str, Destination]
+    hunted: frozenset[str]
+    history_urls: Sequence[str]
+    archive_urls: Sequence[str]
+
+
+def preflight(site: Site, now: datetime, read_block: ReadBlock = no_block) -> tuple[Check, ...]:
+    """Try all that the deployments need: clusters first, then storage, then Slack.
+
+    Args:
+        site: what is to be checked.
+        now: aware UTC.
+        read_block: what reads the Secret blocks that settings may name.
+    """
+    works: list[Callable[[], Iterable[Check]]] = [
+        *(partial(check_cluster, settings, now, read_block) for settings in site.hunts),
+        *(partial(check_history, url) for url in site.history_urls),
+        *(partial(check_archive, url) for url in site.archive_urls),
+        *(
+            partial(check_destination, name, destination, site.hunted, read_block)
+            for name, destination in site.destinations.items()
+        ),
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return tuple(chain.from_iterable(pool.map(lambda work: work(), works)))
+
+
+def check_history(url: str) -> tuple[Check, ...]:
+    """Open a history as a run does."""
+
+    def open_history() -> Iterator[Said]:
+        with History.open(url):
+            yield Said(f"{url} can be read, and has the schema of this version.")
+
+    return tuple(tried(STORAGE, {"history": Trial(open_history)}))
+
+
+def check_archive(url: str) -> tuple[Check, ...]:
+    """Write and remove a file in an archive."""
+
+    def write_archive() -> Iterator[Said]:
+        check_writable(url)
+        yield Said(f"{url} can be written.")
+
+    return tuple(tried(STORAGE, {"archive": Trial(write_archive)}))
+
+
+def check_destination(
+    deployment: str,
+    destination: Destination,
+    hunted: Collection[str],
+    read_block: ReadBlock = no_block,
+) -> tuple[Check, ...]:
+    """Look up with the bot token whose it is, and whether the channel can be posted to."""
+
+    def read_token() -> Iterator[Said]:
+        secret(destination.token, "Slack's bot token", read_block)
+        yield Said(f"The bot token is in {destination.token}.")
+
+    def look_up() -> Iterator[Said]:
+        token = secret(destination.token, "Slack's bot token", read_block)
+        found = reach(destination.channel, token, base_url=destination.api_url)
+        app = f"{visible(found.app)} in the workspace {visible(found.workspace)}"
+        if found.channel is None:
+            yield warning(
+                f"The token is that of {app}; whether it can post to {destination.channel} is not "
+                "known.",
+                "Give the app the scope `channels:read` (`groups:read` for a private channel), or "
+                "see whether the first digest arrives.",
+            )
+        else:
+            yield Said(f"The token is that of {app}, which can post to #{visible(found.channel)}.")
+
+    def compare_scope() -> Iterator[Said]:
+        nobody_hunts = sorted(set(destination.clusters) - set(hunted))
+        if nobody_hunts:
+            yield warning(
+                f"No deployment hunts {', '.join(nobody_hunts)}: every digest will call it late.",
+                "Correct `clusters` of the destination, or add the deployment.",
+            )
+        else:
+            yield Said(f"All its clusters are hunted: {', '.join(destination.clusters)}.")
+
+    trials = {
+        "token": Trial(read_token),
+        "Slack": Trial(look_up, ("token",)),
+        "clusters": Trial(compare_scope),
+    }
+    return tuple(tried(deployment, trials))
+
+
+@task(cache_policy=NO_CACHE)  # No retries: a check says how things are now.
+def check(site: Site, now: datetime, read_block: ReadBlock) -> tuple[Check, ...]:
+    """Try everything, log what is not well, and leave the table as an artifact."""
+    checks = preflight(site, now, read_block)
+    rows = [{name: markdown_text(text) for name, text in asdict(each).items()} for each in checks]
+    create_table_artifact(key="check", table=rows, description="check")
+    for each in checks:
+        if each.remedy:
+            get_run_logger().warning(
+                "%s: %s %s: %s %s", each.subject, each.name, each.verdict, each.said, each.remedy
+            )
+    return checks

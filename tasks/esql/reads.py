@@ -1,0 +1,53 @@
+"""What a query reads, told from its text: index patterns and fields, and the types of those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.esql.plans import demand
+from tasks.esql.streams import shipped_mapping
+from tasks.esql.syntax import From, parse
+from tasks.esql.types import FIELD_TYPES, STRING, WHOLE, Type
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a query reads.
+
+    Attributes:
+        patterns: of indices, in order.
+        fields: names of those that it needs.
+    """
+
+    patterns: tuple[str, ...]
+    fields: frozenset[str]
+
+
+def reads(query: str) -> Reads:
+    """Tell what a query reads.
+
+    Raises:
+        EsqlError: it is not ES|QL, or uses a part of it that this engine does not have.
+    """
+    parsed = parse(query)
+    source = parsed.commands[0]
+    if not isinstance(source, From):
+        return Reads((), frozenset())
+    metadata = {column.name for column in source.metadata}
+    return Reads(source.patterns, demand(parsed).names - metadata)
+
+
+def usual_types(pattern: str) -> Mapping[str, Type]:
+    """Give the types that fields of an index pattern have with Elastic Defend, where known."""
+    return {name: field.type for name, field in shipped_mapping(pattern).fields.items()}
+
+
+def fits(mapped: str, usual: Type) -> bool:
+    """Whether a query for a field of the usual type reads one that is mapped as another alike.
+
+    Nanoseconds do not do for milliseconds: as a number they are something else.
+    """
+    kind = FIELD_TYPES.get(mapped)
+    alike = any({kind, usual} <= family for family in (STRING, WHOLE))
+    return mapped != "date_nanos" and (kind == usual or alike)
