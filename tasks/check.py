@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.archive import check_writable
 from tasks.checks import Check, Said, Trial, tried, warning
+from tasks.clusters import silenced
 from tasks.history import History
 from tasks.hostile import markdown_text, visible
 from tasks.notify import reach
@@ -67,7 +68,7 @@ def preflight(site: Site, now: datetime, read_block: ReadBlock = no_block) -> tu
             for name, destination in site.destinations.items()
         ),
     ]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with silenced(), ThreadPoolExecutor(AT_ONCE) as pool:
         return tuple(chain.from_iterable(pool.map(lambda work: work(), works)))
 
 
@@ -139,7 +140,10 @@ def check_destination(
 def check(site: Site, now: datetime, read_block: ReadBlock) -> tuple[Check, ...]:
     """Try everything, log what is not well, and leave the table as an artifact."""
     checks = preflight(site, now, read_block)
-    rows = [{name: markdown_text(text) for name, text in asdict(each).items()} for each in checks]
+    rows = [
+        {name: markdown_text(text.replace("\n", " ")) for name, text in asdict(each).items()}
+        for each in checks
+    ]
     create_table_artifact(key="check", table=rows, description="check")
     for each in checks:
         if each.remedy:

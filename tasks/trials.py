@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from tasks.clusters import (
 )
 from tasks.coverage import AgentCoverage, Coverage
 from tasks.enrich import PROCESSES
-from tasks.errors import Unauthorised
+from tasks.errors import DeadlineExceeded, Unauthorised
 from tasks.esql import EsqlError, fits, reads, usual_types
 from tasks.evidence import CONNECTIONS, HOST_HOURS
 from tasks.hunts import Hunt, load
@@ -34,7 +33,7 @@ from tasks.query import TOTALS, about, parameters, survey
 from tasks.runs import Plan, Window
 from tasks.settings import Cluster, ReadBlock, no_block
 
-PATIENCE_MINUTES = 1
+PATIENCE_MINUTES = 2
 """How long a question of a check may take."""
 
 WORTH_A_WARNING = 0.01
@@ -200,8 +199,17 @@ class _Cluster:
         }
 
     @cached_property
-    def coverage(self) -> Coverage:
-        """Of the last 24 hours."""
+    def refusal(self) -> Unauthorised | None:
+        """What the server has against the key; none where it is accepted."""
+        try:
+            missing_privileges(self.client, ())
+        except Unauthorised as error:
+            return error
+        return None
+
+    @cached_property
+    def coverage(self) -> Coverage | None:
+        """Of the last 24 hours; None where counting them takes too long."""
         a_day = self.hunt.pipeline.model_copy(update={"window_days": 1})
         hunt = self.hunt.model_copy(update={"pipeline": a_day})
         plan = Plan(
@@ -212,7 +220,10 @@ class _Cluster:
             stale_after_hours=self.settings.stale_after_hours,
             started_at=self.now,
         )
-        return survey(self.client, plan, allow_partial=True)
+        try:
+            return survey(self.client, plan, allow_partial=True)
+        except DeadlineExceeded:
+            return None
 
     def load_hunt(self) -> Iterator[Said]:
         about(self.hunt)
@@ -227,13 +238,12 @@ class _Cluster:
             yield Said(f"The API key is in {key}." if key else "No API key is set.")
 
     def reach(self) -> Iterator[Said]:
-        # What it thinks of the key is the next check's.
-        with contextlib.suppress(Unauthorised):
-            missing_privileges(self.client, ())
+        self.refusal  # noqa: B018 - it answers, whatever it says of the key.
         yield Said(f"{host(self.settings.cluster)} answers.")
 
     def use_key(self) -> Iterator[Said]:
-        missing_privileges(self.client, ())
+        if self.refusal:
+            raise self.refusal
         key = self.settings.cluster.api_key
         yield Said("It is accepted." if key else "None is set, and none is asked for.")
 
@@ -311,7 +321,14 @@ class _Cluster:
         yield Said("The cluster understands the hunt's query.")
 
     def count_events(self) -> Iterator[Said]:
-        coverage, stale_after = self.coverage, self.settings.stale_after_hours
+        coverage = self.coverage
+        if coverage is None:
+            yield warning(
+                f"Counting the events of one day takes more than {PATIENCE_MINUTES:g} minutes.",
+                "Look at the cluster's load; a run has `deadline_minutes` for a question about "
+                f"{self.hunt.pipeline.window_days} days.",
+            )
+            return
         if coverage.newest_event is None:
             judge = warning if self.is_folder else failed
             yield judge(
@@ -324,7 +341,7 @@ class _Cluster:
             return
         age = moments.span(self.now - coverage.newest_event)
         text = f"{coverage.events:,} events of {coverage.macs:,} hosts in the last 24 hours"
-        if coverage.is_stale(self.now, stale_after):
+        if coverage.is_stale(self.now, self.settings.stale_after_hours):
             yield warning(
                 f"{text}, the newest {age} old: a run now would have no data.",
                 "Check that Elastic Defend still ships events, or set `stale_after_hours`.",
@@ -335,13 +352,13 @@ class _Cluster:
             yield warning("Some shards did not answer.", "Look at the cluster's failed shards.")
 
     def judge_telemetry(self) -> Iterator[Said]:
-        agents = self.coverage.agents
+        agents = self.coverage.agents if self.coverage else ()
         faults = list(telemetry_faults(agents))
         yield from faults
         if not faults and agents:
             yield Said(f"Nothing is wrong with what {_versions(agents)} send.")
         elif not faults:
-            yield Said("Not judged: these are no network events.", verdict=Verdict.SKIPPED)
+            yield Said("Not judged: no network events were counted.", verdict=Verdict.SKIPPED)
 
 
 def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[Said]:

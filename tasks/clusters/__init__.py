@@ -5,7 +5,7 @@ The only place that knows Elasticsearch's client and how servers really behave.
 
 from tasks.clusters.access import PRIVILEGES, Catalogue, catalogue, missing_privileges
 from tasks.clusters.answers import ROWS_AT_MOST, ROWS_WITHOUT_LIMIT, Answer
-from tasks.clusters.client import Client, Question, Server, ask, ask_about, connect
+from tasks.clusters.client import Client, Question, Server, ask, ask_about, connect, silenced
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, host, in_our_words
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "host",
     "in_our_words",
     "missing_privileges",
+    "silenced",
 ]

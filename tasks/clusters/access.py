@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from elasticsearch import BadRequestError, Elasticsearch
 
-from tasks.clusters.client import Client
+from tasks.clusters.client import Client, silenced
 from tasks.clusters.faults import in_our_words
 
 PRIVILEGES = ("read", "view_index_metadata")
@@ -46,7 +46,7 @@ def missing_privileges(client: Client, patterns: Collection[str]) -> Mapping[str
     """
     names = sorted(pattern for pattern in patterns if ":" not in pattern and pattern[:1] != "-")
     asked = [{"names": names, "privileges": PRIVILEGES}] if names else []
-    with in_our_words(client.cluster):
+    with in_our_words(client.cluster), silenced():
         try:
             body = _patient(client).security.has_privileges(cluster=["monitor"], index=asked).body
         except BadRequestError as error:
@@ -71,7 +71,7 @@ def catalogue(client: Client, patterns: Sequence[str], fields: Collection[str]) 
     Raises:
         ClusterError: no answer, or one that cannot be used.
     """
-    with in_our_words(client.cluster):
+    with in_our_words(client.cluster), silenced():
         body = (
             _patient(client)
             .field_caps(

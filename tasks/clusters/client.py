@@ -333,15 +333,24 @@ def _esql(client: Client, deadline: float) -> Any:  # noqa: ANN401 - the officia
 @contextlib.contextmanager
 def _within(deadline: float, cluster: Cluster) -> Iterator[None]:
     """Tell a request that was ended at the deadline from one that the network ended."""
-    with warnings.catch_warnings():
-        # The client repeats Warning headers as Python warnings; we read the headers.
-        warnings.simplefilter("ignore", ElasticsearchWarning)
+    with silenced():
         try:
             yield
         except (ApiError, TransportError) as error:
             if time.monotonic() < deadline:
                 raise
             raise _too_late(cluster) from error
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep the client from repeating Warning headers as Python warnings: we read the headers.
+
+    Whoever asks in several threads holds this around them: the filters are those of the process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ElasticsearchWarning)
+        yield
 
 
 def _too_late(cluster: Cluster) -> DeadlineExceeded:

@@ -26,6 +26,7 @@ from tests.elasticsearch_behaviours import (
     page,
     partial_of,
     skipping,
+    when,
 )
 from tests.elasticsearch_server import (
     SERVERLESS,
@@ -98,13 +99,13 @@ def said(checks: list[Check], name: str) -> str:
 
 @pytest.mark.parametrize("release", [V8_15, V8_19, V9_1, SERVERLESS])
 def test_a_cluster_with_all_that_a_hunt_needs_is_ok(events: Path, release: Release):
-    """Of every version, with the key of docs/operations.md, in at most nine requests."""
+    """Of every version, with the key of docs/operations.md, in at most eight requests."""
     access = Access(KEY, indices=("logs-endpoint.events.*", "metrics-endpoint.metadata*"))
     with ElasticsearchServer(folder=events, release=release, access=access) as server:
         checks = checked(server.url)
     assert not_ok(checks) == {}
     assert tuple(verdicts(checks)) == OF_A_SERVER
-    assert len(server.requests) <= 9
+    assert len(server.requests) <= 8
     assert {check.subject for check in checks} == {"prod"}
 
 
@@ -351,6 +352,16 @@ def test_a_query_that_takes_too_long_fails(events: Path, monkeypatch: pytest.Mon
     checks = checks_of(events, never)
     assert verdicts(checks)["query"] is Verdict.FAILED
     assert "deadline_minutes" in said(checks, "query")
+
+
+def test_events_that_take_long_to_count_are_a_warning(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A run has more time, and looks at more days."""
+    monkeypatch.setattr("tasks.trials.PATIENCE_MINUTES", 0.05)
+    checks = checks_of(events, when("events = COUNT(*)", never))
+    assert not_ok(checks) == {"events": Verdict.WARNING, "telemetry": Verdict.SKIPPED}
+    assert "`deadline_minutes` for a question about 7 days" in said(checks, "events")
 
 
 def test_a_fault_at_the_version_is_that_of_the_version(events: Path):
