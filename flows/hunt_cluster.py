@@ -28,7 +28,7 @@ from tasks.record import not_searched, record, reported
 from tasks.report import markdown_summary, render, state_message
 from tasks.runs import Outcome, Plan, Report, minute
 from tasks.score import not_scored, score
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, Url
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, TimeZone, Url
 
 
 def _run_name() -> str:
@@ -57,6 +57,7 @@ def hunt_cluster(
     history_url: Url = HISTORY_URL,
     archive_url: Url = ARCHIVE_URL,
     report_base_url: Url | None = None,
+    time_zone: TimeZone = "UTC",
 ) -> State:
     """Hunt one cluster for one slot.
 
@@ -70,6 +71,7 @@ def hunt_cluster(
         history_url: SQLAlchemy URL of the history, without a password.
         archive_url: folder or fsspec URL of the archive.
         report_base_url: where people open the archive, for links.
+        time_zone: in which its readers live; reports tell it beside UTC.
 
     Returns:
         The final state, with the outcome in words; its data is what a script wants to know.
@@ -84,6 +86,7 @@ def hunt_cluster(
             started_at=datetime.now(UTC),
             flow_run=runtime.flow_run.name,
             kibana_url=cluster.kibana,
+            time_zone=time_zone,
         )
         try:
             plan = replace(plan, hunt=load(hunt))

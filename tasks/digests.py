@@ -15,6 +15,7 @@ from typing import Any
 
 from tasks.findings import Finding
 from tasks.hunts import Nouns
+from tasks.moments import Clock
 from tasks.runs import Run
 
 Block = Mapping[str, Any]
@@ -110,9 +111,19 @@ class Digest:
     @property
     def nouns(self) -> Nouns:
         """What its hunts call findings and hosts, where they agree; else the plain words."""
-        told = (*self.announcements, *self.baselines)
-        runs = [each.run for each in told] + [day.run for day in self.clusters if day.run]
-        return runs[0].nouns if len({run.nouns for run in runs}) == 1 else Nouns()
+        nouns = {run.nouns for run in self._runs}
+        return nouns.pop() if len(nouns) == 1 else Nouns()
+
+    @property
+    def clock(self) -> Clock:
+        """How its page tells times: in the zone of its runs, where they agree."""
+        zones = {run.time_zone for run in self._runs}
+        return Clock(self.slot, zones.pop() if len(zones) == 1 else "UTC")
+
+    @property
+    def _runs(self) -> Iterator[Run]:
+        yield from (each.run for each in (*self.announcements, *self.baselines))
+        yield from (day.run for day in self.clusters if day.run)
 
 
 @dataclass(frozen=True, slots=True)

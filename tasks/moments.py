@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -13,6 +15,7 @@ WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS_AS_DAYS = 48
 """From here on a span reads better in days."""
 
+_MINUTES_AS_HOURS = 60
 _SECONDS_AS_MINUTES = 120
 _SECONDS_AS_HOURS = 2 * 3600
 
@@ -43,6 +46,44 @@ def span(duration: timedelta) -> str:
     if hours >= _HOURS_AS_DAYS:
         return f"{hours // 24} days"
     return "1 hour" if hours == 1 else f"{hours} hours" if hours else "less than an hour"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How one page tells times: in UTC, in its readers' own time, and by their age as of its slot.
+
+    Attributes:
+        slot: of the page, aware UTC.
+        zone: name of the readers' time zone, for example `Europe/Berlin`.
+    """
+
+    slot: datetime
+    zone: str = "UTC"
+
+    def full(self, at: datetime) -> str:
+        """Give for example `24 Nov 2026 06:00 UTC (07:00 CET)`."""
+        return f"{full(at)}{self.local(at)}"
+
+    def aged(self, at: datetime) -> str:
+        """Give for example `22 Nov 06:00 UTC (07:00 CET), 2 days before`."""
+        year = "" if at.year == self.slot.year else f" {at.year}"
+        return f"{day(at)}{year} {at:%H:%M} UTC{self.local(at)}, {self.age(at)}"
+
+    def local(self, at: datetime) -> str:
+        """Give for example ` (07:00 CET)`, with the day where it is another; nothing for UTC."""
+        there = at.astimezone(ZoneInfo(self.zone))
+        if self.zone == "UTC":
+            return ""
+        other_day = "" if there.day == at.day else f"{day(there)} "
+        return f" ({other_day}{there:%H:%M} {there.tzname()})"
+
+    def age(self, at: datetime) -> str:
+        """Give how long before the slot it was, in whole minutes, hours or days."""
+        before = self.slot - at
+        minutes = int(before / timedelta(minutes=1))
+        if minutes < 1:
+            return "less than a minute before"
+        return f"{span(before) if minutes >= _MINUTES_AS_HOURS else f'{minutes} min'} before"
 
 
 def period(seconds: float) -> str:

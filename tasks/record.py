@@ -63,6 +63,7 @@ def _run(plan: Plan, outcome: Outcome) -> Run:
         nouns=plan.hunt.pipeline.nouns,
         kibana_url=plan.kibana_url,
         sources=plan.hunt.sources,
+        time_zone=plan.time_zone,
     )
 
 

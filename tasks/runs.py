@@ -13,6 +13,7 @@ from tasks.costs import Cost
 from tasks.coverage import Coverage
 from tasks.findings import Finding, Status
 from tasks.hunts import Hunt, Nouns
+from tasks.moments import Clock
 
 
 def minute(moment: datetime) -> datetime:
@@ -99,6 +100,7 @@ class Plan:
     started_at: datetime
     flow_run: str | None = None
     kibana_url: str | None = None
+    time_zone: str = "UTC"
 
     @property
     def window(self) -> Window:
@@ -139,6 +141,7 @@ class Run:
         sources: the index patterns that the hunt reads.
         costs: what its questions took from the cluster, in the order in which they were asked.
         nouns: of the hunt.
+        time_zone: name of the zone in which its readers live.
     """
 
     id: str
@@ -160,6 +163,12 @@ class Run:
     sources: str = ""
     costs: tuple[Cost, ...] = ()
     nouns: Nouns = field(default_factory=Nouns)
+    time_zone: str = "UTC"
+
+    @property
+    def clock(self) -> Clock:
+        """How its page tells times."""
+        return Clock(self.slot, self.time_zone)
 
     @property
     def folder(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -56,6 +57,18 @@ BlockName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 
 Url = Annotated[str, AfterValidator(_without_password)]
 """An address without a password; `$BEACONHUNT_HOME` is filled in where it is used."""
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"there is no time zone {name!r}; write one like Europe/Berlin") from error
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+"""Name of a time zone, as schedules have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +268,7 @@ _CHECKS: Mapping[str, TypeAdapter[Any]] = {
     "history_url": TypeAdapter(Url),
     "archive_url": TypeAdapter(Url),
     "report_base_url": TypeAdapter(Url),
+    "time_zone": TypeAdapter(TimeZone),
 }
 
 

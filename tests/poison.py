@@ -18,6 +18,7 @@ HOSTILE = (
 _OURS = frozenset(
     {
         "schema_version",
+        "time_zone",
         "id",
         "slug",
         "min_version",

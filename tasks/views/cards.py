@@ -17,6 +17,7 @@ from tasks.discover import MAX_ENTITY_IDS, discover_url, traffic_query
 from tasks.findings import Evidence, Finding, Status, Value
 from tasks.hostile import defanged, shortened
 from tasks.hunts import Hunt, Nouns
+from tasks.moments import Clock
 from tasks.runs import Run
 from tasks.verdicts import (
     capitalised,
@@ -163,9 +164,9 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
         without_evidence=_unexplained(finding, hunt),
-        facts=tuple(_facts(finding, run.nouns)),
+        facts=tuple(_facts(finding, run.nouns, run.clock)),
         faults=tuple(map(text, finding.faults)),
-        details=tuple(_details(finding)),
+        details=tuple(_details(finding, run.clock)),
         hunt_figures=_values(finding.figures),
         check=traffic_query(finding, run) if hunt else (),
         discover=discover_url(finding, run) or "",
@@ -193,14 +194,14 @@ def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
     )
 
 
-def quiet(finding: Finding) -> Quiet:
+def quiet(finding: Finding, clock: Clock) -> Quiet:
     """Lay a finding out that is not there any more."""
     return Quiet(
         id=finding.id,
         process=name(finding.process.name),
         host=host(finding),
         destination=destination(finding),
-        last_seen=moments.short(finding.last_seen),
+        last_seen=clock.aged(finding.last_seen),
     )
 
 
@@ -268,21 +269,23 @@ def _without(finding: Finding) -> str:
     return "no connection" if finding.process.entity_ids else "not asked"
 
 
-def _facts(finding: Finding, nouns: Nouns) -> Iterator[Fact]:
+def _facts(finding: Finding, nouns: Nouns, clock: Clock) -> Iterator[Fact]:
     seen = finding.evidence
     yield Fact(capitalised(nouns.host[0]), host(finding), code=True)
     yield Fact("User", name(finding.user_name), code=True)
     yield Fact("Signature", finding.process.code_signature.word)
-    yield Fact("First seen", moments.full(finding.first_seen), about="seen")
+    is_older = finding.first_seen < clock.slot
+    first_seen = clock.aged(finding.first_seen) if is_older else "by this run"
+    yield Fact("First seen", first_seen, about="seen")
     if rate := rate_words(finding):
         yield Fact("Rate", rate, about="rate")
     if seen:
         yield Fact("Calls every", period_words(seen) or NOTHING, about="period")
         yield Fact("Regularity", _ratio(seen.regularity), about="regularity")
-        yield Fact("Last connection", moments.full(seen.last_connection), about="last")
+        yield Fact("Last connection", clock.aged(seen.last_connection), about="last")
 
 
-def _details(finding: Finding) -> Iterator[Fact]:
+def _details(finding: Finding, clock: Clock) -> Iterator[Fact]:
     """List what an analyst looks up; what is not known is left out."""
     process, destination = finding.process, finding.destination
     signature, parent = process.code_signature, process.parent
@@ -306,7 +309,7 @@ def _details(finding: Finding) -> Iterator[Fact]:
         if value:
             yield Fact(label, text(value), code=True, copy=copy)
     if seen := finding.evidence:
-        yield Fact("First connection", f"{moments.full(seen.first_connection)}, in the window")
+        yield Fact("First connection", f"{clock.aged(seen.first_connection)}, in the window")
     if finding.candidates > 1:
         yield Fact("Rows", f"{finding.candidates:,} rows of the hunt's answer are this finding")
     yield Fact("Fingerprint", finding.fingerprint, code=True)

@@ -83,7 +83,7 @@ def daily_view(digest: Digest) -> DailyView:
         archive=href(here, ARCHIVE_INDEX),
         badge=_day_badge(digest, len(searched)),
         eyebrow=f"Daily page · {digest.destination}",
-        window=f"The 24 hours up to {moments.full(digest.slot)}",
+        window=f"The 24 hours up to {digest.clock.full(digest.slot)}",
         headline=headline,
         lede=tuple(_day_lede(digest)),
         alerts=tuple(_day_alerts(digest)),
@@ -148,7 +148,7 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
     for day in digest.clusters:
         run = day.run
         last = (
-            f"Last searched {moments.full(day.last_searched)}."
+            f"Last searched {digest.clock.aged(day.last_searched)}."
             if day.last_searched
             else "Never searched yet."
         )
@@ -189,7 +189,9 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         slot=moments.full(run.slot) if run else NOTHING,
         events=f"{seen.events:,}" if seen else NOTHING,
         macs=f"{seen.macs:,}" if seen else NOTHING,
-        newest_event=moments.full(seen.newest_event) if seen and seen.newest_event else NOTHING,
+        newest_event=digest.clock.aged(seen.newest_event)
+        if seen and seen.newest_event
+        else NOTHING,
         new=f"{new:,}" if seen else NOTHING,
         link=href(here, f"{run.folder}/report.html") if run else "",
     )

@@ -162,7 +162,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         archive=href(run.folder, ARCHIVE_INDEX),
         badge=badge(run.outcome),
         eyebrow=f"{hunt.name} · {run.cluster}",
-        window=_window_words(run.window.start, run.window.end),
+        window=_window_words(run),
         headline=headline,
         look_first=news.cards[0] if told and told[0].priority is Priority.HIGH else None,
         flood=_flood(told),
@@ -174,7 +174,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
-        quiet=tuple(cards.quiet(finding) for finding in quiet[:MAX_QUIET]),
+        quiet=tuple(cards.quiet(finding, run.clock) for finding in quiet[:MAX_QUIET]),
         quiet_count=f"{len(quiet):,}",
         quiet_more=more(len(quiet) - MAX_QUIET, "findings.csv"),
         quiet_note=f"In the run before, and not {verdicts.found_words(report)}. "
@@ -230,7 +230,7 @@ def _nothing_new(report: Report) -> str:
 def _last_search(report: Report) -> Iterator[str]:
     before = [entry for entry in report.trend if entry.slot < report.run.slot]
     if searched := [entry for entry in before if entry.outcome.searched]:
-        yield f"The last run that searched was that of {moments.full(searched[-1].slot)}."
+        yield f"The last run that searched was that of {report.run.clock.full(searched[-1].slot)}."
 
 
 def _known(report: Report) -> tuple[Finding, ...]:
@@ -259,9 +259,10 @@ def _others(report: Report, new: tuple[Finding, ...]) -> Table:
     )
 
 
-def _window_words(start: datetime, end: datetime) -> str:
-    days = counted((end - start).days, "day", "days")
-    return f"{moments.short(start)} to {moments.full(end)}, {days}"
+def _window_words(run: Run) -> str:
+    start, end = run.window.start, run.window.end
+    days = counted((end - start).days, "day")
+    return f"{moments.short(start)} to {run.clock.full(end)}, {days}"
 
 
 def _flood(told: Sequence[Finding]) -> Flood | None:
@@ -333,7 +334,7 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
     yield Tile(
         "Events searched",
         verdicts.rounded(seen.events),
-        f"newest {moments.short(seen.newest_event)} UTC" if seen.newest_event else "",
+        f"newest {run.clock.age(seen.newest_event)}" if seen.newest_event else "",
         about="events",
     )
 
@@ -369,12 +370,13 @@ def _trend_row(entry: Trend) -> TrendRow:
 
 
 def _coverage_facts(run: Run) -> Iterator[Fact]:
+    clock = run.clock
     yield Fact("Cluster", run.cluster, code=True)
     if seen := run.coverage:
         yield Fact("Events", f"{seen.events:,}", about="events")
         yield Fact(verdicts.capitalised(run.nouns.host[1]), f"{seen.macs:,}")
-        yield Fact("Newest event", moments.full(seen.newest_event) if seen.newest_event else "none")
-    before = moments.full(run.compared_with) if run.compared_with else "nothing, no earlier run"
+        yield Fact("Newest event", clock.aged(seen.newest_event) if seen.newest_event else "none")
+    before = clock.aged(run.compared_with) if run.compared_with else "nothing, no earlier run"
     yield Fact("Compared with", before, about="compared")
 
 
@@ -416,9 +418,9 @@ def _rule(hunt: Hunt) -> Iterator[Fact]:
 def _versions(report: Report) -> Iterator[Fact]:
     run, hunt = report.run, report.hunt
     yield Fact("Run", run.id, code=True)
-    yield Fact("Slot", moments.full(run.slot))
+    yield Fact("Slot", run.clock.full(run.slot))
     yield Fact("Flow run", run.flow_run or "outside Prefect")
-    yield Fact("Finished", moments.full(run.finished_at))
+    yield Fact("Finished", run.clock.full(run.finished_at))
     yield Fact("Hunt", f"{hunt.slug} {hunt.uuid}", code=True)
     yield Fact("beaconhunt", report.beaconhunt)
 

@@ -190,6 +190,12 @@ def test_thresholds_of_the_deployment_count(site):
     assert site.reports()[-1].hunt.pipeline.thresholds["min_duration_hours"] == 5
 
 
+def test_the_time_zone_of_the_deployment_is_that_of_its_report(site):
+    """Who reads it in Berlin reads Berlin's time beside UTC."""
+    site.hunt(site.cluster(fresh()), time_zone="Europe/Berlin")
+    assert site.reports()[-1].run.time_zone == "Europe/Berlin"
+
+
 PUBLIC_HUNT = """
 [hunt]
 author = "Another team"

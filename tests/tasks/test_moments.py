@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks import moments
+from tasks.moments import Clock
 
 AT = datetime(2026, 11, 24, 6, 5, tzinfo=UTC)
 
@@ -27,6 +28,34 @@ def test_a_moment_says_its_zone():
 def test_a_span_is_rounded_down(duration, words):
     """An age is never overstated."""
     assert moments.span(duration) == words
+
+
+def test_a_clock_tells_utc_and_the_readers_own_time():
+    """An analyst in Berlin need not reckon, and one elsewhere reads UTC."""
+    assert Clock(AT, "Europe/Berlin").full(AT) == "24 Nov 2026 06:05 UTC (07:05 CET)"
+    assert Clock(AT).full(AT) == "24 Nov 2026 06:05 UTC"
+
+
+def test_local_time_follows_the_season_and_the_day():
+    """Summer has another offset, and late evening in UTC may be tomorrow elsewhere."""
+    berlin, new_york = Clock(AT, "Europe/Berlin"), Clock(AT, "America/New_York")
+    assert berlin.local(datetime(2026, 7, 1, 23, 30, tzinfo=UTC)) == " (2 Jul 01:30 CEST)"
+    assert new_york.local(datetime(2026, 11, 24, 3, 0, tzinfo=UTC)) == " (23 Nov 22:00 EST)"
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (timedelta(seconds=59), "24 Nov 06:04 UTC, less than a minute before"),
+        (timedelta(minutes=59), "24 Nov 05:06 UTC, 59 min before"),
+        (timedelta(hours=28), "23 Nov 02:05 UTC, 28 hours before"),
+        (timedelta(days=3), "21 Nov 06:05 UTC, 3 days before"),
+        (timedelta(days=365), "24 Nov 2025 06:05 UTC, 365 days before"),
+    ],
+)
+def test_an_age_is_as_of_the_slot_so_that_it_stays_true(before, words):
+    """A report that is opened weeks later says the same."""
+    assert Clock(AT).aged(AT - before) == words
 
 
 @pytest.mark.parametrize(

@@ -542,6 +542,22 @@ def test_a_hunt_for_other_hosts_speaks_of_them():
     assert not re.search(r"\bMacs?\b|macOS|beaconing", told)
 
 
+def test_times_are_told_in_utc_and_in_the_readers_own_zone():
+    """Also a day's page, where its clusters agree on one; elsewhere it tells UTC only."""
+    of = report(run(time_zone="Europe/Berlin"), finding(first_seen=day(-3)))
+    page = text_of(render_report(of))
+    assert "17 Nov 06:00 to 24 Nov 2026 06:00 UTC (07:00 CET), 7 days" in page
+    assert "21 Nov 06:00 UTC (07:00 CET), 3 days before" in page
+    assert "CET" in text_of(render_daily(full_digest(of)))
+    elsewhere = replace(full_digest(of), announcements=(Announcement(finding(), run()),))
+    assert "CET" not in text_of(render_daily(elsewhere)).partition("New findings")[0]
+
+
+def test_a_finding_that_this_run_saw_first_says_so():
+    """The slot of the page is not repeated as a date."""
+    assert "First seenby this run" in text_of(render_report(report(run(), finding())))
+
+
 def test_every_warning_of_a_run_is_on_its_page():
     """What must be known before the figures are believed stands above them."""
     words = text_of(render_report(report(run(warnings=("Cut at 10,000 rows.", "Blind on 8.17.")))))

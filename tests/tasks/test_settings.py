@@ -31,6 +31,8 @@ def test_a_cluster_url_with_a_password_is_refused():
         ("{cluster: {name: prod, url: 'https://es', api_key: x}}", "cluster.api_key"),
         ("{destination: {name: secops, clusters: [a]}}", "destination.channel"),
         ("{history_url: 'postgresql://u:changeme@db/x'}", "password"),
+        ("{time_zone: Berlin}", "no time zone 'Berlin'; write one like Europe/Berlin"),
+        ("{time_zone: ../etc/passwd}", "no time zone"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused_before_it_is_deployed(tmp_path, parameters, named):
