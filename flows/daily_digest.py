@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from prefect import flow, runtime
@@ -15,14 +16,16 @@ from tasks.archive import store_daily
 from tasks.blocks import read_block
 from tasks.collect import collect
 from tasks.digest import write
-from tasks.digests import Digest, DigestStatus, Medium, Message, readable
-from tasks.errors import SlackBusy, SlackRefused
-from tasks.history import History, Ledger
-from tasks.notify import send
+from tasks.digests import Digest, Medium, Message, readable
+from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
+from tasks.history import History, Ledger, Unsettled
+from tasks.notify import recover, send, show
 from tasks.report import render_daily
 from tasks.runs import minute
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret, secret_if_any
-from tasks.settle import begin, settle
+from tasks.settle import begin, listen, settle, take_over
+
+DAY = timedelta(hours=24)
 
 
 def medium_of(destination: Destination) -> Medium:
@@ -73,16 +76,20 @@ def daily_digest(
     medium, slot = medium_of(destination), _slot(slot)
     with History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
-        digest = collect(ledger, destination, medium, slot, datetime.now(UTC))
-        message = write(opaque(digest), report_base_url)
-        page = None
         if not dry_run:
             # Also a day with nothing to tell decides from when on a destination hears.
-            ledger.since(slot)
-            # Told first: an archive that cannot be written must not silence the team.
-            if message:
-                tell(ledger, digest, message, destination)
-            page = store_daily(archive_url, opaque(digest), opaque(message), render_daily(digest))
+            listen(ledger, slot)
+            settle_lost(ledger, destination, medium)
+        compose = partial(composed, ledger, destination, medium, slot, report_base_url)
+        digest, message = compose()
+        page = None
+        if not dry_run:
+            try:
+                page = tell(ledger, digest, message, destination, archive_url)
+            except ChannelUnreadable:
+                # Once more, since nobody can look whether it is there; this time it says so.
+                digest, message = compose()
+                page = tell(ledger, digest, message, destination, archive_url)
     words = final_words(digest, message, dry_run=dry_run)
     facts = {
         "destination": destination.name,
@@ -94,31 +101,86 @@ def daily_digest(
     return Completed(message=words, data=facts)
 
 
-def tell(ledger: Ledger, digest: Digest, message: Message, destination: Destination) -> None:
-    """Post the message between two entries of the ledger: never mark, then send.
-
-    When no answer comes, the first entry stays: the next digest knows that this one is ambiguous.
+def settle_lost(ledger: Ledger, destination: Destination, medium: Medium) -> None:
+    """Settle the digest whose sender is gone, before anything else is told.
 
     Raises:
-        SlackRefused: with the remedy; what it told stays pending.
-        SlackBusy: likewise; the next digest tells it.
-        SlackUnreachable: the message may or may not have been posted.
+        RunInProgress: its sender is not gone.
+        ReceiptLost: whether it is in the channel cannot be looked up now.
     """
-    begin(ledger, opaque(digest), opaque(message))
-    if digest.medium is Medium.TERMINAL:
-        settle(ledger, opaque(digest), DigestStatus.SENT)
+    lost = take_over(ledger)
+    if lost is None:
         return
     try:
-        posted = send(opaque(message), destination.channel, destination.token, destination.api_url)
-    except (SlackRefused, SlackBusy):
-        settle(ledger, opaque(digest), DigestStatus.REFUSED)
+        if medium is Medium.SLACK:
+            recover(ledger, lost, destination)
+    except ReceiptLost as fault:
+        settle(ledger, lost.id, fault)
+        if not isinstance(fault, ChannelUnreadable):
+            raise
+    else:
+        settle(ledger, lost.id)
+
+
+def composed(
+    ledger: Ledger,
+    destination: Destination,
+    medium: Medium,
+    slot: datetime,
+    report_base_url: str | None,
+) -> tuple[Digest, Message | None]:
+    """Collect what there is to tell, and write the message that tells it, if any."""
+    digest = collect(ledger, destination, medium, slot)
+    return digest, write(opaque(digest), report_base_url)
+
+
+def tell(
+    ledger: Ledger,
+    digest: Digest,
+    message: Message | None,
+    destination: Destination,
+    archive_url: str,
+) -> str:
+    """Post the message between two entries of the ledger, and leave the day's page.
+
+    Returns:
+        Where the page stands.
+
+    Raises:
+        RunInProgress: another process sends a digest right now.
+        SlackError: see `tasks.notify.deliver`; what has no receipt stays pending.
+        ArchiveError: the page cannot be written.
+    """
+    begun = begin(ledger, opaque(digest), opaque(message)) if message else None
+    try:
+        return store_daily(archive_url, opaque(digest), opaque(message), render_daily(digest))
+    finally:
+        # An archive that cannot be written must not silence the team.
+        if begun and message:
+            post(ledger, begun, message, destination, digest.medium)
+
+
+def post(
+    ledger: Ledger, begun: Unsettled, message: Message, destination: Destination, medium: Medium
+) -> None:
+    """Post the message, and settle it whatever comes of it."""
+    try:
+        if medium is Medium.SLACK:
+            send(ledger, begun, opaque(message), destination)
+        else:
+            show(ledger, begun)
+    except SlackError as fault:
+        settle(ledger, begun.id, fault)
         raise
-    settle(ledger, opaque(digest), DigestStatus.SENT, posted.ts)
+    settle(ledger, begun.id)
 
 
 def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> str:
     """Say what was told, and where."""
     if message is None:
+        told_today = digest.previous and digest.slot - digest.previous < DAY
+        if told_today or not all(day.searched for day in digest.clusters):
+            return "nothing that was not told before"
         return "nothing to tell: every cluster searched, nothing new"
     new, baseline = len(digest.announcements), len(digest.baselines)
     told = f"{new} new" + (f", {baseline} in baselines" if baseline else "")

@@ -10,12 +10,11 @@ Every file is written under a temporary name and renamed, so nobody ever reads h
 
 from __future__ import annotations
 
-import json
 import posixpath
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -88,8 +87,7 @@ def write_daily(archive_url: str, digest: Digest, message: Message | None, html:
     archive = _Archive.at(archive_url)
     path = daily_path(digest)
     if message:
-        payload = json.dumps(asdict(message), indent=1) + "\n"
-        archive.write(f"{path.removesuffix('.html')}.json", payload.encode())
+        archive.write(f"{path.removesuffix('.html')}.json", message.to_json())
     archive.write(path, html.encode())
     return archive.address(path)
 

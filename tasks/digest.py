@@ -8,17 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
 
 from prefect import task
 from prefect.logging import get_run_logger
 
 from tasks import moments
-from tasks.digests import Announcement, Block, ClusterDay, Digest, Message, violations
+from tasks.digests import (
+    EVENT_TYPE,
+    Announcement,
+    Block,
+    ClusterDay,
+    Digest,
+    Lack,
+    Message,
+    violations,
+)
 from tasks.discover import discover_url
 from tasks.findings import RANKS, Finding
 from tasks.hostile import shortened, visible
 from tasks.hunts import Nouns
-from tasks.runs import Outcome, Run
+from tasks.runs import Run
 from tasks.verdicts import (
     FLOOD,
     REASON_WORDS,
@@ -32,11 +42,7 @@ from tasks.verdicts import (
     priorities_words,
     priority_word,
     rate_words,
-    reason,
 )
-
-EVENT_TYPE = "beaconhunt_digest"
-"""Of the message's metadata: by this and the digest's id a posted digest is found again."""
 
 TOLD_SINGLY = 50
 """So many findings are told in the message and its thread; the rest is in the report."""
@@ -45,6 +51,7 @@ FINDINGS_PER_MESSAGE = 10
 TOP_GROUPS = 5
 FULL_WARNINGS = 5
 LINKED_REPORTS = 3
+NAMED_DAYS = 3
 
 MAX_NEWS = 100
 MAX_PROCESS = 60
@@ -56,6 +63,8 @@ MAX_NAMES = 400
 
 _HOURS = "duration_hours"
 """The column of a hunt that says for how long where the evidence could not be had."""
+
+_REASONS = {**REASON_WORDS, Lack.LATE: "no run today", Lack.MISSED: "its slot was never run"}
 
 _NOT_HERE = "New findings there are not in this message."
 
@@ -109,12 +118,13 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
 
     kibanas = {told.run.kibana_url for told in digest.announcements}
     fitting = partial(_fitting, links_below=tuple(filter(None, {report_base_url, *kibanas})))
-    message, done = fitting(singly, first, least=0)
+    message = fitting(singly, first, least=0)
+    done = len(message.announcements)
     replies: list[Message] = []
     while done < len(singly):
-        following, count = fitting(singly[done:], partial(reply, done), least=1)
+        following = fitting(singly[done:], partial(reply, done), least=1)
         replies.append(following)
-        done += count
+        done += len(following.announcements)
     signed = [_signed(part, digest, number) for number, part in enumerate([message, *replies], 1)]
     return replace(signed[0], replies=tuple(signed[1:]))
 
@@ -139,14 +149,14 @@ def _fitting(
     *,
     least: int,
     links_below: tuple[str, ...],
-) -> tuple[Message, int]:
-    """Make a message of as many of the first findings as fit, and say how many those are."""
+) -> Message:
+    """Make a message of as many of the first findings as fit."""
     count = min(FINDINGS_PER_MESSAGE, len(announcements))
     message = _message(blocks_of(announcements[:count]))
     while count > least and violations(message, links_below):
         count //= 2
         message = _message(blocks_of(announcements[:count]))
-    return message, count
+    return replace(message, announcements=tuple(announcements[:count]))
 
 
 def _message(blocks: Sequence[Block]) -> Message:
@@ -173,9 +183,14 @@ def _signed(message: Message, digest: Digest, number: int) -> Message:
 def _opening(digest: Digest, warnings: Sequence[_Warning]) -> Iterator[Block]:
     yield {"type": "header", "text": _plain(_headline(digest, warnings))}
     yield _context(*_circumstances(digest))
+    if digest.undelivered:
+        yield _section(
+            f"*Slack did not get the digest of {_days(digest.undelivered)}*, or not all of it: "
+            "what it lacks is told here."
+        )
     if digest.may_repeat:
         yield _section(
-            f"This message may repeat the one of {_utc(digest.may_repeat)}: Slack's receipt for "
+            f"*This message may repeat the one of {_utc(digest.may_repeat)}*: Slack's receipt for "
             "that was lost."
         )
     yield from (_section(warning.sentence) for warning in warnings[:FULL_WARNINGS])
@@ -225,55 +240,83 @@ def _circumstances(digest: Digest) -> Iterator[str]:
 def _searched(digest: Digest) -> tuple[int, int]:
     """Count the clusters that every hunt has searched, and all."""
     clusters = {day.cluster for day in digest.clusters}
-    missed = {day.cluster for day in digest.clusters if not (day.run and day.run.outcome.searched)}
+    missed = {day.cluster for day in digest.clusters if not day.searched}
     return len(clusters - missed), len(clusters)
 
 
 def _warnings(digest: Digest) -> list[_Warning]:
     several_hunts = len({day.hunt for day in digest.clusters}) > 1
-    warnings: list[_Warning] = []
-    for day in digest.clusters:
-        name = _name(day.cluster) + (f" ({_name(day.hunt)})" if several_hunts else "")
-        warnings += [*_outcome_warning(day, name), *_blindness(day.run, name)]
-    return warnings
+    return [
+        warning
+        for day in digest.clusters
+        for warning in _warnings_of(
+            day, _name(day.cluster) + (f" ({_name(day.hunt)})" if several_hunts else "")
+        )
+    ]
 
 
-def _outcome_warning(day: ClusterDay, name: str) -> Iterator[_Warning]:
-    run = day.run
-    last = f"last searched {_utc(day.last_searched)}" if day.last_searched else "never searched"
-    not_searched = f"*{name} was not searched*"
-    if run is None or run.outcome is Outcome.MISSED:
-        sentence = f"{not_searched} (late: no run today; {last}). {_NOT_HERE}"
-        yield _Warning(name, "late", sentence)
-    elif run.outcome is Outcome.FAILED:
-        word = reason(run)
-        sentence = f"{not_searched} ({word}: {REASON_WORDS[word]}; {last}). {_NOT_HERE}"
-        yield _Warning(name, word, sentence)
-    elif run.outcome is Outcome.NO_DATA:
-        newest = run.coverage.newest_event if run.coverage else None
+def _warnings_of(day: ClusterDay, name: str) -> Iterator[_Warning]:
+    """Name what is going on in one line, however many days it has, then what is over."""
+    ongoing = [
+        gap
+        for gap in day.gaps
+        if not gap.lack.searched and (day.last_searched is None or gap.slot > day.last_searched)
+    ]
+    if ongoing:
+        yield _not_searched(day, ongoing[-1].lack, name)
+    over = []
+    for gap in day.gaps:
+        if day.run is None or gap.slot != day.run.slot:
+            over += [] if gap in ongoing else [gap]
+        elif gap.lack is Lack.PARTIAL:
+            sentence = (
+                f"*{name} was searched in part only*: the answer was partial or cut. New findings "
+                "there may be missing from this message."
+            )
+            yield _Warning(name, gap.lack, sentence)
+        elif gap.lack is Lack.BLIND:
+            yield _blindness(day.run, name)
+    if over:
+        days = ", ".join(
+            f"{_days([gap.slot for gap in gaps])} ({lack})"
+            for lack, gaps in groupby(over, key=lambda gap: gap.lack)
+        )
+        sentence = f"*{name} was not searched, or not all of it,* on {days}. Since then it was."
+        yield _Warning(name, "earlier", sentence)
+
+
+def _not_searched(day: ClusterDay, lack: Lack, name: str) -> _Warning:
+    if lack is Lack.NO_DATA:
+        newest = day.run.coverage.newest_event if day.run and day.run.coverage else None
         seen = f"its newest event is of {_utc(newest)}" if newest else "no event"
+        last = f"last searched {_utc(day.last_searched)}" if day.last_searched else "never searched"
         sentence = f"*{name} has no data* ({seen}; {last}). What happened there since is not known."
-        yield _Warning(name, "no data", sentence)
-    elif run.outcome is Outcome.PARTIAL:
-        sentence = (
-            f"*{name} was searched in part only*: the answer was partial or cut. New findings "
-            "there may be missing from this message."
-        )
-        yield _Warning(name, "partial", sentence)
+    elif day.last_searched:
+        since = f"*{name} has not been searched since {_utc(day.last_searched)}*"
+        sentence = f"{since} ({lack}: {_REASONS[lack]}). {_NOT_HERE}"
+    else:
+        sentence = f"*{name} was never searched* ({lack}: {_REASONS[lack]}). {_NOT_HERE}"
+    return _Warning(name, lack, sentence)
 
 
-def _blindness(run: Run | None, name: str) -> Iterator[_Warning]:
-    if run is None or run.coverage is None:
-        return
-    agents = run.coverage.agents
-    if blind := sum(agent.deduplicated for agent in agents):
-        sentence = (
-            f"*{name} is blind on some {_name(run.nouns.host[1])}*: agents there drop repeated "
-            f"network events ({blind} of {counted(len(agents), 'version')}), so that hunts which "
-            "count see nothing. "
-            "Set `mac.advanced.events.deduplicate_network_events` to false in the Defend policy."
-        )
-        yield _Warning(name, "blind", sentence)
+def _days(slots: Sequence[datetime]) -> str:
+    """Name a few days one by one, and more by the first and the last."""
+    days = list(dict.fromkeys(f"{moments.weekday(slot)} {moments.day(slot)}" for slot in slots))
+    if len(days) <= NAMED_DAYS:
+        return ", ".join(days)
+    return f"{len(days)} days from {days[0]} to {days[-1]}"
+
+
+def _blindness(run: Run, name: str) -> _Warning:
+    agents = run.coverage.agents if run.coverage else ()
+    blind = sum(agent.deduplicated for agent in agents)
+    sentence = (
+        f"*{name} is blind on some {_name(run.nouns.host[1])}*: agents there drop repeated network "
+        f"events ({blind} of {counted(len(agents), 'version')}), so that hunts which count see "
+        "nothing. "
+        "Set `mac.advanced.events.deduplicate_network_events` to false in the Defend policy."
+    )
+    return _Warning(name, Lack.BLIND, sentence)
 
 
 # The message's body: findings one by one, or in groups.

@@ -8,7 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,10 @@ from typing import Any
 from tasks.findings import Finding
 from tasks.hunts import Nouns
 from tasks.moments import Clock
-from tasks.runs import Run
+from tasks.runs import Outcome, Run
+
+EVENT_TYPE = "beaconhunt_digest"
+"""Of a message's metadata: by this and the digest's id a posted digest is found again."""
 
 Block = Mapping[str, Any]
 """A Block Kit block, or a part of one: a text object, an element."""
@@ -54,13 +57,18 @@ class Medium(StrEnum):
 class DigestStatus(StrEnum):
     """Where a digest stands in the ledger.
 
-    `sending` is written before the post and `sent` after it. What still says `sending` later is
-    ambiguous: Slack may have the message or not.
+    Attributes:
+        SENDING: written before the post; what still says so when its sender is gone is unsettled.
+        SENT: it is in the channel; of its thread at least what the ledger has a receipt for.
+        REFUSED: Slack said no. Nothing of it is in the channel.
+        DEAD: given up. Nothing of it is in the channel.
+        LOST: given up, and whether its last post is in the channel cannot be found out.
     """
 
     SENDING = "sending"
     SENT = "sent"
     REFUSED = "refused"
+    DEAD = "dead"
     LOST = "lost"
 
 
@@ -72,19 +80,96 @@ class Announcement:
     run: Run
 
 
+class Lack(StrEnum):
+    """Why silence about a hunt on a cluster means little, in a word.
+
+    Attributes:
+        LATE: no run in the digest's day.
+        BLIND: agents there drop repeated network events.
+    """
+
+    LATE = "late"
+    MISSED = "missed"
+    UNREACHABLE = "unreachable"
+    UNAUTHORISED = "unauthorised"
+    QUERY = "query"
+    SETTINGS = "settings"
+    DEADLINE = "deadline"
+    INTERNAL = "internal"
+    NO_DATA = "no data"
+    PARTIAL = "partial"
+    BLIND = "blind"
+
+    @property
+    def searched(self) -> bool:
+        """Whether something was searched all the same."""
+        return self in {Lack.PARTIAL, Lack.BLIND}
+
+    @classmethod
+    def of(cls, run: Run) -> Lack | None:
+        """Say what kept a run from searching everything; None when nothing did."""
+        match run.outcome:
+            case Outcome.FAILED:
+                return cls(run.reason) if run.reason in set(cls) else cls.INTERNAL
+            case Outcome.MISSED:
+                return cls.MISSED
+            case Outcome.NO_DATA:
+                return cls.NO_DATA
+            case Outcome.PARTIAL:
+                return cls.PARTIAL
+            case _:
+                return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A day that one hunt did not see whole on one cluster: a destination is told of it once.
+
+    Attributes:
+        slot: of the day's newest run; of the digest, where there was no run.
+    """
+
+    slot: datetime
+    lack: Lack
+
+
+def gaps(slot: datetime, run: Run | None) -> Iterator[Gap]:
+    """Give what a digest's own day lacks.
+
+    Args:
+        slot: of the digest.
+        run: the newest one in the digest's day.
+    """
+    if run is None:
+        yield Gap(slot, Lack.LATE)
+        return
+    if lack := Lack.of(run):
+        yield Gap(run.slot, lack)
+    if run.coverage and any(agent.deduplicated for agent in run.coverage.agents):
+        yield Gap(run.slot, Lack.BLIND)
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterDay:
-    """One hunt on one cluster of the destination's scope, since the digest before.
+    """One hunt on one cluster of the destination's scope, as a digest finds it.
 
     Attributes:
         run: the newest run within the digest's day; None when there was none.
         last_searched: slot of the newest run ever that searched it; None when never.
+        gaps: what this digest has to tell of this day and of those since the digest before, oldest
+            first; nothing that the destination was told already.
     """
 
     cluster: str
     hunt: str
     run: Run | None
     last_searched: datetime | None
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def searched(self) -> bool:
+        """Whether it was searched in the digest's day."""
+        return self.run is not None and self.run.outcome.searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +178,27 @@ class Digest:
 
     Attributes:
         id: 12 hex digits, also in Slack's message metadata.
+        number: its place in the destination's ledger: of two that are composed at once both have
+            the same, and only one can be sent.
         slot: the moment that the digest stands for; its day is the 24 hours before.
         announcements: new findings and changed binaries, oldest run first, highest priority first.
         baselines: findings of clusters' first runs: told as a count, then known.
-        may_repeat: slot of an earlier digest whose receipt was lost: this one may repeat it.
+        previous: slot of the digest that the destination was sent before this one.
+        undelivered: slots of digests since then that Slack does not have, or not whole; what they
+            had to tell is told by this one.
+        may_repeat: slot of a digest whose receipt was lost: this one tells some of it again.
     """
 
     id: str
+    number: int
     destination: str
     medium: Medium
     slot: datetime
     clusters: tuple[ClusterDay, ...]
     announcements: tuple[Announcement, ...] = ()
     baselines: tuple[Announcement, ...] = ()
+    previous: datetime | None = None
+    undelivered: tuple[datetime, ...] = ()
     may_repeat: datetime | None = None
 
     @property
@@ -134,12 +227,14 @@ class Message:
         text: the whole message in plain words, for notifications and screen readers.
         blocks: Block Kit blocks.
         metadata: `{"event_type": ..., "event_payload": {...}}`.
+        announcements: those that it tells one by one.
         replies: further messages for the thread below this one.
     """
 
     text: str
     blocks: tuple[Block, ...]
     metadata: Mapping[str, Any]
+    announcements: tuple[Announcement, ...] = ()
     replies: tuple[Message, ...] = ()
 
     @classmethod
@@ -149,8 +244,17 @@ class Message:
         return cls(html.escape(words, quote=False), tuple(blocks), metadata)
 
     def to_json(self) -> bytes:
-        """Give the message and its replies as indented UTF-8 JSON, in Slack's shape."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode() + b"\n"
+        """Give the message and its replies as indented JSON, in Slack's shape."""
+        return json.dumps(self._document, indent=1).encode() + b"\n"
+
+    @property
+    def _document(self) -> Mapping[str, Any]:
+        return {
+            "text": self.text,
+            "blocks": self.blocks,
+            "metadata": self.metadata,
+            "replies": [reply._document for reply in self.replies],
+        }
 
     @property
     def payload_hash(self) -> str:

@@ -102,4 +102,12 @@ class SlackBusy(SlackError, TransientError):
 
 
 class SlackUnreachable(SlackError, TransientError):
-    """No answer came: the message may or may not have been posted."""
+    """Slack could not be reached. Nothing was posted."""
+
+
+class ReceiptLost(SlackError):
+    """No answer came: the message may or may not have been posted, and must be looked up first."""
+
+
+class ChannelUnreadable(ReceiptLost):
+    """No answer came, and whether the message was posted cannot be looked up."""

@@ -1,29 +1,67 @@
-"""Settle a digest in the ledger: what is about to be told before the post, what was told after."""
+"""Settle a digest in the ledger: what it is about to tell before the post, how it ended after."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.digests import Digest, DigestStatus, Message
-from tasks.history import Ledger
+from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError, SlackRefused
+from tasks.history import Ledger, Unsettled
+
+
+def ending(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:
+    """Say how a digest ended that nobody sends any more.
+
+    Args:
+        fault: why its sender, or whoever looked for it in the channel, could not go on.
+        in_channel: whether its message has a receipt. What its thread lacks stays pending.
+
+    Returns:
+        None where that has to be found out later.
+    """
+    match fault:
+        case ChannelUnreadable():
+            return DigestStatus.LOST
+        case ReceiptLost():
+            return None
+        case _ if in_channel:
+            return DigestStatus.SENT
+        case SlackRefused():
+            return DigestStatus.REFUSED
+        case _:
+            return DigestStatus.DEAD
 
 
 @task(cache_policy=NO_CACHE)  # No retries: it writes a local history, or says why not.
-def begin(ledger: Ledger, digest: Digest, message: Message) -> None:
-    """Write that the digest is about to be posted, and give up one whose sender was lost."""
-    other = ledger.unsettled()
-    # By its slot: where two saw that a sender was lost, the second finds the first being sent.
-    if other and other.slot == digest.may_repeat:
-        ledger.settle(other.id, DigestStatus.LOST)
-        get_run_logger().warning("Digest %s lost its sender; this one may repeat it", other.id)
-    ledger.begin(digest, message.payload_hash)
+def listen(ledger: Ledger, slot: datetime) -> None:
+    """Decide from when on what is new in the destination's scope is heard."""
+    ledger.listen(slot)
 
 
-@task(cache_policy=NO_CACHE)  # No retries: it writes a local history, or says why not.
-def settle(
-    ledger: Ledger, digest: Digest, status: DigestStatus, slack_ts: str | None = None
-) -> None:
-    """Write how the digest ended; sent delivers what it told."""
-    ledger.settle(digest.id, status, slack_ts)
-    get_run_logger().info("Digest %s is %s", digest.id, status)
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def take_over(ledger: Ledger) -> Unsettled | None:
+    """Take over the digest whose sender is gone, if there is one."""
+    lost = ledger.take_over()
+    if lost:
+        get_run_logger().warning("Digest %s of %s lost its sender", lost.id, lost.slot)
+    return lost
+
+
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
+    """Write that the digest is about to be posted."""
+    return ledger.begin(digest, message)
+
+
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def settle(ledger: Ledger, digest_id: str, fault: SlackError | None = None) -> None:
+    """Write how the digest ended, or leave that to the next one."""
+    status = ending(fault, in_channel=ledger.unsettled(digest_id).in_channel)
+    if status:
+        ledger.settle(digest_id, status)
+    else:
+        ledger.release(digest_id)
+    get_run_logger().info("Digest %s is %s", digest_id, status or "not settled yet")

@@ -1,8 +1,8 @@
-"""A Slack on loopback: it takes messages as Slack does, and can be told to misbehave.
+"""A Slack on loopback: it takes and gives messages as Slack does, and can be told to misbehave.
 
 ```python
 with SlackServer(too_many(retry_after=0), ok) as slack:
-    post(message, "C0", token, base_url=slack.url)
+    Channel("C0", token, base_url=slack.url).post(message)
 assert slack.messages[0]["text"] == message.text
 ```
 """
@@ -12,18 +12,20 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 MOST_BLOCKS = 50
 MOST_BLOCKS_JSON = 13_200
 
+LONGEST_PAGE = 999
+
 Behaviour = Callable[["Call"], None]
-"""What happens to one call of `chat.postMessage`."""
+"""What happens to one call of a method."""
 
 
 @dataclass
@@ -32,13 +34,14 @@ class Call:
 
     handler: BaseHTTPRequestHandler
     slack: SlackServer
-    message: dict[str, Any]
+    method: str
+    sent: dict[str, Any]
 
     def accept(self) -> dict[str, Any]:
         """Take the message into the channel, as Slack does before it answers."""
-        ts = f"1700000000.{len(self.slack.messages) + 1:06}"
-        self.slack.messages.append({**self.message, "ts": ts})
-        return {"ok": True, "channel": self.message["channel"], "ts": ts}
+        ts = self.slack.next_ts()
+        self.slack.messages.append({**self.sent, "ts": ts})
+        return {"ok": True, "channel": self.sent["channel"], "ts": ts}
 
     def answer(self, body: object, status: int = 200, **headers: str) -> None:
         """Answer in JSON, or with text that is none."""
@@ -53,17 +56,49 @@ class Call:
 
 
 def ok(call: Call) -> None:
-    """Take the message, or refuse it where Slack would."""
-    blocks = call.message.get("blocks", [])
+    """Do what was asked, or refuse it where Slack would."""
+    if call.method in {"conversations.history", "conversations.replies"}:
+        call.answer(_page(call.sent, list(_readable(call))))
+        return
+    blocks = call.sent.get("blocks", [])
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     if len(blocks) > MOST_BLOCKS or len(ids) != len(set(ids)):
         call.answer({"ok": False, "error": "invalid_blocks"})
     elif len(json.dumps(blocks)) > MOST_BLOCKS_JSON:
         call.answer({"ok": False, "error": "msg_blocks_too_long"})
-    elif not call.message.get("text") and not blocks:
+    elif not call.sent.get("text") and not blocks:
         call.answer({"ok": False, "error": "no_text"})
     else:
         call.answer(call.accept())
+
+
+def _readable(call: Call) -> Iterator[dict[str, Any]]:
+    """Give what a reader gets of the channel, newest first, or of a thread, oldest first."""
+    asked, held = call.sent, call.slack.messages
+    if call.method == "conversations.replies":
+        chosen = [each for each in held if asked["ts"] in {each["ts"], each.get("thread_ts")}]
+    else:
+        oldest = float(asked.get("oldest", 0))
+        chosen = [
+            each for each in held[::-1] if "thread_ts" not in each and float(each["ts"]) > oldest
+        ]
+    for message in chosen:
+        # Others' messages have none; without being asked for, Slack shows nobody's.
+        hidden = {} if asked.get("include_all_metadata") == "1" else {"metadata"}
+        yield {key: value for key, value in message.items() if key not in hidden}
+
+
+def _page(asked: dict[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give as many messages as were asked for, and where the next page begins."""
+    start, limit = int(asked.get("cursor", 0)), min(int(asked.get("limit", 100)), LONGEST_PAGE)
+    after = start + limit
+    more = after < len(messages)
+    return {
+        "ok": True,
+        "messages": messages[start:after],
+        "has_more": more,
+        "response_metadata": {"next_cursor": str(after) if more else ""},
+    }
 
 
 def no(error: str) -> Behaviour:
@@ -112,7 +147,7 @@ def taken_slowly(seconds: float) -> Behaviour:
 
 def refusing_rich_text(call: Call) -> None:
     """Behave as a Slack that no longer knows rich text."""
-    if any(block["type"] == "rich_text" for block in call.message.get("blocks", [])):
+    if any(block["type"] == "rich_text" for block in call.sent.get("blocks", [])):
         call.answer({"ok": False, "error": "invalid_blocks"})
     else:
         ok(call)
@@ -130,6 +165,11 @@ def channel(**changes: object) -> Behaviour:
     return lambda call: call.answer({"ok": True, "channel": facts | changes})
 
 
+def is_gone(call: Call) -> None:
+    """Drop the line without having taken anything."""
+    call.handler.close_connection = True
+
+
 class SlackServer:
     """A Slack with one channel; each post takes the next behaviour, and the last one stays.
 
@@ -137,18 +177,28 @@ class SlackServer:
 
     Attributes:
         messages: what the channel holds, oldest first, each with its `ts`.
+        posting: what happens to the next posts.
+        reading: what happens to those who read the channel, each in turn likewise.
         calls: how many posts came, taken or not.
         tokens: the bearer tokens that came.
     """
 
-    def __init__(self, *behaviours: Behaviour, **methods: Behaviour) -> None:
+    def __init__(
+        self, *behaviours: Behaviour, reading: Sequence[Behaviour] = (ok,), **methods: Behaviour
+    ) -> None:
         """Take what it does to posts, and to other methods: `auth_test=no("invalid_auth")`."""
         self.messages: list[dict[str, Any]] = []
         self.calls = 0
         self.tokens: set[str] = set()
-        self._behaviours = deque(behaviours or (ok,))
+        self.posting = deque(behaviours or (ok,))
+        self.reading = deque(reading)
         self._methods = methods
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+
+    def next_ts(self) -> str:
+        """Give the next message's `ts`: Slack's clock, and never the same twice."""
+        last = float(self.messages[-1]["ts"]) if self.messages else 0.0
+        return f"{max(time.time(), last + 0.000001):.6f}"
 
     @property
     def url(self) -> str:
@@ -166,26 +216,22 @@ class SlackServer:
         self._http.server_close()
 
     def _answer(self, handler: BaseHTTPRequestHandler, method: str, sent: dict[str, Any]) -> None:
-        call = Call(handler, self, sent)
+        call = Call(handler, self, method, sent)
         if scripted := self._methods.get(method.replace(".", "_")):
             scripted(call)
             return
         match method:
             case "chat.postMessage":
                 self.calls += 1
-                self._next_behaviour()(call)
+                _next(self.posting)(call)
+            case "conversations.history" | "conversations.replies":
+                _next(self.reading)(call)
             case "auth.test":
                 known(call)
             case "conversations.info":
                 channel()(call)
-            case "conversations.history":
-                top = [message for message in self.messages if "thread_ts" not in message]
-                call.answer({"ok": True, "messages": top[::-1], "has_more": False})
             case _:
                 call.answer({"ok": False, "error": "unknown_method"})
-
-    def _next_behaviour(self) -> Behaviour:
-        return self._behaviours.popleft() if len(self._behaviours) > 1 else self._behaviours[0]
 
     def _handler(slack: Self) -> type[BaseHTTPRequestHandler]:  # noqa: N805  `self` is the handler
         class Handler(BaseHTTPRequestHandler):
@@ -193,10 +239,16 @@ class SlackServer:
                 slack.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer "))
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 is_json = self.headers.get_content_type() == "application/json"
-                sent = json.loads(body or "{}") if is_json else dict(parse_qsl(body))
-                slack._answer(self, self.path.rpartition("/")[2], sent)
+                sent = json.loads(body) if is_json and body else dict(parse_qsl(body))
+                asked = urlsplit(self.path)
+                method = asked.path.rpartition("/")[2]
+                slack._answer(self, method, {**dict(parse_qsl(asked.query)), **sent})
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: tests look at `messages`."""
 
         return Handler
+
+
+def _next(behaviours: deque[Behaviour]) -> Behaviour:
+    return behaviours.popleft() if len(behaviours) > 1 else behaviours[0]

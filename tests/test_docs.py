@@ -23,6 +23,7 @@ from flows.hunt_cluster import hunt_cluster
 from flows.prefect_server import HEARTBEAT_SECONDS
 from flows.zombie_automation import SILENCE
 from tasks import priorities, trials, verdicts
+from tasks.channel import LONGEST_WAIT_SECONDS
 from tasks.check import check_archive, check_destination, check_history
 from tasks.checks import Check
 from tasks.clusters import ROWS_AT_MOST
@@ -31,7 +32,10 @@ from tasks.errors import PipelineError
 from tasks.esql.translate import DEFAULT_LIMIT, GREATEST_LIMIT
 from tasks.findings import CodeSignature, Effect
 from tasks.findings import Destination as Address
+from tasks.history.ledger import LEASE
+from tasks.history.pending import LOOK_BACK
 from tasks.hunts import Hunt, Pipeline, load, shipped
+from tasks.notify import MAX_ATTEMPTS
 from tasks.priorities import (
     COMMON_PORTS,
     DAY_AND_NIGHT_HOURS,
@@ -269,6 +273,11 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
         ("docs/operations.md", f"`stale_after_hours` ({DEFAULTS['stale_after_hours']:g})"),
         ("docs/operations.md", f"Crashed after {SILENCE.seconds // 60} minutes"),
         ("docs/operations.md", f"PREFECT_FLOWS_HEARTBEAT_FREQUENCY={HEARTBEAT_SECONDS}"),
+        ("docs/operations.md", f"{MAX_ATTEMPTS} times in all"),
+        ("docs/operations.md", f"in {MAX_ATTEMPTS} attempts"),
+        ("docs/operations.md", f"at most {LOOK_BACK.days} days"),
+        ("docs/operations.md", f"Until {LEASE.seconds // 60} minutes after its last step"),
+        ("docs/operations.md", f"up to {LONGEST_WAIT_SECONDS} s"),
         ("docs/esql.md", f"there are {DEFAULT_LIMIT:,} rows"),
         ("docs/esql.md", f"above {GREATEST_LIMIT:,} rows"),
         ("docs/hunts.md", f"LIMIT {ROWS_AT_MOST}"),

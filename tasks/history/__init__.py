@@ -1,6 +1,7 @@
 """The history: what every run found, and what every destination was told. Only this speaks SQL."""
 
-from tasks.history.ledger import Ledger, Pending, UnsettledDigest
+from tasks.history.ledger import Ledger, Unsettled
+from tasks.history.pending import Pending
 from tasks.history.schema import upgrade
 from tasks.history.store import History, Known, Memory, RecordedRun
 
@@ -11,6 +12,6 @@ __all__ = [
     "Memory",
     "Pending",
     "RecordedRun",
-    "UnsettledDigest",
+    "Unsettled",
     "upgrade",
 ]

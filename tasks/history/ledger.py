@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tasks.digests import Announcement, ClusterDay, Digest, DigestStatus, Medium
-from tasks.errors import HistoryError, RunInProgress
-from tasks.findings import Status
+from tasks.digests import Digest, DigestStatus, Medium, Message
+from tasks.errors import RunInProgress
 from tasks.history.database import Database, batches
 from tasks.history.models import (
     DeliveryRow,
     DestinationRow,
     DigestRow,
     FindingRow,
-    RunRow,
-    SightingRow,
+    PartRow,
+    ScopeRow,
 )
-from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
-from tasks.runs import Outcome
+from tasks.history.pending import DAY, Pending, last_number, news_of, pending, warnings_of
 from tasks.settings import Destination
 
-DAY = timedelta(hours=24)
-
-_SEARCHED = [outcome for outcome in Outcome if outcome.searched]
+LEASE = timedelta(minutes=10)
+"""A digest that is being sent belongs to its sender for so long after each of its steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """What a destination has not heard, oldest run first, highest priority first.
+class Unsettled:
+    """A digest that is begun, of which not every part has a receipt.
 
     Attributes:
-        announcements: new findings and changed binaries; each finding with the status of the run
-            that makes it news, and described as it was last seen.
-        baselines: findings of first runs.
+        missing: numbers of the parts without a receipt; the first of them may be in the channel.
+        thread_ts: Slack's `ts` of the first part, once it has a receipt.
     """
-
-    announcements: tuple[Announcement, ...]
-    baselines: tuple[Announcement, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnsettledDigest:
-    """A digest that may have been posted or not: its sender ended in between."""
 
     id: str
     slot: datetime
-    payload_hash: str
     begun_at: datetime
+    missing: tuple[int, ...]
+    thread_ts: str | None
+
+    @property
+    def in_channel(self) -> bool:
+        """Whether its message, the first part, has a receipt."""
+        return 1 not in self.missing
 
 
 class Ledger:
     """What one destination has been told through one medium.
 
     A digest is begun before its post and settled after it, never the other way round: a crash in
-    between can repeat a message, and cannot lose one.
+    between can repeat a message, and cannot lose one. What a part of it tells is delivered when
+    that part has a receipt.
     """
 
     def __init__(self, database: Database, destination: Destination, medium: Medium) -> None:
@@ -67,182 +63,205 @@ class Ledger:
         self._destination = destination
         self._medium = medium
 
-    def since(self, slot: datetime) -> datetime:
-        """Give the slot after which runs are news here; the first call decides it.
+    def listen(self, slot: datetime) -> None:
+        """Let what is in scope and was not so far be heard from now on.
 
         Args:
-            slot: of the digest. The first one hears of a day; what was before is not for a
-                destination that was added later.
+            slot: of the digest. Of a cluster and hunt that came into scope with it, it hears of one
+                day; what was before is not for a destination, or a scope, that was added later.
         """
         with self._database.writing() as session:
-            return self._registered(session, slot).since
+            whose = self._registered(session)
+            for cluster, hunt in product(self._destination.clusters, self._destination.hunts):
+                if session.get(ScopeRow, (whose, cluster, hunt)) is None:
+                    session.add(
+                        ScopeRow(
+                            destination_key=whose, cluster=cluster, hunt=hunt, since=slot - DAY
+                        )
+                    )
 
     def pending(self, slot: datetime) -> Pending:
-        """Give what the destination has not heard of the runs up to a digest's slot.
+        """Give what the destination has not heard up to a digest's slot.
 
         A finding is told once, as new or as part of a baseline; a changed binary once for each
-        hash. Nothing expires: what an earlier digest could not tell is told by the next.
+        hash. Nothing of that expires: what an earlier digest could not tell is told by the next.
         """
         with self._database.reading() as session:
-            whose = self._row(session)
-            unheard = (
-                select(FindingRow, SightingRow, first_seen(), last_seen(), RunRow)
-                .join(SightingRow, SightingRow.finding_key == FindingRow.key)
-                .join(RunRow, RunRow.key == SightingRow.run_key)
-                .where(
-                    SightingRow.news.is_not(None),
-                    RunRow.slot > (whose.since if whose else slot - DAY),
-                    RunRow.slot <= slot,
-                    RunRow.cluster.in_(self._destination.clusters),
-                    RunRow.hunt.in_(self._destination.hunts),
-                )
-                .order_by(SightingRow.slot)
-            )
-            if whose:
-                unheard = unheard.where(
-                    ~exists().where(
-                        DeliveryRow.destination_key == whose.key,
-                        DeliveryRow.finding_key == SightingRow.finding_key,
-                        DeliveryRow.news == SightingRow.news,
-                    )
-                )
-            first: dict[tuple[int, str | None], Announcement] = {}
-            for finding, seen, first_slot, last_slot, run in session.execute(unheard).tuples():
-                announcement = Announcement(
-                    restored(finding, seen, first_slot, last_slot), run.document
-                )
-                first.setdefault((finding.key, seen.news), announcement)
-        ordered = sorted(
-            first.values(), key=lambda each: (each.run.slot, by_priority(each.finding))
-        )
-        return Pending(
-            announcements=tuple(each for each in ordered if not _is_baseline(each)),
-            baselines=tuple(each for each in ordered if _is_baseline(each)),
-        )
+            return pending(session, self._key(session), self._destination, slot)
 
-    def cluster_days(self, slot: datetime) -> tuple[ClusterDay, ...]:
-        """Say of every hunt on every cluster in scope how the day before a digest's slot went."""
-        with self._database.reading() as session:
-            return tuple(
-                _cluster_day(session, cluster, hunt, slot)
-                for cluster, hunt in product(self._destination.clusters, self._destination.hunts)
-            )
+    def begin(self, digest: Digest, message: Message) -> Unsettled:
+        """Write that a digest is about to be posted, and what each of its parts tells.
 
-    def unsettled(self) -> UnsettledDigest | None:
-        """Give the digest that was begun and never settled; None when there is none."""
-        with self._database.reading() as session:
+        Raises:
+            RunInProgress: another one is begun and not settled, or was since this was composed.
+        """
+        replies = [tuple(news_of(reply.announcements)) for reply in message.replies]
+        elsewhere = {said for reply in replies for said in reply}
+        everything = news_of(digest.announcements + digest.baselines)
+        first = tuple(said for said in everything if said not in elsewhere)
+        now = datetime.now(UTC)
+        with self._database.writing() as session:
+            whose = self._registered(session)
+            self._refuse_second(session, whose, digest)
+            row = DigestRow(
+                id=digest.id,
+                destination_key=whose,
+                number=digest.number,
+                slot=digest.slot,
+                status=DigestStatus.SENDING,
+                payload_hash=message.payload_hash,
+                begun_at=now,
+                lease_until=now + LEASE,
+                gaps=tuple(warnings_of(digest.clusters)),
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(
+                PartRow(digest_id=digest.id, number=number, news=told)
+                for number, told in enumerate((first, *replies), 1)
+            )
+            session.flush()
+            return _unsettled(session, row)
+
+    def take_over(self) -> Unsettled | None:
+        """Give the digest that was begun and never settled, whose sender is gone; None without one.
+
+        Whoever gets it has to settle it: until the lease ends nobody else gets it.
+
+        Raises:
+            RunInProgress: its sender is not gone.
+        """
+        with self._database.writing() as session:
             row = self._sending(session)
             if row is None:
                 return None
-            return UnsettledDigest(row.id, row.slot, row.payload_hash, row.begun_at)
+            now = datetime.now(UTC)
+            if now < row.lease_until:
+                raise self._in_progress(row)
+            row.lease_until = now + LEASE
+            return _unsettled(session, row)
 
-    def begin(self, digest: Digest, payload_hash: str) -> None:
-        """Write that a digest is about to be posted, and what it tells.
+    def unsettled(self, digest_id: str) -> Unsettled:
+        """Say again of a digest that is being sent which parts have no receipt yet.
 
         Raises:
-            RunInProgress: another one is begun and not settled.
+            RunInProgress: it is not being sent, or not any more.
         """
-        told = [each.finding for each in digest.announcements + digest.baselines]
-        with self._database.writing() as session:
-            whose = self._registered(session, digest.slot)
-            if other := self._sending(session):
-                raise RunInProgress(
-                    f"{self._destination.name}: digest {other.id} of {other.slot:%Y-%m-%d %H:%M} "
-                    "UTC is being sent.",
-                    "Nothing was posted. Let it end and run again: a digest that never ended is "
-                    "settled first.",
-                )
-            session.add(
-                DigestRow(
-                    id=digest.id,
-                    destination_key=whose.key,
-                    slot=digest.slot,
-                    status=DigestStatus.SENDING,
-                    payload_hash=payload_hash,
-                    begun_at=datetime.now(UTC),
-                    news=tuple(
-                        (finding.fingerprint, said) for finding in told if (said := news(finding))
-                    ),
-                )
-            )
+        with self._database.reading() as session:
+            return _unsettled(session, self._begun(session, digest_id))
 
-    def settle(self, digest_id: str, status: DigestStatus, slack_ts: str | None = None) -> None:
-        """Write how a begun digest ended.
+    def renew(self, digest_id: str) -> None:
+        """Keep a digest that is being sent for another `LEASE`.
+
+        Raises:
+            RunInProgress: it took too long, and somebody else has settled it.
+        """
+        with self._database.writing() as session:
+            self._begun(session, digest_id).lease_until = datetime.now(UTC) + LEASE
+
+    def posted(self, digest_id: str, receipts: Mapping[int, str | None]) -> None:
+        """Write the receipts of parts, and deliver what they tell, in one transaction.
+
+        Whatever the digest's status is by now: what is in the channel is told.
 
         Args:
             digest_id: the digest's id.
-            status: `sent` delivers its findings, in the same transaction; `refused` and `lost`
-                deliver none, so that the next digest tells them.
-            slack_ts: Slack's `ts` of the message.
-
-        Raises:
-            HistoryError: no such digest is being sent.
+            receipts: Slack's `ts` by the part's number; None in a terminal.
         """
         with self._database.writing() as session:
-            row = session.get(DigestRow, digest_id)
-            if row is None or row.status is not DigestStatus.SENDING:
-                raise HistoryError(
-                    f"{self._destination.name}: digest {digest_id} is not being sent"
-                    f"{f': it is {row.status}' if row else ''}.",
-                    "Nothing was changed. Run the digest again: it tells what is not delivered.",
-                )
-            row.status, row.slack_ts, row.settled_at = status, slack_ts, datetime.now(UTC)
-            if status is DigestStatus.SENT:
-                _deliver(session, row)
+            row = session.get_one(DigestRow, digest_id)
+            row.lease_until = datetime.now(UTC) + LEASE
+            for number, slack_ts in receipts.items():
+                part = session.get_one(PartRow, (digest_id, number))
+                part.posted_at, part.slack_ts = datetime.now(UTC), slack_ts
+                _deliver(session, row, part)
 
-    def _row(self, session: Session) -> DestinationRow | None:
+    def settle(self, digest_id: str, status: DigestStatus) -> None:
+        """Write how a begun digest ended. What no posted part of it tells stays pending.
+
+        Raises:
+            RunInProgress: it is not being sent, or not any more.
+        """
+        with self._database.writing() as session:
+            row = self._begun(session, digest_id)
+            row.status, row.settled_at = status, datetime.now(UTC)
+
+    def release(self, digest_id: str) -> None:
+        """End the lease of a digest that its sender can neither post nor settle now."""
+        with self._database.writing() as session:
+            self._begun(session, digest_id).lease_until = datetime.now(UTC)
+
+    def _key(self, session: Session) -> int | None:
         return session.scalar(
-            select(DestinationRow).where(
+            select(DestinationRow.key).where(
                 DestinationRow.name == self._destination.name,
                 DestinationRow.medium == self._medium,
             )
         )
 
-    def _registered(self, session: Session, slot: datetime) -> DestinationRow:
-        row = self._row(session)
-        if row is None:
-            row = DestinationRow(name=self._destination.name, medium=self._medium, since=slot - DAY)
-            session.add(row)
-            session.flush()
-        return row
+    def _registered(self, session: Session) -> int:
+        key = self._key(session)
+        if key is not None:
+            return key
+        row = DestinationRow(name=self._destination.name, medium=self._medium)
+        session.add(row)
+        session.flush()
+        return row.key
 
     def _sending(self, session: Session) -> DigestRow | None:
         return session.scalar(
-            select(DigestRow)
-            .join(DestinationRow)
-            .where(
-                DestinationRow.name == self._destination.name,
-                DestinationRow.medium == self._medium,
+            select(DigestRow).where(
+                DigestRow.destination_key == self._key(session),
                 DigestRow.status == DigestStatus.SENDING,
             )
         )
 
+    def _begun(self, session: Session, digest_id: str) -> DigestRow:
+        row = session.get(DigestRow, digest_id)
+        if row is None or row.status is not DigestStatus.SENDING:
+            raise RunInProgress(
+                f"{self._destination.name}: digest {digest_id} is not being sent"
+                f"{f': another process settled it as {row.status}' if row else ''}.",
+                "Run the digest again: it tells what is not delivered.",
+            )
+        return row
 
-def _is_baseline(announcement: Announcement) -> bool:
-    finding = announcement.finding
-    return finding.status is Status.BASELINE and news(finding) == FOUND
+    def _refuse_second(self, session: Session, whose: int, digest: Digest) -> None:
+        """Let only one of those be sent that were composed of the same ledger."""
+        if other := self._sending(session):
+            raise self._in_progress(other)
+        if last_number(session, whose) >= digest.number:
+            raise RunInProgress(
+                f"{self._destination.name}: another process sent a digest while this one was "
+                "being composed.",
+                "Nothing was posted by this one. Run it again: it tells what is not delivered.",
+            )
+
+    def _in_progress(self, other: DigestRow) -> RunInProgress:
+        return RunInProgress(
+            f"{self._destination.name}: digest {other.id} of {other.slot:%Y-%m-%d %H:%M} UTC is "
+            "being sent by another process.",
+            f"Nothing was posted by this one. If that process is gone, run again after "
+            f"{other.lease_until:%H:%M} UTC: its digest is then settled first.",
+        )
 
 
-def _cluster_day(session: Session, cluster: str, hunt: str, slot: datetime) -> ClusterDay:
-    newest = (
-        select(RunRow)
-        .where(RunRow.cluster == cluster, RunRow.hunt == hunt, RunRow.slot <= slot)
-        .order_by(RunRow.slot.desc())
-        .limit(1)
+def _unsettled(session: Session, row: DigestRow) -> Unsettled:
+    parts = session.scalars(
+        select(PartRow).where(PartRow.digest_id == row.id).order_by(PartRow.number)
+    ).all()
+    return Unsettled(
+        id=row.id,
+        slot=row.slot,
+        begun_at=row.begun_at,
+        missing=tuple(part.number for part in parts if part.posted_at is None),
+        thread_ts=parts[0].slack_ts,
     )
-    run = session.scalar(newest.where(RunRow.slot > slot - DAY))
-    searched = session.scalar(newest.where(RunRow.outcome.in_(_SEARCHED)))
-    return ClusterDay(
-        cluster=cluster,
-        hunt=hunt,
-        run=run.document if run else None,
-        last_searched=searched.slot if searched else None,
-    )
 
 
-def _deliver(session: Session, digest: DigestRow) -> None:
-    """Write the deliveries of a sent digest; what was delivered before stays as it is."""
-    for batch in batches(digest.news):
+def _deliver(session: Session, digest: DigestRow, part: PartRow) -> None:
+    """Write the deliveries of a posted part; what was delivered before stays as it is."""
+    for batch in batches(part.news):
         keys = dict(
             session.execute(
                 select(FindingRow.fingerprint, FindingRow.key).where(

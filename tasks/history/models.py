@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tasks.digests import DigestStatus, Medium
+from tasks.digests import DigestStatus, Gap, Medium
 from tasks.findings import Finding, Priority, Status, Value
 from tasks.runs import Outcome, Run
 
@@ -78,6 +78,7 @@ RUN = Document(TypeAdapter(Run))
 FINDING = Document(TypeAdapter(Finding))
 FIGURES = Document(TypeAdapter(Mapping[str, Value]))
 NEWS = Document(TypeAdapter(tuple[tuple[str, str], ...]))
+GAPS = Document(TypeAdapter(tuple[tuple[str, str, Gap], ...]))
 
 
 def _word(kind: type[StrEnum]) -> Enum:
@@ -176,7 +177,7 @@ class SightingRow(Row):
 
 
 class DestinationRow(Row):
-    """A destination in one medium, and since which slot it hears."""
+    """A destination in one medium."""
 
     __tablename__ = "destinations"
     __table_args__ = (UniqueConstraint("name", "medium"),)
@@ -184,6 +185,16 @@ class DestinationRow(Row):
     key: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     medium: Mapped[Medium]
+
+
+class ScopeRow(Row):
+    """Since which slot a destination hears of one hunt on one cluster."""
+
+    __tablename__ = "scopes"
+
+    destination_key: Mapped[int] = mapped_column(ForeignKey("destinations.key"), primary_key=True)
+    cluster: Mapped[str] = mapped_column(primary_key=True)
+    hunt: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[datetime]
 
 
@@ -191,12 +202,14 @@ class DigestRow(Row):
     """A digest from before its post to after it; at most one of a destination is being sent.
 
     Attributes:
-        news: fingerprint and news of all that it tells: its deliveries, once it is sent.
+        number: its place among the destination's digests, from 1 on.
+        lease_until: while it is being sent: from then on its sender counts as gone.
+        gaps: cluster, hunt and gap of each warning that its first part tells.
     """
 
     __tablename__ = "digests"
     __table_args__ = (
-        Index(None, "destination_key", "slot"),
+        Index("uq_digests_destination_key_number", "destination_key", "number", unique=True),
         Index(
             "uq_digests_sending",
             "destination_key",
@@ -208,13 +221,32 @@ class DigestRow(Row):
 
     id: Mapped[str] = mapped_column(String(12), primary_key=True)
     destination_key: Mapped[int] = mapped_column(ForeignKey("destinations.key"))
+    number: Mapped[int]
     slot: Mapped[datetime]
     status: Mapped[DigestStatus]
     payload_hash: Mapped[str]
-    slack_ts: Mapped[str | None]
     begun_at: Mapped[datetime]
+    lease_until: Mapped[datetime]
     settled_at: Mapped[datetime | None]
+    gaps: Mapped[tuple[tuple[str, str, Gap], ...]] = mapped_column(GAPS)
+
+
+class PartRow(Row):
+    """A digest's message (the first part) or a reply in its thread.
+
+    Attributes:
+        news: fingerprint and news of all that it tells: its deliveries, once it is posted.
+        posted_at: when its receipt came; None while there is none.
+        slack_ts: Slack's `ts` of it; None in a terminal.
+    """
+
+    __tablename__ = "parts"
+
+    digest_id: Mapped[str] = mapped_column(ForeignKey("digests.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
     news: Mapped[tuple[tuple[str, str], ...]] = mapped_column(NEWS)
+    posted_at: Mapped[datetime | None]
+    slack_ts: Mapped[str | None]
 
 
 class DeliveryRow(Row):

@@ -69,6 +69,7 @@ def pages(tmp_path_factory):
         paths[name] = write_run(str(root), of, rendered)
     digest = Digest(
         id="9f8e7d6c5b4a",
+        number=1,
         destination="secops",
         medium=Medium.SLACK,
         slot=SLOT + timedelta(hours=1),

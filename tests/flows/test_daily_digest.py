@@ -1,20 +1,42 @@
-from datetime import UTC, datetime, timedelta
+import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from flows.daily_digest import daily_digest
+from tasks import channel, notify
 from tasks.digests import DigestStatus
-from tasks.errors import RunInProgress, SlackBusy, SlackRefused, SlackUnreachable
+from tasks.errors import (
+    ArchiveError,
+    ChannelUnreadable,
+    HistoryError,
+    ReceiptLost,
+    RunInProgress,
+    SlackBusy,
+    SlackRefused,
+    SlackUnreachable,
+)
 from tasks.findings import Status
-from tasks.history import History, upgrade
+from tasks.history import History, Ledger, upgrade
 from tasks.runs import Outcome
 from tasks.settings import Destination
 from tests.builders import SLOT, day, finding, report, run
-from tests.slack_server import SlackServer, no, ok, taken_then_dropped, too_many
+from tests.slack_server import (
+    Call,
+    SlackServer,
+    fault,
+    is_gone,
+    no,
+    ok,
+    taken_then_dropped,
+    too_many,
+)
 
 CANARY = "canary-5d1f"
+UNREADABLE = (no("missing_scope"),)
 
 
 class Office:
@@ -51,7 +73,7 @@ class Office:
     def statuses(self) -> list[str]:
         engine = create_engine(self.history_url)
         with engine.connect() as connection:
-            rows = connection.execute(text("SELECT status FROM digests ORDER BY begun_at"))
+            rows = connection.execute(text("SELECT status FROM digests ORDER BY number"))
             statuses = [row[0] for row in rows]
         engine.dispose()
         return statuses
@@ -63,6 +85,8 @@ class Office:
 @pytest.fixture
 def office(tmp_path, monkeypatch) -> Office:
     monkeypatch.setenv("CANARY_TOKEN", CANARY)
+    monkeypatch.setattr(channel, "SECONDS_BETWEEN_POSTS", 0)
+    monkeypatch.setattr(notify, "SECONDS_BETWEEN_ATTEMPTS", 0)
     return Office(tmp_path)
 
 
@@ -72,6 +96,16 @@ def new_day(slot=SLOT, *hosts: str):
     return report(run(slot), *found)
 
 
+def error(state) -> BaseException:
+    """What a flow run failed with."""
+    return state.result(raise_on_failure=False)
+
+
+def hosts_told(slack: SlackServer) -> list[str]:
+    """Whose findings stand in the channel, in the order in which they are read."""
+    return re.findall(r"on (mac-[a-z0-9]+)\.example", "\n".join(m["text"] for m in slack.messages))
+
+
 def test_what_is_new_is_told_once(office):
     """The security team reads it in the morning, and never again."""
     office.record(new_day())
@@ -79,8 +113,42 @@ def test_what_is_new_is_told_once(office):
         first = office.digest(office.destination(slack))
         again = office.digest(office.destination(slack))
     assert first.message == "1 new, posted to Slack"
-    assert again.message == "nothing to tell: every cluster searched, nothing new"
+    assert again.message == "nothing that was not told before"
     assert len(slack.messages) == 1
+
+
+def test_a_quiet_day_is_said_to_be_one(office):
+    """Not with the words of a repeat: everything was searched, and there was nothing."""
+    office.record(report(run()))
+    assert (
+        office.digest(office.destination()).message
+        == "nothing to tell: every cluster searched, nothing new"
+    )
+
+
+def test_a_warning_is_told_once_a_day(office):
+    """A second digest of the day is silent, and does not call the cluster searched."""
+    failed = run(outcome=Outcome.FAILED, reason="unauthorised", detail="No.", coverage=None)
+    office.record(report(failed))
+    with SlackServer(ok) as slack:
+        office.digest(office.destination(slack))
+        again = office.digest(office.destination(slack), SLOT + timedelta(hours=4))
+    assert again.message == "nothing that was not told before"
+    assert len(slack.messages) == 1
+
+
+def test_a_cluster_that_comes_into_scope_later_does_not_tell_its_past(office):
+    """Adding a cluster to a destination is no flood."""
+    office.record(new_day())
+    there = finding(cluster="demo-us")
+    office.record(report(run(cluster="demo-us"), there), report(run(day(1))))
+    again = replace(there, status=Status.CONTINUING)
+    office.record(report(run(day(1), cluster="demo-us"), again))
+    with SlackServer(ok) as slack:
+        office.digest(office.destination(slack))
+        wide = office.destination(slack, clusters=("demo-eu", "demo-us"))
+        told = office.digest(wide, day(1))
+    assert told.message == "nothing to tell: every cluster searched, nothing new"
 
 
 def test_the_day_leaves_a_page(office):
@@ -122,8 +190,8 @@ def test_a_cluster_that_was_not_searched_is_named(office):
     with SlackServer(ok) as slack:
         office.digest(office.destination(slack, clusters=("demo-eu", "demo-us")))
     (message,) = slack.messages
-    assert "demo-eu was not searched (unauthorised" in message["text"]
-    assert "demo-us was not searched (late" in message["text"]
+    assert "demo-eu was never searched (unauthorised" in message["text"]
+    assert "demo-us was never searched (late" in message["text"]
 
 
 def test_a_refused_digest_fails_with_the_remedy_and_stays_pending(office):
@@ -150,40 +218,207 @@ def test_a_busy_slack_is_told_later_without_a_word_of_repeating(office):
     assert "may repeat" not in slack.messages[-1]["text"]
 
 
-def lose_the_sender(office: Office) -> None:
-    """Make the digest that is being sent an hour old: its process is gone."""
-    engine = create_engine(office.history_url)
-    with engine.begin() as connection:
-        before = datetime.now(UTC) - timedelta(hours=1)
-        connection.execute(
-            text("UPDATE digests SET begun_at = :before"),
-            {"before": f"{before:%Y-%m-%d %H:%M:%S.%f}"},
-        )
-    engine.dispose()
+# A lost receipt
 
 
-def test_a_lost_receipt_is_told_again_and_says_so(office):
-    """At most one message more, never one less."""
+def test_slack_accepts_and_the_line_drops(office):
+    """The message is found in the channel by its id: one message, and no word of repeating."""
     office.record(new_day())
     with SlackServer(taken_then_dropped, ok) as slack:
-        lost = office.digest(office.destination(slack))
-        assert isinstance(lost.result(raise_on_failure=False), SlackUnreachable)
-        assert office.statuses() == [DigestStatus.SENDING]
-        lose_the_sender(office)
         told = office.digest(office.destination(slack))
     assert told.message == "1 new, posted to Slack"
+    assert office.statuses() == [DigestStatus.SENT]
+    (message,) = slack.messages
+    assert "may repeat" not in message["text"]
+
+
+@pytest.mark.parametrize("first", [taken_then_dropped, is_gone])
+def test_without_the_scope_to_look_a_lost_message_is_told_once_more_and_says_so(office, first):
+    """At most one message more, never one less, and at once: not a day later."""
+    office.record(new_day())
+    with SlackServer(first, ok, reading=UNREADABLE) as slack:
+        told = office.digest(office.destination(slack))
+        again = office.digest(office.destination(slack))
+    assert told.message == "1 new, posted to Slack"
+    assert again.message == "nothing that was not told before"
     assert "may repeat" in slack.messages[-1]["text"]
+    assert len(slack.messages) == (2 if first is taken_then_dropped else 1)
     assert office.statuses() == [DigestStatus.LOST, DigestStatus.SENT]
+
+
+def test_a_message_that_is_lost_twice_fails_the_run_and_is_told_by_the_next(office):
+    """Nobody can know; the next day's digest says that it may repeat."""
+    office.record(new_day())
+    with SlackServer(is_gone, is_gone, ok, reading=UNREADABLE) as slack:
+        lost = office.digest(office.destination(slack))
+        assert isinstance(error(lost), ChannelUnreadable)
+        told = office.digest(office.destination(slack), day(1))
+    assert told.message == "1 new, posted to Slack"
+    assert "may repeat the one of 24 Nov 06:00 UTC" in slack.messages[0]["text"]
+    assert office.statuses() == [DigestStatus.LOST, DigestStatus.LOST, DigestStatus.SENT]
+
+
+@pytest.mark.parametrize(("first", "status"), [(taken_then_dropped, "sent"), (is_gone, "dead")])
+def test_what_cannot_be_looked_up_now_is_looked_up_by_the_next_digest(office, first, status):
+    """Before anything else is told, and without waiting: its sender said that it is gone."""
+    office.record(new_day())
+    with SlackServer(first, ok, reading=(fault(500), ok)) as slack:
+        lost = office.digest(office.destination(slack))
+        assert isinstance(error(lost), ReceiptLost)
+        assert office.statuses() == [DigestStatus.SENDING]
+        office.digest(office.destination(slack))
+    assert office.statuses()[0] == status
+    assert hosts_told(slack) == ["mac-a"]
+    assert "may repeat" not in slack.messages[-1]["text"]
+
+
+def test_a_lost_digest_is_settled_also_when_there_is_nothing_to_tell(office):
+    """It told only that a cluster was late, and today the cluster is there."""
+    with SlackServer(is_gone, ok, reading=(fault(500), *UNREADABLE)) as slack:
+        office.digest(office.destination(slack))
+        assert office.statuses() == [DigestStatus.SENDING]
+        office.record(report(run(day(1))))
+        quiet = office.digest(office.destination(slack), day(1))
+    assert quiet.message == "nothing to tell: every cluster searched, nothing new"
+    assert office.statuses() == [DigestStatus.LOST]
+
+
+def test_nothing_is_posted_while_an_earlier_digest_cannot_be_settled(office):
+    """Slack may have it: more on top of that would be guessing."""
+    office.record(new_day())
+    with SlackServer(is_gone, ok, reading=(fault(500),)) as slack:
+        for number in range(3):
+            state = office.digest(office.destination(slack), day(number))
+            assert isinstance(error(state), ReceiptLost)
+    assert slack.calls == 1
 
 
 def test_two_digests_at_once_do_not_both_post(office):
     """The other one says that it let the first one go on."""
     office.record(new_day())
-    with SlackServer(taken_then_dropped, ok) as slack:
-        office.digest(office.destination(slack))
-        second = office.digest(office.destination(slack))
-    assert isinstance(second.result(raise_on_failure=False), RunInProgress)
+    others = []
+
+    def meanwhile(call: Call) -> None:
+        others.append(office.digest(office.destination(slack)))
+        ok(call)
+
+    with SlackServer(meanwhile) as slack:
+        told = office.digest(office.destination(slack))
+    assert told.message == "1 new, posted to Slack"
+    assert isinstance(error(others[0]), RunInProgress)
     assert len(slack.messages) == 1
+
+
+# Slack is down, or says no
+
+
+@pytest.mark.parametrize("behaviour", [fault(500), too_many(999), is_gone])
+def test_five_days_of_outage_end_in_one_digest_with_all_of_it(office, behaviour):
+    """Oldest first, with dates, and it says first which days were silent."""
+    with SlackServer(behaviour) as slack:
+        for number in range(5):
+            office.record(new_day(day(number), f"mac-{number}"))
+            state = office.digest(office.destination(slack), day(number))
+            assert isinstance(error(state), SlackBusy | SlackUnreachable)
+        slack.posting[0] = ok
+        office.record(new_day(day(5), "mac-5"))
+        told = office.digest(office.destination(slack), day(5))
+    assert told.message == "6 new, posted to Slack"
+    (message,) = slack.messages
+    assert hosts_told(slack) == [f"mac-{number}" for number in range(6)]
+    assert "Slack did not get the digest of 5 days from Tue 24 Nov to Sat 28 Nov" in message["text"]
+    for number in range(24, 29):
+        assert f"from the run of {number} Nov 06:00" in message["text"]
+    assert office.statuses() == [*[DigestStatus.DEAD] * 5, DigestStatus.SENT]
+    assert len(office.pages()) == 6
+
+
+def test_a_dead_digest_fails_with_the_remedy(office):
+    """Who sees the failed run knows that nothing is lost, and what to do."""
+    office.record(new_day())
+    with SlackServer(fault(500)) as slack:
+        dead = error(office.digest(office.destination(slack)))
+    assert isinstance(dead, SlackUnreachable)
+    assert "stays pending" in dead.remedy
+
+
+def test_two_faults_and_then_none_give_one_message(office):
+    """A hiccup of Slack does not cost a day."""
+    office.record(new_day())
+    with SlackServer(fault(500), fault(503), ok) as slack:
+        told = office.digest(office.destination(slack))
+    assert told.message == "1 new, posted to Slack"
+    assert len(slack.messages) == 1
+
+
+def test_a_destination_that_is_down_costs_another_nothing(office):
+    """The other gets exactly one; the first gets its own after recovery."""
+    office.record(new_day())
+    with SlackServer(fault(500)) as down, SlackServer() as up:
+        first, second = (
+            office.destination(down, name="first"),
+            office.destination(up, name="second"),
+        )
+        office.digest(first)
+        for _ in range(2):
+            office.digest(second)
+        down.posting[0] = ok
+        office.digest(first, day(1))
+        office.digest(second, day(1))
+    assert hosts_told(down) == hosts_told(up) == ["mac-a"]
+
+
+def test_a_thread_that_breaks_off_is_ended_by_the_next_digest(office):
+    """Every finding is told once: those of the missing reply a day later, with the reason."""
+    office.record(new_day(SLOT, *(f"mac-{number:02}" for number in range(25))))
+    with SlackServer(ok, ok, no("is_archived"), ok) as slack:
+        broken = office.digest(office.destination(slack))
+        assert isinstance(error(broken), SlackRefused)
+        office.record(report(run(day(1))))
+        told = office.digest(office.destination(slack), day(1))
+    assert told.message == "5 new, posted to Slack"
+    assert "did not get the digest of Tue 24 Nov, or not all" in slack.messages[-1]["text"]
+    assert sorted(hosts_told(slack)) == [f"mac-{number:02}" for number in range(25)]
+
+
+# History and archive
+
+
+def test_an_unreadable_history_posts_nothing(office):
+    """Who does not know what was told says nothing, and leaves the file as it is."""
+    office.record(new_day())
+    path = Path(office.history_url.removeprefix("sqlite:///"))
+    path.write_bytes(b"not a database" * 1000)
+    before = path.read_bytes()
+    with SlackServer(ok) as slack:
+        state = office.digest(office.destination(slack))
+    assert isinstance(error(state), HistoryError)
+    assert (slack.calls, path.read_bytes()) == (0, before)
+
+
+def test_a_history_that_cannot_be_written_posts_nothing(office, monkeypatch):
+    """Never send, then mark: without an entry nothing leaves."""
+    office.record(new_day())
+
+    def full(*_: object) -> None:
+        raise HistoryError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr(Ledger, "begin", full)
+    with SlackServer(ok) as slack:
+        state = office.digest(office.destination(slack))
+    assert isinstance(error(state), HistoryError)
+    assert slack.calls == 0
+
+
+def test_an_archive_that_cannot_be_written_does_not_silence_the_team(office):
+    """The run fails for its page; the message is out, and counts as told."""
+    office.record(new_day())
+    office.archive.write_text("in the way")
+    with SlackServer(ok) as slack:
+        state = office.digest(office.destination(slack))
+    assert isinstance(error(state), ArchiveError)
+    assert hosts_told(slack) == ["mac-a"]
+    assert office.statuses() == [DigestStatus.SENT]
 
 
 def test_each_destination_hears_its_own(office):

@@ -116,7 +116,7 @@ def test_a_run_that_was_cut_off_is_completed(archive):
     assert of.run.folder in index(archive)
 
 
-DIGEST = Digest("9f8e7d6c5b4a", "secops", Medium.SLACK, SLOT, ())
+DIGEST = Digest("9f8e7d6c5b4a", 1, "secops", Medium.SLACK, SLOT, ())
 
 
 def test_a_day_has_a_page(archive):
@@ -129,7 +129,8 @@ def test_a_day_has_a_page(archive):
 
 def test_a_day_keeps_its_message(archive):
     """What was posted, or would have been, stands beside the page as JSON."""
-    message = Message("1 new", ({"type": "header"},), {}, (Message("more", (), {}),))
+    more = Message("more", (), {})
+    message = Message("1 new", ({"type": "header"},), {}, replies=(more,))
     write_daily(archive, DIGEST, message, "<!doctype html>")
     kept = json.loads(read(archive, "daily/secops/2026/11/24/0600Z-9f8e7d6c5b4a.json"))
     assert (kept["text"], kept["blocks"]) == ("1 new", [{"type": "header"}])

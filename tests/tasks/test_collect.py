@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tasks.collect import LONGEST_POST, collected
+from tasks.collect import collected
+from tasks.digest import compose
 from tasks.digests import Digest, DigestStatus, Medium
 from tasks.findings import Priority, Status
 from tasks.history import History, Ledger, upgrade
@@ -31,12 +31,19 @@ def history(tmp_path: Path) -> Iterator[History]:
 def ledger(history: History) -> Ledger:
     """The ledger of a destination that has heard since the day before."""
     ledger = history.ledger(SOC, Medium.SLACK)
-    ledger.since(SLOT)
+    ledger.listen(SLOT)
     return ledger
 
 
-def digest(ledger: Ledger, slot=SLOT, now=SLOT) -> Digest:
-    return collected(ledger, SOC, Medium.SLACK, slot, now=now)
+def digest(ledger: Ledger, slot=SLOT) -> Digest:
+    return collected(ledger, SOC, Medium.SLACK, slot)
+
+
+def end(ledger: Ledger, of: Digest, status: DigestStatus, *posted: int) -> None:
+    """Send a digest, of which these parts arrive."""
+    ledger.begin(of, compose(of, report_base_url=None))
+    ledger.posted(of.id, dict.fromkeys(posted, "1763964000.000100"))
+    ledger.settle(of.id, status)
 
 
 def test_a_digest_holds_what_is_new_and_how_every_cluster_went(history: History, ledger: Ledger):
@@ -68,34 +75,18 @@ def test_collecting_changes_nothing(history: History, ledger: Ledger):
     once, again = digest(ledger), digest(ledger)
     assert replace(once, id="") == replace(again, id="")
     assert once.id != again.id
-    assert ledger.unsettled() is None
+    assert ledger.take_over() is None
 
 
-def test_a_digest_that_is_being_sent_is_not_lost_yet(history: History, ledger: Ledger):
-    """For ten minutes another process may still be at it."""
+def test_a_digest_knows_what_became_of_those_before_it(history: History, ledger: Ledger):
+    """One was sent, one is not in the channel, of one nobody knows: the next one says so."""
     history.record(report(run(), finding()))
-    ledger.begin(digest(ledger), "hash")
-    begun_at = ledger.unsettled().begun_at
-    for since in (timedelta(0), timedelta(minutes=10)):
-        assert digest(ledger, day(1), begun_at + since).may_repeat is None
-
-
-def test_a_digest_whose_sender_was_lost_is_told_again_and_says_so(history: History, ledger: Ledger):
-    """Nobody knows whether it arrived: rather twice than never."""
-    history.record(report(run(), finding()))
-    ledger.begin(digest(ledger), "hash")
-    later = ledger.unsettled().begun_at + LONGEST_POST + timedelta(microseconds=1)
+    end(ledger, digest(ledger), DigestStatus.SENT, 1)
     history.record(report(run(day(1)), finding("mac-b", slot=day(1))))
-    gathered = digest(ledger, day(1), later)
-    assert gathered.may_repeat == SLOT
-    assert [each.finding.host.id for each in gathered.announcements] == ["mac-a", "mac-b"]
-
-
-def test_a_settled_digest_is_not_repeated(history: History, ledger: Ledger):
-    """What was delivered is known, however long ago."""
-    history.record(report(run(), finding()))
-    sent = digest(ledger)
-    ledger.begin(sent, "hash")
-    ledger.settle(sent.id, DigestStatus.SENT, "1763964000.000100")
-    gathered = digest(ledger, day(1), day(30))
-    assert (gathered.may_repeat, gathered.announcements) == (None, ())
+    end(ledger, digest(ledger, day(1)), DigestStatus.DEAD)
+    end(ledger, digest(ledger, day(2)), DigestStatus.LOST)
+    gathered = digest(ledger, day(3))
+    assert gathered.number == 4
+    assert (gathered.previous, gathered.undelivered) == (SLOT, (day(1),))
+    assert gathered.may_repeat == day(2)
+    assert [each.finding.host.id for each in gathered.announcements] == ["mac-b"]

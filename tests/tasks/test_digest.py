@@ -15,7 +15,18 @@ from slackblocks import Block as OtherBlock
 
 from tasks.coverage import AgentCoverage, Coverage
 from tasks.digest import compose
-from tasks.digests import Announcement, ClusterDay, Digest, Medium, Message, in_words, violations
+from tasks.digests import (
+    Announcement,
+    ClusterDay,
+    Digest,
+    Gap,
+    Lack,
+    Medium,
+    Message,
+    gaps,
+    in_words,
+    violations,
+)
 from tasks.findings import (
     CodeSignature,
     Destination,
@@ -29,6 +40,8 @@ from tasks.runs import Outcome, Run
 from tests.builders import HUNT, SLOT, coverage, day, finding, run
 
 REPORTS = "https://reports.example.com/hunts"
+
+MORNING = SLOT + timedelta(minutes=30)
 
 HOSTILE = (
     "<!channel>",
@@ -66,16 +79,30 @@ def hostile(number: int) -> Announcement:
 
 def searched(cluster: str = "demo-eu", hunt: str = HUNT.slug, **changes: Any) -> ClusterDay:
     """Give a cluster that was searched today, or whose run ended as said."""
-    return ClusterDay(cluster, hunt, run(cluster=cluster, **changes), day(-2))
+    of = run(cluster=cluster, **changes)
+    last_searched = of.slot if of.outcome.searched else day(-2)
+    return ClusterDay(cluster, hunt, of, last_searched, tuple(gaps(MORNING, of)))
+
+
+def late(cluster: str) -> ClusterDay:
+    """Give a cluster without a run today."""
+    return ClusterDay(cluster, HUNT.slug, None, day(-3), tuple(gaps(MORNING, None)))
+
+
+def after(*lacks: Lack, cluster: str = "demo-eu") -> ClusterDay:
+    """Give a cluster that was searched today and, told nobody, not on each of the days before."""
+    found = tuple(Gap(day(number - len(lacks)), lack) for number, lack in enumerate(lacks))
+    return replace(searched(cluster), gaps=found)
 
 
 def digest(*announcements: Announcement, **changes: Any) -> Digest:
     """Give the digest of a morning on which the one cluster was searched."""
     plain = Digest(
         id="0a1b2c3d4e5f",
+        number=1,
         destination="soc",
         medium=Medium.SLACK,
-        slot=SLOT + timedelta(minutes=30),
+        slot=MORNING,
         clusters=(searched(),),
         announcements=announcements,
     )
@@ -123,8 +150,8 @@ BLIND = Coverage(9_000, 20, SLOT, (AgentCoverage("8.15.2", 9_000, 2_000, 1_999, 
 SILENT_FOR_A_REASON = {
     "failed": (searched("prod-us", outcome=Outcome.FAILED, reason="unauthorised"), "unauthorised"),
     "internal": (searched("prod-us", outcome=Outcome.FAILED, reason=None), "internal"),
-    "late": (ClusterDay("prod-us", HUNT.slug, None, day(-3)), "late"),
-    "missed": (searched("prod-us", outcome=Outcome.MISSED), "late"),
+    "late": (late("prod-us"), "late"),
+    "missed": (searched("prod-us", outcome=Outcome.MISSED), "missed"),
     "no data": (searched("prod-us", outcome=Outcome.NO_DATA), "no data"),
     "partial": (searched("prod-us", outcome=Outcome.PARTIAL), "in part only"),
     "blind": (searched("prod-us", coverage=BLIND), "blind"),
@@ -150,7 +177,7 @@ def test_a_digest_says_that_what_an_unsearched_cluster_hides_is_not_in_it(case: 
     assert header(message) == "1 new beaconing process on 1 Mac, 1 of 2 clusters not searched"
     assert "1 of 2 clusters searched" in message.text
     assert "New findings there are not in this message." in message.text
-    assert re.search(r"last searched 2[12] Nov 06:00 UTC", message.text)
+    assert re.search(r"prod-us has not been searched since 2[12] Nov 06:00 UTC", message.text)
 
 
 def test_nothing_new_is_not_said_where_nothing_was_searched():
@@ -164,7 +191,7 @@ def test_a_cluster_that_one_hunt_could_not_search_was_not_searched():
     failed = searched(hunt="another-hunt", outcome=Outcome.FAILED, reason="deadline")
     message = composed(digest(clusters=(searched(), failed)))
     assert header(message) == "1 of 1 cluster not searched"
-    assert "demo-eu (another-hunt) was not searched (deadline" in message.text
+    assert "demo-eu (another-hunt) has not been searched since" in message.text
 
 
 def test_many_warnings_become_short_and_none_is_lost():
@@ -174,6 +201,42 @@ def test_many_warnings_become_short_and_none_is_lost():
     assert header(message) == "40 of 40 clusters not searched"
     assert "And 35 more warnings: c-5 (unreachable), c-6 (unreachable)" in message.text
     assert violations(message) == ()
+
+
+def test_an_outage_of_a_week_is_one_line():
+    """Seven failed days are named by the day that was searched last, and by today's reason."""
+    reasons = [Lack.UNREACHABLE] * 6 + [Lack.UNAUTHORISED]
+    failed = searched("prod-us", outcome=Outcome.FAILED, reason="unauthorised")
+    week = tuple(Gap(day(number - 6), lack) for number, lack in enumerate(reasons))
+    message = composed(digest(clusters=(replace(failed, last_searched=day(-7), gaps=week),)))
+    (warning,) = (in_words(block) for block in message.blocks if block["type"] == "section")
+    assert warning.startswith("prod-us has not been searched since 17 Nov 06:00 UTC (unauthorised")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        ((Lack.UNREACHABLE,), "on Mon 23 Nov (unreachable). Since"),
+        ((Lack.LATE, Lack.NO_DATA), "on Sun 22 Nov (late), Mon 23 Nov (no data). Since"),
+        ((Lack.PARTIAL,), "on Mon 23 Nov (partial). Since"),
+        ((Lack.DEADLINE,) * 7, "on 7 days from Tue 17 Nov to Mon 23 Nov (deadline). Since"),
+    ],
+)
+def test_what_a_weekend_lacked_is_told_though_today_all_was_searched(lacks, said: str):
+    """Monday's digest names Saturday's failure: what only that day showed is missing."""
+    message = composed(digest(clusters=(after(*lacks),)))
+    assert header(message) == "Nothing new, but not everything was seen"
+    assert f"demo-eu was not searched, or not all of it, {said} then it was." in message.text
+    assert "1 of 1 cluster searched" in message.text
+
+
+def test_a_warning_that_was_told_is_not_told_again_and_counts_all_the_same():
+    """A second digest of the day says what is new, and that not every cluster was searched."""
+    failed = replace(searched(outcome=Outcome.FAILED, reason="unreachable"), gaps=())
+    assert compose(digest(clusters=(failed,)), report_base_url=None) is None
+    message = composed(digest(announced(1), clusters=(failed,)))
+    assert header(message) == "1 new beaconing process on 1 Mac, 1 of 1 cluster not searched"
+    assert not [block for block in message.blocks if block["type"] == "section"]
 
 
 def test_a_first_run_is_told_as_a_count():
@@ -196,6 +259,13 @@ def test_a_digest_that_may_repeat_one_says_so():
     """After a lost receipt the reader learns which message this one may repeat."""
     message = composed(digest(announced(1), may_repeat=day(-1)))
     assert "may repeat the one of 23 Nov 06:00 UTC" in message.text
+
+
+def test_a_digest_that_tells_what_earlier_ones_could_not_says_so_first():
+    """Who waited for five days reads why before reading what."""
+    message = composed(digest(announced(1), undelivered=tuple(map(day, range(-5, 0)))))
+    first, *_ = (in_words(block) for block in message.blocks if block["type"] == "section")
+    assert first.startswith("Slack did not get the digest of 5 days from Thu 19 Nov to Mon 23 Nov")
 
 
 # How many are told, and where
@@ -295,7 +365,9 @@ def test_no_text_makes_a_digest_that_slack_refuses(
         for n, (host, name, path, address) in enumerate(texts)
     ]
     days = tuple(searched(name, outcome=outcome, coverage=BLIND) for name, outcome in clusters)
-    of = digest(*new, clusters=days, baselines=tuple(new), may_repeat=day(-1))
+    of = digest(
+        *new, clusters=days, baselines=tuple(new), may_repeat=day(-1), undelivered=(day(-2),)
+    )
     base = REPORTS if linked else None
     message = composed(of, base)
     assert violations(message, [base] if base else []) == ()
@@ -428,6 +500,15 @@ def test_each_part_can_be_found_again_by_the_digests_id():
         "baseline": 1,
         "payload_hash": message.payload_hash,
     }
+
+
+def test_a_part_says_which_findings_it_tells():
+    """When a thread breaks off, the ledger knows what the reader has not got."""
+    new = tuple(map(announced, range(60)))
+    message = composed(digest(*new))
+    told = [each for part in parts(message) for each in part.announcements]
+    assert [len(part.announcements) for part in parts(message)] == [10] * 5
+    assert told == list(new[:50])
 
 
 def test_the_same_day_gives_the_same_message():

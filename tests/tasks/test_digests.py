@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tasks.digests import Message, in_words, readable, violations
+from tasks.digests import Lack, Message, in_words, readable, violations
+from tasks.errors import PipelineError
+from tasks.runs import Outcome
+from tasks.verdicts import REASON_WORDS
+from tests.builders import run
 
 REPORTS = "https://reports.example.com/hunts"
 
@@ -34,6 +39,21 @@ def rich_text(*elements: dict[str, Any]) -> dict[str, Any]:
 def message(*blocks: dict[str, Any]) -> Message:
     """Give a message of these blocks."""
     return Message.of(blocks, {})
+
+
+def kinds(of: type[PipelineError] = PipelineError) -> Iterator[type[PipelineError]]:
+    """Give all of our errors."""
+    yield of
+    for kind in of.__subclasses__():
+        yield from kinds(kind)
+
+
+def test_a_digest_has_a_word_for_every_reason_that_a_run_can_fail_with():
+    """No failure is told as something else."""
+    assert {kind.reason for kind in kinds()} <= set(Lack)
+    assert set(REASON_WORDS) <= set(Lack)
+    for reason in REASON_WORDS:
+        assert Lack.of(run(outcome=Outcome.FAILED, reason=reason)) == reason
 
 
 LARGEST = {

@@ -1,303 +1,267 @@
 from __future__ import annotations
 
-import pickle
-import traceback
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from prefect.logging import disable_run_logger
 
-from tasks import notify
-from tasks.digests import Message, violations
-from tasks.errors import SlackBusy, SlackError, SlackRefused, SlackUnreachable
-from tasks.notify import Posted, Reach, post, reach
+from tasks import channel, notify
+from tasks.collect import collected
+from tasks.digest import compose
+from tasks.digests import DigestStatus, Medium
+from tasks.errors import (
+    ChannelUnreadable,
+    ReceiptLost,
+    RunInProgress,
+    SlackBusy,
+    SlackError,
+    SlackRefused,
+    SlackUnreachable,
+)
+from tasks.history import History, Ledger, Unsettled, upgrade
+from tasks.notify import MAX_ATTEMPTS, recover, send, show
+from tasks.settings import Destination
+from tests.builders import CLUSTER, SLOT, finding, report, run
 from tests.slack_server import (
     Behaviour,
     Call,
     SlackServer,
-    channel,
     fault,
-    half_json,
-    known,
+    is_gone,
     no,
     not_json,
     ok,
-    refusing_rich_text,
-    taken_slowly,
     taken_then_dropped,
     too_many,
 )
 
-CANARY = "canary-5d1f-must-not-be-seen"
-CHANNEL = "C0123456789"
-METADATA = {"event_type": "beaconhunt_digest", "event_payload": {"digest_id": "0a1b2c3d4e5f"}}
-
-PERMANENT = {
-    "channel_not_found": "channel",
-    "not_in_channel": "/invite",
-    "is_archived": "Unarchive",
-    "restricted_action": "admin",
-    "missing_scope": "chat:write",
-    "invalid_auth": "token_env",
-    "token_revoked": "token_env",
-    "account_inactive": "token_env",
-}
+UNREADABLE = (no("missing_scope"),)
 
 
-def section(words: str) -> dict[str, object]:
-    """Give a block that says these words."""
-    return {"type": "section", "text": {"type": "plain_text", "text": words}}
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "SECONDS_BETWEEN_POSTS", 0)
+    monkeypatch.setattr(notify, "SECONDS_BETWEEN_ATTEMPTS", 0)
+    monkeypatch.setenv("CANARY_TOKEN", "canary-5d1f")
 
 
-def rich_text(words: str) -> dict[str, object]:
-    """Give a finding's kind of block."""
-    inner = {"type": "rich_text_section", "elements": [{"type": "text", "text": words}]}
-    return {"type": "rich_text", "elements": [inner]}
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    """A history with 25 new findings: a message and two replies."""
+    url = f"sqlite:///{tmp_path}/history.db"
+    upgrade(url)
+    with History.open(url) as history, disable_run_logger():
+        history.record(report(run(), *(finding(f"mac-{number}") for number in range(25))))
+        yield history
 
 
-def message(*words: str, replies: tuple[Message, ...] = ()) -> Message:
-    """Give a message with a block for each of these words."""
-    plain = Message.of([rich_text(word) for word in words or ("1 new finding",)], METADATA)
-    return Message(plain.text, plain.blocks, plain.metadata, replies)
+class Sender:
+    """A digest of all that is pending, begun, and where it goes."""
+
+    def __init__(self, history: History, slack: SlackServer) -> None:
+        self.destination = Destination(
+            name="soc",
+            channel="C1",
+            clusters=(CLUSTER,),
+            token_env="CANARY_TOKEN",
+            api_url=slack.url,
+        )
+        self.ledger: Ledger = history.ledger(self.destination, Medium.SLACK)
+        digest = collected(self.ledger, self.destination, Medium.SLACK, SLOT)
+        message = compose(digest, report_base_url=None)
+        assert message is not None
+        self.message = message
+        self.begun: Unsettled = self.ledger.begin(digest, message)
+
+    def send(self) -> None:
+        send.fn(self.ledger, self.begun, self.message, self.destination)
+
+    def recover(self) -> None:
+        recover.fn(self.ledger, self.ledger.unsettled(self.begun.id), self.destination)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The parts of which the ledger has no receipt."""
+        return self.ledger.unsettled(self.begun.id).missing
 
 
-def posted(slack: SlackServer, what: Message | None = None) -> Posted:
-    """Post to this Slack, without the pauses."""
-    token = SecretStr(CANARY)
-    return post(what or message(), CHANNEL, token, base_url=slack.url, seconds_between_posts=0)
+def parts(slack: SlackServer) -> list[int]:
+    """Give the numbers of the parts in the channel, in their order."""
+    return [each["metadata"]["event_payload"]["part"] for each in slack.messages]
 
 
-def test_a_digest_arrives_once_as_written_and_unfurls_nothing():
-    """What is posted is what was composed, in the right channel, with the id that finds it."""
+def test_each_part_has_its_receipt_in_the_ledger(history: History):
+    """The message, then its thread."""
     with SlackServer() as slack:
-        receipt = posted(slack)
-    (arrived,) = slack.messages
-    assert receipt == Posted(arrived["ts"])
-    assert arrived["channel"] == CHANNEL
-    assert arrived["text"] == "1 new finding"
-    assert arrived["metadata"] == METADATA
-    assert (arrived["unfurl_links"], arrived["unfurl_media"]) == (False, False)
-    assert slack.tokens == {CANARY}
-
-
-def test_replies_stand_in_the_thread_of_their_message():
-    """Findings 11 to 50 do not flood the channel: they hang below the digest."""
-    replies = (message("eleven"), message("twelve"))
-    with SlackServer() as slack:
-        receipt = posted(slack, message("one", replies=replies))
+        sender = Sender(history, slack)
+        sender.send()
     first, *thread = slack.messages
-    assert [reply["thread_ts"] for reply in thread] == [first["ts"]] * 2
-    assert receipt == Posted(first["ts"], tuple(reply["ts"] for reply in thread))
+    assert parts(slack) == [1, 2, 3]
+    assert {each["thread_ts"] for each in thread} == {first["ts"]}
+    assert (sender.missing, sender.ledger.unsettled(sender.begun.id).thread_ts) == ((), first["ts"])
 
 
-@pytest.mark.parametrize("behaviour", [taken_then_dropped, fault(500), fault(503)])
-def test_a_lost_answer_is_not_posted_again(behaviour: Behaviour):
-    """Whether Slack has the message is for the ledger to settle: two of them would be worse."""
-    with SlackServer(behaviour, ok) as slack:
-        with pytest.raises(SlackUnreachable, match="may or may not have been posted"):
-            posted(slack)
-        assert slack.calls == 1
+def test_a_receipt_is_written_before_the_next_part_is_posted(history: History):
+    """A crash leaves at most one part of which nobody knows."""
+    missing: list[tuple[int, ...]] = []
+
+    def looked_at(call: Call) -> None:
+        missing.append(sender.missing)
+        ok(call)
+
+    with SlackServer(looked_at) as slack:
+        sender = Sender(history, slack)
+        sender.send()
+    assert missing == [(1, 2, 3), (2, 3), (3,)]
 
 
-@pytest.mark.parametrize("behaviour", [not_json, half_json, no("internal_error")])
-def test_an_answer_that_is_no_receipt_is_never_taken_for_one(behaviour: Behaviour):
-    """A sign-in page of a captive portal answers 200 and is not Slack."""
-    with SlackServer(behaviour) as slack, pytest.raises(SlackUnreachable):
-        posted(slack)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("misbehaviour", "in_channel"),
+    [
+        (taken_then_dropped, True),
+        (is_gone, False),
+        (fault(500), False),
+        (not_json, False),
+        (no("internal_error"), False),
+    ],
+)
+def test_a_part_whose_receipt_is_lost_is_looked_up_and_posted_only_if_it_is_not_there(
+    history: History, place: int, misbehaviour: Behaviour, in_channel: bool
+):
+    """Slack accepts and the line drops: one message in all."""
+    with SlackServer(*[ok] * place, misbehaviour, ok) as slack:
+        sender = Sender(history, slack)
+        sender.send()
+    assert parts(slack) == [1, 2, 3]
+    assert slack.calls == (3 if in_channel else 4)
+    assert sender.missing == ()
 
 
-def test_a_slack_that_answers_too_late_is_unreachable(monkeypatch: pytest.MonkeyPatch):
-    """A hung connection ends in an error that says the message may have arrived, and it has."""
-    monkeypatch.setattr(notify, "TIMEOUT_SECONDS", 0.1)
-    with SlackServer(taken_slowly(0.5)) as slack:
-        with pytest.raises(SlackUnreachable, match="may or may not"):
-            posted(slack)
-        assert len(slack.messages) == 1
+def test_two_faults_of_slack_and_then_none_give_one_message(history: History):
+    """Twice 500, each looked up, and the third attempt arrives."""
+    with SlackServer(fault(500), fault(500), ok) as slack:
+        sender = Sender(history, slack)
+        sender.send()
+    assert parts(slack) == [1, 2, 3]
 
 
-def test_nobody_at_the_address_is_unreachable():
-    """A Slack that cannot be reached at all is an error to try again, not a crash."""
+def test_a_digest_that_slack_does_not_take_is_given_up(history: History):
+    """After so many attempts, each looked up, the error says what becomes of it."""
+    with SlackServer(fault(500)) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(
+            SlackUnreachable, match=rf"in {MAX_ATTEMPTS} attempts\. .*500.*stays pending\. Run"
+        ):
+            sender.send()
+    assert slack.calls == MAX_ATTEMPTS
+
+
+def test_a_slack_that_cannot_be_reached_is_tried_again(
+    history: History, monkeypatch: pytest.MonkeyPatch
+):
+    """A line that was down for a moment costs nothing; nothing has to be looked up."""
+    waits: list[float] = []
     with SlackServer() as slack:
         pass
-    with pytest.raises(SlackUnreachable, match="URLError"):
-        posted(slack)
-
-
-def test_a_short_wait_that_slack_asks_for_is_kept():
-    """Two polite refusals, then the message arrives, once."""
-    with SlackServer(too_many(0), too_many(0), ok) as slack:
-        posted(slack)
-    assert (slack.calls, len(slack.messages)) == (3, 1)
-
-
-@pytest.mark.parametrize("behaviour", [too_many(121), too_many(86_400)])
-def test_a_long_wait_is_left_to_the_next_attempt(behaviour: Behaviour):
-    """A run does not sleep for a day because Slack asks it to."""
-    with SlackServer(behaviour, ok) as slack:
-        with pytest.raises(SlackBusy, match=r"asks to wait \d+ seconds. Nothing was posted"):
-            posted(slack)
-        assert slack.calls == 1
-
-
-@pytest.mark.parametrize(("word", "remedy"), PERMANENT.items())
-def test_a_refusal_names_its_reason_and_the_remedy(word: str, remedy: str):
-    """Who reads the error knows what to change, and that trying again will not help."""
-    with SlackServer(no(word)) as slack:
-        with pytest.raises(SlackRefused) as refused:
-            posted(slack)
-        assert slack.calls == 1
-    assert word in refused.value.problem
-    assert remedy in refused.value.remedy
-
-
-def test_an_unknown_refusal_is_still_named():
-    """A word that Slack adds tomorrow reaches the reader."""
-    behaviour = no("brand_new_reason")
-    with SlackServer(behaviour) as slack, pytest.raises(SlackRefused, match="brand_new_reason"):
-        posted(slack)
-
-
-def test_what_slack_finds_too_long_arrives_in_halves():
-    """A digest is never lost to a limit: its blocks come in several posts, in their order."""
-    words = [f"{number} {'x' * 2_900}" for number in range(7)]
-    with SlackServer() as slack:
-        receipt = posted(slack, message(*words))
-    first, *rest = slack.messages
-    assert [block for part in slack.messages for block in part["blocks"]] == [
-        dict(block) for block in message(*words).blocks
-    ]
-    assert {part["thread_ts"] for part in rest} == {first["ts"]}
-    assert receipt == Posted(first["ts"], tuple(part["ts"] for part in rest))
-
-
-def test_blocks_that_slack_does_not_know_arrive_in_words():
-    """At last the words alone go out: nothing of the digest is missing."""
-    with SlackServer(refusing_rich_text) as slack:
-        posted(slack, message("first", "second", "third"))
-    assert [part["text"] for part in slack.messages] == ["first", "second", "third"]
-    assert not any("blocks" in part for part in slack.messages)
-
-
-def test_words_that_slack_refuses_too_are_an_error():
-    """When even words are refused, somebody must hear of it."""
-    with SlackServer(no("invalid_blocks")) as slack, pytest.raises(SlackRefused):
-        posted(slack)
-
-
-@pytest.mark.parametrize("behaviour", [fault(500), no("is_archived"), taken_then_dropped])
-def test_a_missing_reply_does_not_unsay_the_message(behaviour: Behaviour):
-    """Once the digest is in the channel it is posted; what its thread lacks is named."""
-    with SlackServer(ok, ok, behaviour) as slack:
-        receipt = posted(slack, message("one", replies=(message("two"), message("three"))))
-    assert receipt.ts == slack.messages[0]["ts"]
-    assert receipt.reply_ts == (slack.messages[1]["ts"],)
-    assert isinstance(receipt.fault, SlackError)
+    sender = Sender(history, slack)
+    monkeypatch.setattr(notify.time, "sleep", waits.append)
+    with pytest.raises(SlackUnreachable, match=f"in {MAX_ATTEMPTS} attempts.*reached"):
+        sender.send()
+    assert len(waits) == MAX_ATTEMPTS - 1
 
 
 @pytest.mark.parametrize(
-    "behaviour",
+    ("behaviour", "kind"),
     [
-        no("invalid_auth"),
-        no(CANARY),
-        fault(500),
-        not_json,
-        half_json,
-        taken_then_dropped,
-        too_many(999),
+        (no("not_in_channel"), SlackRefused),
+        (no("invalid_auth"), SlackRefused),
+        (no("brand_new_reason"), SlackRefused),
+        (too_many(999), SlackBusy),
     ],
 )
-def test_the_token_is_in_no_error(behaviour: Behaviour, caplog: pytest.LogCaptureFixture):
-    """Not in its text, chain, traceback or pickle, nor in the log: errors are stored and shown."""
-    caplog.set_level("INFO")
-    with SlackServer(behaviour) as slack, pytest.raises(SlackError) as caught:
-        posted(slack)
-    error = caught.value
-    shown = (str(error), repr(error), "".join(traceback.format_exception(error)))
-    assert CANARY not in "".join(shown) + caplog.text
-    assert CANARY.encode() not in pickle.dumps(error)
-    assert (error.__cause__, error.__context__) == (None, None)
+def test_what_will_not_pass_is_not_tried_again(
+    history: History, behaviour: Behaviour, kind: type[SlackError]
+):
+    """Slack said no, or: much later."""
+    with SlackServer(behaviour) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(kind):
+            sender.send()
+    assert slack.calls == 1
 
 
-def test_the_server_refuses_what_slack_refuses():
-    """The stand-in is worth something only if it says no where Slack does."""
-    too_many_blocks = message(*map(str, range(51)))
-    assert violations(too_many_blocks)
-    with SlackServer() as slack:
-        receipt = posted(slack, too_many_blocks)
-    assert [len(part["blocks"]) for part in slack.messages] == [25, 26]
-    assert receipt.reply_ts
+def test_a_part_of_which_nobody_can_know_is_not_posted_again(history: History):
+    """Without the scope to look, that is for another digest, which says so."""
+    with SlackServer(taken_then_dropped, reading=UNREADABLE) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(ChannelUnreadable, match="missing_scope"):
+            sender.send()
+    assert slack.calls == 1
 
 
-def reached(slack: SlackServer) -> Reach:
-    return reach(CHANNEL, SecretStr(CANARY), base_url=slack.url)
+def test_a_part_that_cannot_be_looked_up_now_is_not_posted_again(history: History):
+    """Slack is down for readers too: whether it is there has to be found out first."""
+    with SlackServer(fault(500), reading=(fault(500),)) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(ReceiptLost) as error:
+            sender.send()
+    assert not isinstance(error.value, ChannelUnreadable)
+    assert slack.calls == 1
 
 
-def test_a_preflight_learns_whose_the_token_is_and_posts_nothing():
-    """An operator sees workspace, app and channel by name."""
-    with SlackServer() as slack:
-        assert reached(slack) == Reach("Example", "beaconhunt", "secops")
-        assert slack.messages == []
+def test_a_sender_that_was_given_up_stops(history: History):
+    """It slept for an hour; somebody else settled its digest and tells the rest."""
+
+    def slept(call: Call) -> None:
+        sender.ledger.settle(sender.begun.id, DigestStatus.DEAD)
+        ok(call)
+
+    with SlackServer(slept, ok) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(RunInProgress, match="another process settled it as dead"):
+            sender.send()
+    assert parts(slack) == [1]
+    assert len(sender.ledger.pending(SLOT).announcements) == 15
 
 
-@pytest.mark.parametrize(
-    ("methods", "named"),
-    [
-        ({"auth_test": no("invalid_auth")}, "token_env"),
-        ({"conversations_info": no("channel_not_found")}, "`channel`"),
-        ({"conversations_info": channel(is_archived=True)}, "Unarchive"),
-        ({"conversations_info": channel(is_member=False)}, "/invite"),
-    ],
-)
-def test_a_channel_that_cannot_be_posted_to_is_refused_before(methods, named):
-    """With the remedy that the post would have had, a day earlier."""
-    with SlackServer(**methods) as slack, pytest.raises(SlackRefused) as caught:
-        reached(slack)
-    assert named in caught.value.remedy
+# After the sender is gone
 
 
-def having(scopes: str) -> Behaviour:
-    """Give a token these scopes."""
-    return lambda call: known(call, scopes)
-
-
-def test_a_token_that_may_not_post_is_refused():
-    """Slack names the scopes of a token in every answer."""
-    with (
-        SlackServer(auth_test=having("channels:read")) as slack,
-        pytest.raises(SlackRefused, match="missing_scope") as caught,
-    ):
-        reached(slack)
-    assert "chat:write" in caught.value.remedy
-
-
-def test_without_the_scope_to_look_nothing_is_known_of_the_channel():
-    """The app works with `chat:write` alone: this is no fault."""
-    forbidden = no("missing_scope")
-    with SlackServer(auth_test=having("chat:write"), conversations_info=forbidden) as slack:
-        assert reached(slack).channel is None
-
-
-@pytest.mark.parametrize(("is_private", "refused"), [(False, False), (True, True)])
-def test_some_apps_may_post_to_every_public_channel(is_private, refused):
-    """Then it need not be a member."""
-    outside = channel(is_member=False, is_private=is_private)
-    anywhere = having("chat:write,chat:write.public,channels:read")
-    with SlackServer(auth_test=anywhere, conversations_info=outside) as slack:
-        if refused:
-            with pytest.raises(SlackRefused, match="not_in_channel"):
-                reached(slack)
+@pytest.mark.parametrize(("arrived", "missing"), [(0, (1, 2, 3)), (1, (2, 3)), (3, ())])
+def test_a_lost_digest_is_looked_up_in_the_channel(
+    history: History, arrived: int, missing: tuple[int, ...]
+):
+    """What of it is there gets its receipt."""
+    with SlackServer(*[ok] * arrived, is_gone, reading=(fault(500), ok)) as slack:
+        sender = Sender(history, slack)
+        if arrived < 3:
+            with pytest.raises(ReceiptLost):
+                sender.send()
         else:
-            assert reached(slack).channel == "secops"
+            sender.send()
+        sender.recover()
+    assert sender.missing == missing
 
 
-def dropped(call: Call) -> None:
-    call.handler.close_connection = True
+def test_a_message_that_was_taken_before_the_crash_is_found(
+    history: History, monkeypatch: pytest.MonkeyPatch
+):
+    """Killed between the post and its entry in the ledger."""
+    with SlackServer() as slack:
+        sender = Sender(history, slack)
+        with monkeypatch.context() as crash:
+            crash.setattr(Ledger, "posted", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                sender.send()
+        sender.recover()
+    assert sender.missing == (2, 3)
 
 
-@pytest.mark.parametrize("behaviour", [fault(500), not_json, half_json, dropped, too_many(9)])
-@pytest.mark.parametrize("method", ["auth_test", "conversations_info"])
-def test_a_slack_that_does_not_answer_is_said_without_a_word_of_posting(behaviour, method):
-    """Nothing was posted, and the token is in no error."""
-    with SlackServer(**{method: behaviour}) as slack, pytest.raises(SlackUnreachable) as caught:
-        reached(slack)
-    assert "posted" not in str(caught.value)
-    assert CANARY not in "".join(traceback.format_exception(caught.value))
+def test_a_terminal_shows_everything(history: History):
+    """There is no receipt to wait for."""
+    with SlackServer() as slack:
+        sender = Sender(history, slack)
+    show.fn(sender.ledger, sender.begun)
+    assert sender.missing == ()

@@ -107,6 +107,7 @@ def full_digest(of: Report):
     missed = ClusterDay("lab", "macos-unsigned-network", None, None)
     return Digest(
         id="9f8e7d6c5b4a",
+        number=1,
         destination="secops",
         medium=Medium.SLACK,
         slot=SLOT + timedelta(hours=1),

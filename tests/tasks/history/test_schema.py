@@ -2,24 +2,28 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
+from tasks.digests import DigestStatus, Medium
 from tasks.errors import HistoryError
 from tasks.history import History, schema, upgrade
 from tasks.history.database import connected
 from tasks.history.models import Row
-from tests.builders import finding, report, run
+from tasks.settings import Destination
+from tests.builders import CLUSTER, day, finding, report, run
 
 NEXT_MIGRATION = '''
 """What a later release adds."""
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "later"
+down_revision = "0002"
 def upgrade():
     op.add_column("runs", sa.Column("later", sa.String()))
 '''
@@ -30,8 +34,81 @@ def next_release(tmp_path: Path) -> Path:
     """The migrations of a later release: ours and one more."""
     migrations = tmp_path / "100% migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_later.py").write_text(NEXT_MIGRATION)
+    (migrations / "versions" / "later.py").write_text(NEXT_MIGRATION)
     return migrations
+
+
+FIRST_RELEASE = """
+INSERT INTO destinations (key, name, medium, since)
+VALUES
+    (1, 'soc', 'slack', '2026-11-23 07:00:00.000000'),
+    (2, 'managers', 'slack', '2026-11-20 07:00:00.000000');
+
+INSERT INTO digests
+    (id, destination_key, slot, status, payload_hash, slack_ts, begun_at, settled_at, news)
+VALUES
+    ('d00000000002', 1, '2026-11-25 07:00:00.000000', 'sending', 'hash', NULL,
+     '2025-11-25 07:00:01.000000', NULL, '[["{b}", "found"]]'),
+    ('d00000000001', 1, '2026-11-24 07:00:00.000000', 'sent', 'hash', '1763964000.000100',
+     '2025-11-24 07:00:01.000000', '2025-11-24 07:00:02.000000', '[["{a}", "found"]]'),
+    ('d00000000003', 2, '2026-11-24 07:00:00.000000', 'refused', 'hash', NULL,
+     '2025-11-24 07:00:01.000000', '2025-11-24 07:00:02.000000', '[["{a}", "found"]]');
+
+INSERT INTO deliveries (destination_key, finding_key, news, digest_id)
+SELECT 1, key, 'found', 'd00000000001' FROM findings WHERE fingerprint = '{a}'
+"""
+"""What the first release knew of two destinations, one of which was being told something."""
+
+
+@pytest.fixture
+def first_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A history of the first release, with two findings, of which one was told."""
+    migrations = tmp_path / "first migrations"
+    shutil.copytree(schema.MIGRATIONS, migrations)
+    for path in migrations.glob("versions/*.py"):
+        if not path.name.startswith("0001"):
+            path.unlink()
+    a, b = finding("mac-a"), finding("mac-b", slot=day(1))
+    with monkeypatch.context() as then:
+        then.setattr(schema, "MIGRATIONS", migrations)
+        upgrade(empty_url)
+        with History.open(empty_url) as history:
+            history.record(report(run(day(0)), a))
+            history.record(report(run(day(1)), b))
+    statements = FIRST_RELEASE.format(a=a.fingerprint, b=b.fingerprint).split(";")
+    with connected(empty_url) as database, database.writing() as session:
+        for statement in statements:
+            session.execute(text(statement))
+    return empty_url
+
+
+def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
+    first_release: str,
+) -> None:
+    """Nothing that was told is told again, nothing that was not is lost."""
+    assert upgrade(first_release) == "0002"
+
+    morning = day(2) + timedelta(hours=1)
+    with History.open(first_release) as history:
+        soc = history.ledger(
+            Destination(name="soc", channel="C1", clusters=(CLUSTER,)), Medium.SLACK
+        )
+        pending = soc.pending(morning)
+        assert [each.finding.host.id for each in pending.announcements] == ["mac-b"]
+        assert (pending.number, pending.previous) == (3, day(0) + timedelta(hours=1))
+
+        lost = soc.take_over()
+        assert (lost.id, lost.missing) == ("d00000000002", (1,))
+        soc.posted(lost.id, {1: "1764050400.000100"})
+        soc.settle(lost.id, DigestStatus.SENT)
+        assert soc.pending(morning).announcements == ()
+
+        managers = history.ledger(
+            Destination(name="managers", channel="C2", clusters=(CLUSTER,)), Medium.SLACK
+        )
+        pending = managers.pending(morning)
+        assert [each.finding.host.id for each in pending.announcements] == ["mac-a", "mac-b"]
+        assert pending.undelivered == (day(0) + timedelta(hours=1),)
 
 
 def test_the_migrations_make_what_the_models_say(history_url: str) -> None:
@@ -49,7 +126,7 @@ def test_upgrading_again_keeps_what_is_there(history_url: str) -> None:
     with History.open(history_url) as history:
         history.record(report(run(), finding()))
 
-    assert upgrade(history_url) == "0001"
+    assert upgrade(history_url) == "0002"
 
     with History.open(history_url) as history:
         assert len(history.runs()) == 1
@@ -72,9 +149,9 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
         history.record(report(run(), finding()))
     monkeypatch.setattr(schema, "MIGRATIONS", next_release)
 
-    with pytest.raises(HistoryError, match=r"revision 0001\)\. .*`beaconhunt db upgrade`"):
+    with pytest.raises(HistoryError, match=r"revision 0002\)\. .*`beaconhunt db upgrade`"):
         History.open(history_url).__enter__()
-    assert upgrade(history_url) == "0002"
+    assert upgrade(history_url) == "later"
 
     with History.open(history_url) as history:
         assert len(history.findings()) == 1
@@ -90,7 +167,7 @@ def test_a_newer_history_is_refused_and_left_as_it_is(
     file = Path(empty_url.removeprefix("sqlite:///"))
     before = file.read_bytes() if file.exists() else b""
 
-    with pytest.raises(HistoryError, match=r"newer beaconhunt \(revision 0002\).*left as it is"):
+    with pytest.raises(HistoryError, match=r"newer beaconhunt \(revision later\).*left as it is"):
         History.open(empty_url).__enter__()
     with pytest.raises(HistoryError, match="newer beaconhunt"):
         upgrade(empty_url)
