@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import Flow, flow
+from prefect import Flow, flow, runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
@@ -29,7 +29,12 @@ Parameters = Mapping[str, Any]
 DEPLOYMENTS_A_PAGE = 200
 
 
-@flow(name="check_cluster")
+def _run_name() -> str:
+    """Name the flow run in Prefect's UI: what it checks."""
+    return ", ".join(runtime.flow_run.parameters.get("clusters") or ["everything"])
+
+
+@flow(name="check_cluster", flow_run_name=_run_name)
 def check_cluster(clusters: list[Name] | None = None) -> State:
     """Check what the deployments of this Prefect server need, and post, record and keep nothing.
 
