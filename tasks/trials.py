@@ -32,6 +32,7 @@ from tasks.hunts import Hunt, load
 from tasks.query import TOTALS, about, parameters, survey
 from tasks.runs import Plan, Window
 from tasks.settings import Cluster, ReadBlock, no_block
+from tasks.verdicts import counted
 
 PATIENCE_MINUTES = 2
 """How long a question of a check may take."""
@@ -340,7 +341,8 @@ class _Cluster:
             )
             return
         age = moments.span(self.now - coverage.newest_event)
-        text = f"{coverage.events:,} events of {coverage.macs:,} hosts in the last 24 hours"
+        hosts = counted(coverage.macs, *self.hunt.pipeline.nouns.host)
+        text = f"{counted(coverage.events, 'event')} of {hosts} in the last 24 hours"
         if coverage.is_stale(self.now, self.settings.stale_after_hours):
             yield warning(
                 f"{text}, the newest {age} old: a run now would have no data.",

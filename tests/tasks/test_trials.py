@@ -320,9 +320,7 @@ def test_events_that_are_stale_are_a_warning(tmp_path: Path):
         write_events(tmp_path, [event(at=SLOT - timedelta(hours=9))], stream)
     checks = checks_of(tmp_path)
     assert not_ok(checks) == {"events": Verdict.WARNING}
-    assert "1 events of 1 hosts in the last 24 hours, the newest 9 hours old" in said(
-        checks, "events"
-    )
+    assert "1 event of 1 Mac in the last 24 hours, the newest 9 hours old" in said(checks, "events")
     assert "`stale_after_hours`" in said(checks, "events")
 
 
