@@ -82,7 +82,7 @@ class Clock:
         before = self.slot - at
         minutes = int(before / timedelta(minutes=1))
         if minutes < 1:
-            return "less than a minute before"
+            return "seconds before"
         return f"{span(before) if minutes >= _MINUTES_AS_HOURS else f'{minutes} min'} before"
 
 

@@ -42,13 +42,13 @@
     }
   })));
 
-  // Tables: filter by words and by the values of columns; some sort by any column.
+  // Cards and rows: filter by words and by the values of columns; some tables sort by any column.
   const priorities = { high: 1, medium: 2, low: 3 };
-  all(".filtered").forEach((table) => {
-    const bodies = [...table.tBodies];
-    const entries = all("tbody tr:not(.month)", table)
+  all(".filtered").forEach((list) => {
+    const bodies = all("tbody", list);
+    const entries = all("article, tbody tr:not(.month)", list)
       .map((row) => ({ row, words: row.textContent.toLowerCase() }));
-    const tools = table.closest("section").querySelector(".tools");
+    const tools = list.closest("section").querySelector(".tools");
     const search = tools.querySelector("input");
     const selects = all("select", tools);
     const said = (row, column) => row.cells[column].textContent.trim();
@@ -72,13 +72,13 @@
     selects.forEach((select) => select.addEventListener("change", filter));
     filter();
 
-    if (!table.matches(".sortable")) return;
-    all("thead th:not(.plain)", table).forEach((head) => {
+    if (!list.matches(".sortable")) return;
+    all("thead th:not(.plain)", list).forEach((head) => {
       head.firstChild.replaceWith(button(head.firstChild.textContent, () => {
         const numeric = head.classList.contains("n");
         const before = head.getAttribute("aria-sort");
         const up = before ? before === "descending" : !numeric;
-        all("th[aria-sort]", table).forEach((other) => other.removeAttribute("aria-sort"));
+        all("th[aria-sort]", list).forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         entries.forEach((entry) => {
           const text = said(entry.row, head.cellIndex);
@@ -89,5 +89,28 @@
         bodies[0].append(...entries.map((entry) => entry.row));
       }));
     });
+  });
+
+  // Keys: to the filter, from finding to finding, into one and out of it.
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
+    const shown = all("article, .findings tbody tr").filter((each) => !each.hidden);
+    const at = shown.indexOf(document.activeElement.closest("article, .findings tr"));
+    const step = { j: 1, k: -1 }[event.key];
+    if (step) {
+      const next = shown[at < 0 ? 0 : at + step];
+      if (next) {
+        next.tabIndex = -1;
+        next.focus();
+      }
+    } else if (event.key === "o") {
+      const folded = at >= 0 && shown[at].querySelector("details");
+      if (folded) folded.open = !folded.open;
+    } else if (event.key === "/") {
+      const search = document.querySelector("input");
+      if (!search) return;
+      event.preventDefault();
+      search.focus();
+    }
   });
 })();

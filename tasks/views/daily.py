@@ -86,7 +86,7 @@ def daily_view(digest: Digest) -> DailyView:
         window=f"The 24 hours up to {digest.clock.full(digest.slot)}",
         headline=headline,
         lede=tuple(_day_lede(digest)),
-        alerts=tuple(_day_alerts(digest)),
+        alerts=tuple(sorted(_day_alerts(digest), key=lambda alert: alert.css != "bad")),
         tiles=tuple(_day_tiles(digest, findings, searched)),
         hosts=verdicts.capitalised(digest.nouns.host[1]),
         clusters=tuple(_cluster_row(day, digest, here) for day in digest.clusters),
@@ -168,12 +168,16 @@ def _day_tiles(
     digest: Digest, findings: Sequence[Finding], searched: Sequence[ClusterDay]
 ) -> Iterator[Tile]:
     seen = [day.run.coverage for day in searched if day.run and day.run.coverage]
-    yield Tile("New", f"{len(findings):,}", verdicts.priorities_words(findings), hot=bool(findings))
+    new = f"{len(findings):,}"
+    yield Tile("New", new, verdicts.priorities_words(findings), hot=bool(findings))
     hosts = verdicts.capitalised(digest.nouns.host[1])
     yield Tile(f"{hosts} affected", f"{verdicts.host_count(findings):,}", "by new findings")
-    yield Tile("Searched", f"{len(searched)}/{len(digest.clusters)}", "hunts on clusters")
-    yield Tile(f"{hosts} seen", f"{sum(each.macs for each in seen):,}")
-    yield Tile("Events searched", verdicts.rounded(sum(each.events for each in seen)))
+    missing = len(searched) < len(digest.clusters)
+    share = f"{len(searched)}/{len(digest.clusters)}"
+    yield Tile("Searched", share, "hunts on clusters", hot=missing)
+    yield Tile(f"{hosts} seen", f"{sum(each.macs for each in seen):,}", "where it was searched")
+    events = verdicts.rounded(sum(each.events for each in seen))
+    yield Tile("Events searched", events, about="events")
 
 
 def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
@@ -186,7 +190,7 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         cluster=day.cluster,
         hunt=day.hunt,
         badge=badge(run.outcome if run else Outcome.MISSED),
-        slot=moments.full(run.slot) if run else NOTHING,
+        slot=f"{moments.short(run.slot)} UTC" if run else NOTHING,
         events=f"{seen.events:,}" if seen else NOTHING,
         macs=f"{seen.macs:,}" if seen else NOTHING,
         newest_event=digest.clock.aged(seen.newest_event)

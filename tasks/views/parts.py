@@ -15,6 +15,9 @@ from tasks.views import cards
 from tasks.views.cards import Card, Row
 
 MAX_CARDS = 100
+FILTERED_CARDS = 6
+"""From so many cards on there is a filter above them."""
+
 MAX_ROWS = 5000
 MAX_SPARKLINES = 500
 
@@ -72,11 +75,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """Findings at full length, with the words around them."""
+    """Findings at full length, with the words around them; many of them with a filter."""
 
     title: str
     count: str
     cards: tuple[Card, ...]
+    filter: bool
     nothing: str
     more: str
 
@@ -117,6 +121,7 @@ def cards_of(
         title=title,
         count=f"{count:,}" if counted else "",
         cards=tuple(shown),
+        filter=len(shown) >= FILTERED_CARDS,
         nothing="" if shown else nothing,
         more=more(count - len(shown), "the table below"),
     )

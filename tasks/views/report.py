@@ -334,7 +334,7 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
     yield Tile(
         "Events searched",
         verdicts.rounded(seen.events),
-        f"newest {run.clock.age(seen.newest_event)}" if seen.newest_event else "",
+        f"newest: {run.clock.age(seen.newest_event)}" if seen.newest_event else "",
         about="events",
     )
 

@@ -63,8 +63,9 @@ def pages(tmp_path_factory):
     root = tmp_path_factory.mktemp("archive")
     hostile = hostile_report()
     plain = report(run(day(-1)), finding(), *KNOWN, trend=TREND)
+    many = report(run(day(-2)), *(finding(f"mac-{number}") for number in range(20)))
     paths = {}
-    for name, of in (("hostile report", hostile), ("report", plain)):
+    for name, of in (("hostile report", hostile), ("report", plain), ("many", many)):
         rendered = Pages(html=render_report(of), csv=findings_csv(of))
         paths[name] = write_run(str(root), of, rendered)
     digest = Digest(
@@ -230,7 +231,32 @@ def test_the_index_is_filtered_by_cluster(look):
     """A reader sees the runs of one cluster, and no month without any."""
     page = look("index")
     page.get_by_role("combobox").first.select_option("demo-eu")
-    assert page.locator("#runs ~ .scroll tbody tr:not(.month):visible").count() == 1
+    assert page.locator("#runs ~ .scroll tbody tr:not(.month):visible").count() == 2
+
+
+def test_many_cards_are_filtered_too(look):
+    """Of twenty new findings an analyst looks for one Mac."""
+    page = look("many")
+    page.get_by_label("Filter").first.fill("mac-17")
+    page.get_by_text("1 of 20 shown").wait_for()
+    assert page.locator("article:visible").count() == 1
+
+
+def test_keys_lead_from_finding_to_finding_and_into_one(look):
+    """An analyst who goes through a morning's findings needs no mouse."""
+    page = look("many")
+    at = "document.activeElement.id"
+    first, second = (card.get_attribute("id") for card in page.locator("article").all()[:2])
+    page.keyboard.press("j")
+    assert page.evaluate(at) == first
+    page.keyboard.press("j")
+    assert page.evaluate(at) == second
+    page.keyboard.press("k")
+    page.keyboard.press("o")
+    assert page.locator("article").first.locator("details").get_attribute("open") is not None
+    page.keyboard.press("/")
+    page.keyboard.type("jok")
+    assert page.get_by_label("Filter").first.input_value() == "jok"
 
 
 def test_a_link_to_a_finding_unfolds_it(look, pages):
@@ -239,6 +265,15 @@ def test_a_link_to_a_finding_unfolds_it(look, pages):
     identity = re.search(r'<article class="[^"]*" id="([^"]*)"', html).group(1)
     page = look("report", f"#{identity}")
     assert page.locator("article details").get_attribute("open") is not None
+
+
+def test_paper_keeps_the_heads_of_tables_and_drops_what_cannot_be_pressed(look):
+    """Sorting is for screens, but a column without a head says nothing."""
+    page = look("report")
+    page.emulate_media(media="print")
+    assert page.get_by_role("columnheader", name="Process").get_by_text("Process").is_visible()
+    assert not page.get_by_role("button", name="Copy").first.is_visible()
+    assert not page.get_by_label("Filter").is_visible()
 
 
 def test_paper_shows_what_is_folded(look):

@@ -217,6 +217,12 @@ def test_the_policy_allows_the_one_style_and_the_one_script(rendered):
         assert rule in policy
 
 
+def test_the_script_is_small_enough_to_read():
+    """Whoever reviews a page reads all that it can do."""
+    (script,) = re.findall("<script>(.*?)</script>", render_report(full_report()), re.DOTALL)
+    assert len(script.encode()) < 5_000
+
+
 def test_a_page_asks_for_nothing(rendered):
     """No attribute loads anything, styles anything or runs anything."""
     for tag, attributes in Structure(rendered(full_report())).elements:
