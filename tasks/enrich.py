@@ -113,7 +113,7 @@ def ask_processes(client: Client, plan: Plan, entities: list[str]) -> pd.DataFra
     A process may have started long before the window, so only its end bounds the question.
     """
     before_slot = {"range": {"@timestamp": {"lt": plan.slot.isoformat()}}}
-    question = Question("processes", PROCESSES, before_slot, {})
+    question = Question("processes", plan.hunt.everywhere(PROCESSES), before_slot, {})
     return ask_about(client, question, "process.entity_id", entities)
 
 

@@ -143,6 +143,20 @@ class Hunt(BaseModel):
         columns = _BETWEEN_COLUMNS.split(behind[0]) if behind else []
         return tuple(column.partition("=")[0].strip().strip("`") for column in columns)
 
+    def everywhere(self, query: str) -> str:
+        """Give a query for the clusters that this hunt reads, where those are behind the one asked.
+
+        Args:
+            query: begins with FROM and one pattern, as `FROM logs-endpoint.events.process-*`.
+
+        Returns:
+            For a hunt of `eu:logs-..., logs-...` the same with `FROM eu:logs-..., logs-...`.
+        """
+        aliases = (pattern.strip().rpartition(":")[0] for pattern in self.sources.split(","))
+        _, pattern, rest = re.split(r"(?<=^FROM) (\S+)", query, maxsplit=1)
+        patterns = (f"{alias}:{pattern}" if alias else pattern for alias in aliases)
+        return f"FROM {', '.join(dict.fromkeys(patterns))}{rest}"
+
     def with_thresholds(self, overrides: Mapping[str, float]) -> Hunt:
         """Give the hunt with a deployment's own thresholds.
 

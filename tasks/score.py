@@ -97,8 +97,9 @@ def ask_connections(
     """
     window = plan.window
     start = {"_tstart": window.parameters["_tstart"]}
-    connections = Question("connections", CONNECTIONS, window.filter, start)
-    hours = Question("hours", HOST_HOURS, window.filter, start)
+    everywhere = plan.hunt.everywhere
+    connections = Question("connections", everywhere(CONNECTIONS), window.filter, start)
+    hours = Question("hours", everywhere(HOST_HOURS), window.filter, start)
     addresses = {finding.destination.address for finding in findings}
     if len(addresses) <= ADDRESSES_AT_MOST:
         connections = connections.about("destination.address", addresses)

@@ -125,7 +125,7 @@ def fields_by_patterns(hunt: Hunt) -> Mapping[Patterns, Fields]:
         before = found.get(read.patterns, Fields())
         found[read.patterns] = replace(before, vital=before.vital | read.fields)
     described = [PROCESSES] * pipeline.enrich + [CONNECTIONS, HOST_HOURS] * pipeline.score
-    for read in map(reads, described):
+    for read in map(reads, map(hunt.everywhere, described)):
         before = found.get(read.patterns, Fields())
         found[read.patterns] = replace(before, useful=before.useful | read.fields - before.vital)
     return found

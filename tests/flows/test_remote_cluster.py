@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State
@@ -22,6 +23,7 @@ from tasks.clusters import node
 from tasks.enrich import enrich
 from tasks.errors import ClusterError, DeadlineExceeded
 from tasks.history import upgrade
+from tasks.hunts import SHIPPED
 from tasks.query import query
 from tasks.runs import Outcome, Report
 from tasks.score import score
@@ -41,6 +43,7 @@ from tests.elasticsearch_behaviours import (
     real,
     reset,
     running,
+    skipping,
     too_large,
     unavailable,
     when,
@@ -54,17 +57,24 @@ from tests.elasticsearch_server import (
     Release,
 )
 from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
-from tests.fleet.documents import PROCESS
+from tests.fleet.documents import NETWORK, PROCESS, Document
+
+SHIPPED_HUNT = "macos-unsigned-network"
 
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a program that the hunt finds, and its process event."""
     folder = tmp_path_factory.mktemp("events")
-    fresh = network_event(at=SLOT - timedelta(minutes=5), signature="developer", entity_id="other")
-    write_events(folder, [*beacon(1_501, timedelta(hours=10), phase="attempt"), fresh])
+    write_events(folder, steady())
     write_events(folder, [process_event()], PROCESS)
     return folder
+
+
+def steady(**traits: Any) -> list[Document]:
+    """A beacon that the hunt finds, and an event of a signed program just before the slot."""
+    fresh = network_event(at=SLOT - timedelta(minutes=5), signature="developer", entity_id="other")
+    return [*beacon(1_501, timedelta(hours=10), phase="attempt", **traits), fresh]
 
 
 class Site:
@@ -76,21 +86,30 @@ class Site:
         self.archive = folder / "archive"
         upgrade(self.history_url)
 
-    def hunt(self, url: str, **settings: object) -> State:
-        cluster = Cluster(name="corp", url=url, **settings)
+    def hunt(
+        self, url: str, slot: datetime = SLOT, hunt: str = SHIPPED_HUNT, **settings: object
+    ) -> State:
         return hunt_cluster(
-            cluster,
-            slot=SLOT,
+            Cluster(name="corp", url=url, **settings),
+            hunt,
+            slot=slot,
             history_url=self.history_url,
             archive_url=str(self.archive),
             return_state=True,
         )
 
     @property
+    def reports(self) -> list[Report]:
+        """What its runs left, oldest slot first."""
+        found = self.archive.glob("*/corp/*/*/*/*/findings.json")
+        reports = [Report.from_json(path.read_bytes()) for path in found]
+        return sorted(reports, key=lambda report: report.run.slot)
+
+    @property
     def report(self) -> Report:
         """What the only run left."""
-        (found,) = self.archive.glob("macos-unsigned-network/corp/*/*/*/*/findings.json")
-        return Report.from_json(found.read_bytes())
+        (report,) = self.reports
+        return report
 
 
 @pytest.mark.parametrize("release", [V8_15, V8_19, V9_1, SERVERLESS])
@@ -275,3 +294,36 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert monotonic() < end, "it never came"
         sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def remotes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Events behind two other clusters, a beacon in each."""
+    folder = tmp_path_factory.mktemp("remotes")
+    for alias in ("eu", "us"):
+        traits = {"host_id": alias, "entity_id": alias, "executable": f"/opt/{alias}"}
+        write_events(folder, steady(**traits), f"{alias}:{NETWORK}")
+        write_events(folder, [process_event(alias, alias)], f"{alias}:{PROCESS}")
+    return folder
+
+
+def test_a_cluster_behind_the_cluster_that_does_not_answer_is_named(
+    remotes: Path, site: Site, tmp_path: Path
+):
+    """What the others have is found and described; the run is partial, and says where not."""
+    shipped = (SHIPPED / f"{SHIPPED_HUNT}.toml").read_text()
+    pattern = "logs-endpoint.events.network-*"
+    behind = tmp_path / "behind.toml"
+    behind.write_text(shipped.replace(f"FROM {pattern}", f"FROM eu:{pattern},us:{pattern}"))
+    skipped = when("number_of_con_per_hour", skipping("us"))
+    with ElasticsearchServer(folder=remotes) as server:
+        site.hunt(server.url, hunt=str(behind))
+    (baseline,) = site.reports
+    assert sorted(finding.host.id for finding in baseline.findings) == ["eu", "us"]
+    assert all(finding.process.hash_sha256 for finding in baseline.findings)
+    with ElasticsearchServer(skipped, folder=remotes) as server:
+        state = site.hunt(server.url, SLOT + timedelta(minutes=1), hunt=str(behind))
+    _, partial = site.reports
+    assert (state.name, partial.run.outcome) == ("Partial", Outcome.PARTIAL)
+    assert [finding.host.id for finding in partial.findings] == ["eu"]
+    assert any("remote cluster us" in warning for warning in partial.run.warnings)

@@ -4,6 +4,7 @@ import pytest
 
 from tasks.errors import HuntError, SettingsError
 from tasks.hunts import Hunt, load, read, shipped
+from tests.builders import HUNT
 
 PUBLIC = '''
 [hunt]
@@ -156,3 +157,18 @@ def test_a_file_that_is_no_text_is_refused_by_name(tmp_path):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(HuntError, match=r"hunt\.toml"):
         load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("sources", "asked"),
+    [
+        ("logs-endpoint.events.network-*", "p-*"),
+        ("eu:logs-*", "eu:p-*"),
+        ("eu:logs-*, us:logs-*, eu:more-*, logs-*", "eu:p-*, us:p-*, p-*"),
+        ("*:logs-*,logs-*", "*:p-*, p-*"),
+    ],
+)
+def test_what_describes_findings_is_asked_where_the_hunt_looked(sources: str, asked: str):
+    """The process of a finding behind another cluster is there too."""
+    hunt = HUNT.model_copy(update={"query": f"FROM {sources} METADATA _index | LIMIT 10"})
+    assert hunt.everywhere("FROM p-*\n| LIMIT 5") == f"FROM {asked}\n| LIMIT 5"
