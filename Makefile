@@ -13,7 +13,7 @@ demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the di
 	$(BIN)/beaconhunt demo
 
 test: $(INSTALLED)  ## Run every test.
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)  ## Style, types and the one-way flow of imports.
 	$(BIN)/ruff check .

@@ -206,7 +206,7 @@ def test_no_data_says_when_there_was_no_event_at_all():
     )
 
 
-@pytest.mark.parametrize("outcome", set(Outcome) - {Outcome.NO_DATA, Outcome.FAILED})
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.NO_DATA, Outcome.FAILED}))
 def test_only_no_data_and_failure_need_a_detail(outcome):
     """The other outcomes say enough."""
     assert put(outcome, seen=Coverage(0, 0, None)).run.detail is None
