@@ -276,6 +276,8 @@ def _warnings_of(day: ClusterDay, name: str) -> Iterator[_Warning]:
             yield _Warning(name, gap.lack, sentence)
         elif gap.lack is Lack.BLIND:
             yield _blindness(day.run, name)
+        elif gap.lack in _MISJUDGED:
+            yield _Warning(name, gap.lack, f"*{name}*: {_MISJUDGED[gap.lack]}")
     if over:
         days = ", ".join(
             f"{_days([gap.slot for gap in gaps])} ({lack})"
@@ -283,6 +285,14 @@ def _warnings_of(day: ClusterDay, name: str) -> Iterator[_Warning]:
         )
         sentence = f"*{name} was not searched, or not all of it,* on {days}. Since then it was."
         yield _Warning(name, "earlier", sentence)
+
+
+_MISJUDGED = {
+    Lack.MERGED: "some agents now send an attempt and its disconnect as one event, so that a "
+    "threshold for events an hour asks for twice as many connections there.",
+    Lack.NO_SIGNATURE: "some agents now send many events without any code signature, which are "
+    "neither signed nor unsigned to the hunt.",
+}
 
 
 def _not_searched(day: ClusterDay, lack: Lack, name: str) -> _Warning:

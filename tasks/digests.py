@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tasks.coverage import Fault
 from tasks.findings import Finding
 from tasks.hunts import Nouns
 from tasks.moments import Clock
@@ -99,11 +100,13 @@ class Lack(StrEnum):
     NO_DATA = "no data"
     PARTIAL = "partial"
     BLIND = "blind"
+    MERGED = "merged"
+    NO_SIGNATURE = "no signature block"
 
     @property
     def searched(self) -> bool:
         """Whether something was searched all the same."""
-        return self in {Lack.PARTIAL, Lack.BLIND}
+        return self in {Lack.PARTIAL, *_BY_FAULT.values()}
 
     @classmethod
     def of(cls, run: Run) -> Lack | None:
@@ -121,6 +124,13 @@ class Lack(StrEnum):
                 return None
 
 
+_BY_FAULT = {
+    Fault.BLIND: Lack.BLIND,
+    Fault.MERGED: Lack.MERGED,
+    Fault.NO_SIGNATURE: Lack.NO_SIGNATURE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A day that one hunt did not see whole on one cluster: a destination is told of it once.
@@ -133,20 +143,25 @@ class Gap:
     lack: Lack
 
 
-def gaps(slot: datetime, run: Run | None) -> Iterator[Gap]:
+def gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iterator[Gap]:
     """Give what a digest's own day lacks.
+
+    A blind cluster is said every day; of telemetry that is only judged wrong, what is new.
 
     Args:
         slot: of the digest.
         run: the newest one in the digest's day.
+        before: the newest earlier run that searched.
     """
     if run is None:
         yield Gap(slot, Lack.LATE)
         return
     if lack := Lack.of(run):
         yield Gap(run.slot, lack)
-    if run.coverage and any(agent.deduplicated for agent in run.coverage.agents):
-        yield Gap(run.slot, Lack.BLIND)
+    known = before.coverage.faulty if before and before.coverage else {}
+    for fault in run.coverage.faulty if run.coverage else {}:
+        if fault is Fault.BLIND or fault not in known:
+            yield Gap(run.slot, _BY_FAULT[fault])
 
 
 @dataclass(frozen=True, slots=True)

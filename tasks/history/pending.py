@@ -193,16 +193,21 @@ def _cluster_day(
         and not any(run.slot < made_up < run.slot + SAME_DAY for made_up in whole)
     ]
     told = _told(session, whose, cluster, hunt, slot)
+    searched = session.scalars(
+        select(RunRow.document)
+        .where(of_both, RunRow.outcome.in_(_SEARCHED))
+        .order_by(RunRow.slot.desc())
+        .limit(2)
+    ).all()
+    before = next((run for run in searched if today is None or run.slot < today.slot), None)
     return ClusterDay(
         cluster=cluster,
         hunt=hunt,
         run=today,
-        last_searched=session.scalar(
-            select(func.max(RunRow.slot)).where(of_both, RunRow.outcome.in_(_SEARCHED))
-        ),
+        last_searched=searched[0].slot if searched else None,
         gaps=tuple(
             gap
-            for gap in (*lacking, *gaps(slot, today))
+            for gap in (*lacking, *gaps(slot, today, before))
             if not any(_is_same(gap, other) for other in told)
         ),
     )

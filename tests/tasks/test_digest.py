@@ -551,3 +551,12 @@ def test_hostile_findings_with_links_stay_within_every_limit():
     message = composed(digest(*linked), REPORTS)
     assert violations(message, (REPORTS, KIBANA)) == ()
     assert sum(len(findings_in(part)) for part in parts(message)) == 50
+
+
+def test_telemetry_that_got_worse_is_one_sentence():
+    """What the hunt now judges wrong, and why."""
+    (agent,) = coverage().agents
+    merged = replace(coverage(), agents=(replace(agent, merged_events=agent.events),))
+    message = composed(digest(clusters=(searched(coverage=merged),)))
+    assert "some agents now send an attempt and its disconnect as one event" in message.text
+    assert violations(message) == ()

@@ -26,7 +26,7 @@ from tasks.history import History, Ledger, Unsettled
 from tasks.history import ledger as ledgers
 from tasks.runs import Outcome
 from tasks.settings import Destination
-from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run, sha256
+from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))
 
@@ -694,6 +694,26 @@ def test_a_warning_is_told_once(history: History, ledger: Ledger) -> None:
     assert later.clusters[0].gaps == ()
     history.record(report(run(day(1))))
     assert gaps(ledger, 1) == []
+
+
+def test_telemetry_that_gets_worse_is_told_when_it_does(history: History, ledger: Ledger) -> None:
+    """What a hunt judges wrong every day is news once; that it is blind is said every day."""
+
+    def record(number: int, **sent: int) -> None:
+        (agent,) = coverage().agents
+        agents = (replace(agent, version="9.1.2", **sent),)
+        seen = replace(coverage(day(number)), agents=agents)
+        history.record(report(run(day(number), coverage=seen)))
+
+    blind = {"groups": 1_000, "single_event_groups": 1_000}
+    record(0)
+    record(1, merged_events=300_000)
+    assert gaps(ledger, 1) == [(day(1), Lack.MERGED)]
+    record(2, merged_events=300_000, unsigned_unknown_events=300_000)
+    assert gaps(ledger, 2) == [(day(2), Lack.NO_SIGNATURE)]
+    record(3, **blind)
+    record(4, **blind)
+    assert gaps(ledger, 4) == [(day(4), Lack.BLIND)]
 
 
 def test_another_reason_is_another_warning(history: History, ledger: Ledger) -> None:
