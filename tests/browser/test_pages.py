@@ -2,6 +2,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def browser():
         started.close()
 
 
+@pytest.fixture(scope="module")
+def axe():
+    """Give axe-core, which CI always has."""
+    module = "axe_playwright_python.sync_playwright"
+    if os.environ.get("CI") != "true":
+        pytest.importorskip(module, reason="needs the development packages of the lock")
+    return import_module(module).Axe()
+
+
 @pytest.fixture
 def look(browser, pages):
     """Open a page of the archive, and note what it asks for, says and pops up."""
@@ -154,6 +164,23 @@ def test_a_page_fits_a_phone(look, name, scheme):
     """Nothing but tables scrolls sideways at 390 pixels."""
     page = look(name, viewport={"width": 390, "height": 800}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 800}},
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("how", LOOKS)
+def test_axe_finds_nothing_that_keeps_people_from_reading(look, axe, name, how):
+    """Whoever cannot see, point or tell colours apart reads the same page, unfolded too."""
+    page = look(name, **LOOKS[how])
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    found = axe.run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
 
 
 def test_a_page_is_readable_without_script(look):
