@@ -392,7 +392,8 @@ def ask_about(
     """Ask one question about many values of a column, in chunks: 10 or 1,000 are one question.
 
     An answer that the server may have cut is continued from its last value, of which it may not
-    hold all rows. One value with more rows than an answer can hold keeps the first of them.
+    hold all rows; not where that is the last one asked about, which only a cut among its very rows
+    would make wrong. One value with more rows than an answer can hold keeps the first of them.
 
     Args:
         client: from `connect`.
@@ -417,7 +418,7 @@ def ask_about(
                 "Look at the cluster's failed shards.",
             )
         rows, reached = answer.rows, len(chunk)
-        if answer.may_go_on:
+        if answer.is_cut or (answer.may_go_on and rows[column].iloc[-1] != chunk[-1]):
             first, last = rows[column].iloc[0], rows[column].iloc[-1]
             if first != last:
                 rows = rows[rows[column] != last]

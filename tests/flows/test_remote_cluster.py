@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -328,3 +328,45 @@ def test_a_cluster_behind_the_cluster_that_does_not_answer_is_named(
     assert (state.name, partial.run.outcome) == ("Partial", Outcome.PARTIAL)
     assert [finding.host.id for finding in partial.findings] == ["eu"]
     assert any("remote cluster us" in warning for warning in partial.run.warnings)
+
+
+def crowd(count: int, *, events_each: int = 961) -> Iterator[Document]:
+    """So many programs that the hunt finds, each on a Mac of its own."""
+    for number in range(count):
+        yield from beacon(
+            events_each,
+            timedelta(hours=8),
+            SLOT - timedelta(minutes=5),
+            host_id=f"mac-{number:04}",
+            entity_id=f"e{number:04}",
+        )
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_many_findings_take_as_many_questions_as_one(tmp_path: Path, site: Site, count: int):
+    """Six, whatever there is to describe."""
+    folder = tmp_path / "events"
+    write_events(folder, crowd(count))
+    started = [process_event(f"mac-{n:04}", f"e{n:04}") for n in range(count)]
+    write_events(folder, started, PROCESS)
+    with ElasticsearchServer(folder=folder) as server:
+        site.hunt(server.url)
+    assert len(site.report.findings) == count
+    assert all(f.evidence and f.process.hash_sha256 for f in site.report.findings)
+    assert len(server.asked()) == 6
+
+
+def test_what_comes_over_the_network_does_not_grow_with_the_events(tmp_path: Path):
+    """The cluster counts; only what was counted comes here."""
+    sent = []
+    for name, events_each in (("few", 1_000), ("many", 3_000)):
+        folder = tmp_path / name
+        write_events(folder, crowd(1, events_each=events_each))
+        site = Site(tmp_path / f"site-{name}")
+        with ElasticsearchServer(folder=folder) as server:
+            site.hunt(server.url)
+        received = {cost.question: cost.bytes_received for cost in site.report.run.costs}
+        # Connection times are bounded, at 2,000 a process.
+        sent.append(sum(received.values()) - received["connections"])
+    few, many = sent
+    assert abs(few - many) < 50
