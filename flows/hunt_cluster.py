@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, NonNegativeInt
 
 from flows.opaque import opaque
-from tasks.archive import check_writable, store
+from flows.slots import never_run, timetable
+from tasks.archive import check_writable, index, store
 from tasks.blocks import read_block
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
-from tasks.errors import ClusterError, PipelineError
+from tasks.errors import ClusterError, PipelineError, RunInProgress
 from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.hunts import load, unread
 from tasks.publish import publish
 from tasks.query import query
-from tasks.record import not_searched, record, reported
+from tasks.record import missed, not_searched, record, reported
 from tasks.report import markdown_summary, render, state_message
-from tasks.runs import Outcome, Plan, Report, minute
+from tasks.runs import Outcome, Plan, Report, minute, new_run_id
 from tasks.score import not_scored, score
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, TimeZone, Url
 
@@ -54,6 +55,7 @@ def hunt_cluster(
     slot: AwareDatetime | None = None,
     delay_minutes: int = 15,
     stale_after_hours: float = 6,
+    catch_up_slots: NonNegativeInt = 14,
     history_url: Url = HISTORY_URL,
     archive_url: Url = ARCHIVE_URL,
     report_base_url: Url | None = None,
@@ -68,6 +70,8 @@ def hunt_cluster(
         slot: the moment that the run stands for; by default the scheduled start minus the delay.
         delay_minutes: how late events may come in.
         stale_after_hours: a newest event older than this means "no data".
+        catch_up_slots: so many slots that were never run are run first, where a schedule asks for
+            the run; older ones are recorded as missed.
         history_url: SQLAlchemy URL of the history, without a password.
         archive_url: folder or fsspec URL of the archive.
         report_base_url: where people open the archive, for links.
@@ -76,9 +80,10 @@ def hunt_cluster(
     Returns:
         The final state, with the outcome in words; its data is what a script wants to know.
     """
+    asked_by = timetable(delay_minutes)
     with History.open(history_url) as history:
         plan = Plan(
-            run_id=uuid.uuid4().hex[:12],
+            run_id=new_run_id(),
             hunt=unread(hunt, history.hunt_uuid),
             cluster=cluster.name,
             slot=_slot(slot, delay_minutes),
@@ -87,23 +92,78 @@ def hunt_cluster(
             flow_run=runtime.flow_run.name,
             kibana_url=cluster.kibana,
             time_zone=time_zone,
+            scheduled=asked_by is not None,
         )
+        site = Site(cluster, history, archive_url, report_base_url)
         try:
             plan = replace(plan, hunt=load(hunt))
             plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
             check_writable(archive_url)
-            with connect(cluster, read_block) as client:
-                report = hunted(client, plan, history)
+            if asked_by:
+                catch_up(site, plan, never_run(history, plan, asked_by), catch_up_slots)
+                plan = plan.at(plan.slot)  # It starts only now.
+            report = searched(site, plan)
         except PipelineError as error:
             if runtime.deployment.id is None:
                 # Whoever started it by hand sees the error; nothing is left behind.
                 raise
             report = not_searched(plan, error)
-        report = record(history, opaque(report))
-    pages = render(opaque(report))
-    address = store(archive_url, opaque(report), opaque(pages), report_base_url)
-    publish(opaque(report), markdown_summary(report), address)
+        report, address = left(site, report)
+    index(archive_url)
     return final_state(report, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the runs of a flow run share: where they search, and where they leave their reports."""
+
+    cluster: Cluster
+    history: History
+    archive_url: str
+    report_base_url: str | None
+
+
+def catch_up(site: Site, plan: Plan, slots: Sequence[datetime], at_most: int) -> None:
+    """Run slots that were never run, oldest first, each as of itself.
+
+    Of more than `at_most` the older ones are recorded as missed. A slot whose cluster does not
+    answer has failed, and the next one is run.
+    """
+    too_old = max(len(slots) - at_most, 0)
+    get_run_logger().info("%d slots were never run, %d are too old", len(slots), too_old)
+    for number, slot in enumerate(slots):
+        late = plan.at(slot)
+        try:
+            left(site, missed(late) if number < too_old else tried(site, late))
+        except RunInProgress as other:
+            get_run_logger().warning("%s", other)
+
+
+def tried(site: Site, plan: Plan) -> Report:
+    """Search the cluster, or say why it was not searched."""
+    try:
+        return searched(site, plan)
+    except ClusterError as error:
+        return not_searched(plan, error)
+
+
+def searched(site: Site, plan: Plan) -> Report:
+    """Search the cluster."""
+    with connect(site.cluster, read_block) as client:
+        return hunted(client, plan, site.history)
+
+
+def left(site: Site, report: Report) -> tuple[Report, str]:
+    """Record a run and leave its pages.
+
+    Returns:
+        The report with its trend, and the address at which people open it.
+    """
+    report = record(site.history, opaque(report))
+    pages = render(opaque(report))
+    address = store(site.archive_url, opaque(report), opaque(pages), site.report_base_url)
+    publish(opaque(report), markdown_summary(report), address)
+    return report, address
 
 
 def hunted(client: Client, plan: Plan, history: History) -> Report:

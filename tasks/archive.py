@@ -3,7 +3,6 @@
     <archive>/index.html
     <archive>/<hunt>/<cluster>/2026/11/24/0600Z-<run id>/{report.html,findings.json,...}
     <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.{html,json}
-    <archive>/schema/findings-1.json
 
 Every file is written under a temporary name and renamed, so nobody ever reads half of one; a run's
 `run.json` comes last, and a folder without it does not count.
@@ -30,7 +29,7 @@ from tasks.runs import Report
 from tasks.settings import located
 from tasks.views.daily import daily_path
 from tasks.views.index import Record, index_view
-from tasks.views.parts import ARCHIVE_INDEX, SCHEMA
+from tasks.views.parts import ARCHIVE_INDEX
 
 RECORD = "run.json"
 
@@ -65,7 +64,6 @@ def write_run(archive_url: str, report: Report, pages: Pages) -> str:
         "findings.csv": pages.csv,
         RECORD: record,
     }
-    archive.write(SCHEMA, Report.schema())
     for name, content in files.items():
         archive.write(f"{folder}/{name}", content)
     return archive.address(f"{folder}/report.html")
@@ -225,11 +223,16 @@ def _is_day(path: str) -> bool:
 def store(archive_url: str, report: Report, pages: Pages, report_base_url: str | None) -> str:
     """Archive a run and give its report's address: as people open it, else where it stands."""
     address = write_run(archive_url, report, pages)
-    write_index(archive_url)
     if report_base_url:
         address = f"{report_base_url.rstrip('/')}/{report.run.folder}/report.html"
     get_run_logger().info("Report: %s", address)
     return address
+
+
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def index(archive_url: str) -> None:
+    """Build the archive's first page anew."""
+    get_run_logger().info("Archive: %s", write_index(archive_url))
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.

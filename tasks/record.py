@@ -48,6 +48,15 @@ def not_searched(plan: Plan, error: PipelineError) -> Report:
     return _report(plan, replace(run, reason=error.reason, detail=str(error)), ())
 
 
+def missed(plan: Plan) -> Report:
+    """Put a slot that was never run, and is too old to be caught up, into its document."""
+    detail = (
+        "No run was started for this slot, and too many came after it for it to be caught up. "
+        f"Run it with `beaconhunt run {plan.cluster} --slot {plan.slot:%Y-%m-%dT%H:%MZ}`."
+    )
+    return _report(plan, replace(_run(plan, Outcome.MISSED), detail=detail), ())
+
+
 def _run(plan: Plan, outcome: Outcome) -> Run:
     return Run(
         id=plan.run_id,
@@ -60,6 +69,7 @@ def _run(plan: Plan, outcome: Outcome) -> Run:
         started_at=plan.started_at,
         finished_at=datetime.now(UTC),
         flow_run=plan.flow_run,
+        scheduled=plan.scheduled,
         nouns=plan.hunt.pipeline.nouns,
         kibana_url=plan.kibana_url,
         sources=plan.hunt.sources,

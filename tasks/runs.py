@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import uuid4
 
 from pydantic import TypeAdapter
 
@@ -15,9 +15,6 @@ from tasks.coverage import Coverage
 from tasks.findings import Finding, Status
 from tasks.hunts import Hunt, Nouns
 from tasks.moments import Clock
-
-SCHEMA_VERSION = 1
-"""Of findings.json."""
 
 
 def minute(moment: datetime) -> datetime:
@@ -87,12 +84,18 @@ class Window:
         }
 
 
+def new_run_id() -> str:
+    """Give an id that no other run has."""
+    return uuid4().hex[:12]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A run before it is asked: everything that its outcome cannot change.
 
     Attributes:
         run_id: 12 hex digits, new for every attempt: a repeated slot gets a new id.
+        scheduled: a schedule asks for it, not a person.
         stale_after_hours: a newest event older than this as of the slot means "no data".
     """
 
@@ -105,6 +108,11 @@ class Plan:
     flow_run: str | None = None
     kibana_url: str | None = None
     time_zone: str = "UTC"
+    scheduled: bool = False
+
+    def at(self, slot: datetime) -> Plan:
+        """Give the plan of another run, for another slot, that starts now."""
+        return replace(self, run_id=new_run_id(), slot=slot, started_at=datetime.now(UTC))
 
     @property
     def window(self) -> Window:
@@ -146,6 +154,7 @@ class Run:
         costs: what its questions took from the cluster, in the order in which they were asked.
         nouns: of the hunt.
         time_zone: name of the zone in which its readers live.
+        scheduled: of its plan.
     """
 
     id: str
@@ -168,6 +177,7 @@ class Run:
     costs: tuple[Cost, ...] = ()
     nouns: Nouns = field(default_factory=Nouns)
     time_zone: str = "UTC"
+    scheduled: bool = False
 
     @property
     def clock(self) -> Clock:
@@ -200,13 +210,12 @@ class Report:
     """The frozen result of a run: findings.json is this, and every page is rendered from it.
 
     Attributes:
-        schema_version: a field that goes, or means something else, makes another.
         findings: of every status, highest priority first; quiet ones last.
         trend: up to 30 runs, oldest first, this one last.
         beaconhunt: the version that made it.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     beaconhunt: str
     run: Run
     hunt: Hunt
@@ -225,15 +234,6 @@ class Report:
     def from_json(cls, document: bytes) -> Report:
         """Read what `to_json` wrote."""
         return _REPORT.validate_json(document)
-
-    @staticmethod
-    def schema() -> bytes:
-        """Give the JSON Schema of what `to_json` writes."""
-        schema = {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            **_REPORT.json_schema(mode="serialization"),
-        }
-        return json.dumps(schema, indent=1).encode() + b"\n"
 
 
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)

@@ -203,16 +203,30 @@ class History:
         with self._database.reading() as session:
             return session.scalar(newest.order_by(RunRow.slot.desc()).limit(1))
 
+    def last_scheduled(self, hunt_uuid: str, cluster: str, before: datetime) -> datetime | None:
+        """Give the newest slot before one whose run a schedule asked for and that did not fail."""
+        runs = _runs_of(hunt_uuid, cluster).where(
+            RunRow.slot < before, RunRow.outcome != Outcome.FAILED
+        )
+        newest_first = runs.order_by(RunRow.slot.desc()).execution_options(yield_per=10)
+        with self._database.reading() as session, session.scalars(newest_first) as rows:
+            return next((row.slot for row in rows if row.document.scheduled), None)
+
+    def outcomes(
+        self, hunt_uuid: str, cluster: str, after: datetime, before: datetime
+    ) -> Mapping[datetime, Outcome]:
+        """Give the outcomes of the slots between two moments, neither of which counts."""
+        runs = _runs_of(hunt_uuid, cluster).where(RunRow.slot > after, RunRow.slot < before)
+        with self._database.reading() as session:
+            columns = runs.with_only_columns(RunRow.slot, RunRow.outcome)
+            return dict(session.execute(columns).tuples().all())
+
     def trend(
         self, hunt_uuid: str, cluster: str, slot: datetime, limit: int = 30
     ) -> tuple[Trend, ...]:
         """Give the newest runs of a hunt on a cluster up to a slot, oldest first."""
-        newest = (
-            select(RunRow)
-            .where(RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid, RunRow.slot <= slot)
-            .order_by(RunRow.slot.desc())
-            .limit(limit)
-        )
+        runs = _runs_of(hunt_uuid, cluster).where(RunRow.slot <= slot)
+        newest = runs.order_by(RunRow.slot.desc()).limit(limit)
         with self._database.reading() as session:
             recorded = _counted(session, newest)
         return tuple(
@@ -289,6 +303,10 @@ class History:
             wanted = wanted.where(RunRow.cluster == cluster)
         with self._database.reading() as session:
             return tuple(restored(*row) for row in session.execute(wanted).tuples())
+
+
+def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
+    return select(RunRow).where(RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid)
 
 
 def _replaces(run: Run, recorded: Run) -> bool:

@@ -5,74 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from flows.hunt_cluster import hunt_cluster
 from tasks.clusters import Question, ask, connect
 from tasks.digests import Medium
 from tasks.discover import traffic_query
 from tasks.errors import ArchiveError, PipelineError
 from tasks.findings import Status
-from tasks.history import History, upgrade
+from tasks.history import History
 from tasks.runs import Outcome, Report
 from tasks.settings import Cluster, Destination
 from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
 from tests.fleet.documents import NETWORK, PROCESS
-
-DAY = timedelta(days=1)
-
-
-class Site:
-    """A worker's folders: clusters, history and archive."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.history_url = f"sqlite:///{folder}/history.db"
-        self.archive = folder / "archive"
-        upgrade(self.history_url)
-
-    def cluster(self, *documents: dict, name: str = "corp", processes: bool = True) -> Cluster:
-        """A folder of events; without `processes` it has no stream of process events."""
-        folder = self.folder / name
-        write_events(folder, documents)
-        if processes:
-            write_events(folder, [process_event()], PROCESS)
-        return Cluster(name=name, url=folder.as_uri())
-
-    def hunt(self, cluster: Cluster, slot=SLOT, **changes):
-        """Run the flow, and give its final state."""
-        return hunt_cluster(
-            cluster,
-            slot=slot,
-            history_url=self.history_url,
-            archive_url=str(self.archive),
-            **changes,
-            return_state=True,
-        )
-
-    def reports(self, name: str = "corp", hunt: str = "*") -> list[Report]:
-        """What the archive holds of a cluster, oldest slot first, repeats in order."""
-        found = self.archive.glob(f"{hunt}/{name}/*/*/*/*/findings.json")
-        reports = [Report.from_json(path.read_bytes()) for path in found]
-        return sorted(reports, key=lambda report: (report.run.slot, report.run.started_at))
-
-    def contents(self) -> dict[str, bytes]:
-        """Every file below, to see whether anything was written."""
-        return {str(p): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
+from tests.flows.site import DAY, Site, fresh, steady
 
 
 @pytest.fixture
 def site(tmp_path) -> Site:
     return Site(tmp_path)
-
-
-def steady(entity_id: str = "e", end=SLOT - timedelta(hours=1), **traits) -> list[dict]:
-    """A beacon that the hunt finds: ten hours, 150 events an hour."""
-    return beacon(1_501, timedelta(hours=10), end, phase="attempt", entity_id=entity_id, **traits)
-
-
-def fresh(slot=SLOT) -> dict:
-    """An event of a signed program, so that the cluster has data as of the slot."""
-    at = slot - timedelta(minutes=5)
-    return network_event(at=at, signature="developer", entity_id="signed", executable="/opt/signed")
 
 
 def statuses(report: Report) -> list[Status]:
@@ -368,7 +316,7 @@ def test_a_deployed_run_with_bad_input_is_recorded_and_named_in_the_digest(site,
         destination = Destination(
             name="secops", channel="C1", clusters=("corp",), hunts=(slug_of(parameters),)
         )
-        (told,) = history.ledger(destination, Medium.TERMINAL).cluster_days(SLOT)
+        (told,) = history.ledger(destination, Medium.TERMINAL).pending(SLOT).clusters
     assert (recorded.run.outcome, recorded.run.slot) == (Outcome.FAILED, SLOT)
     assert named in recorded.run.detail
     assert told.run == recorded.run

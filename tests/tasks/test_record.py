@@ -25,7 +25,7 @@ from tasks.errors import (
 from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.hunts import Hunt
-from tasks.record import not_searched, record, reported
+from tasks.record import missed, not_searched, record, reported
 from tasks.runs import Outcome, Plan, Report, Window
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
 
@@ -234,6 +234,20 @@ def test_a_run_that_was_not_searched_says_why_and_what_to_do(
     assert failed.run.detail == "prod: it did not work. Do this."
     assert (failed.run.coverage, failed.findings) == (None, ())
     assert failed.beaconhunt == version("beaconhunt")
+
+
+def test_a_missed_slot_says_how_to_run_it():
+    """Nobody takes it for a quiet day, and whoever wants to know runs it by hand."""
+    gone = missed(plan())
+    assert gone.run.outcome is Outcome.MISSED
+    assert "`beaconhunt run demo-eu --slot 2026-11-24T06:00Z`" in gone.run.detail
+    assert (gone.run.coverage, gone.findings) == (None, ())
+
+
+def test_a_run_says_whether_a_schedule_asked_for_it():
+    """Only between such runs a slot can be missing."""
+    assert not put().run.scheduled
+    assert missed(replace(plan(), scheduled=True)).run.scheduled
 
 
 def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):

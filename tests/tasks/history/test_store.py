@@ -353,6 +353,32 @@ def test_hostile_text_comes_back_as_it_was(history: History) -> None:
     assert (shown.process, shown.user_name) == (process, "<!channel>")
 
 
+def test_the_newest_slot_of_a_schedule_is_found_among_others(history: History) -> None:
+    """Runs by hand and failed ones are passed over, and so are later slots."""
+    assert history.last_scheduled(HUNT.uuid, CLUSTER, day(9)) is None
+    for number in (0, 1, 8):
+        history.record(report(run(day(number), scheduled=True)))
+    history.record(report(run(day(2), Outcome.FAILED, scheduled=True)))
+    for number in range(3, 7):
+        history.record(report(run(day(number))))
+
+    assert history.last_scheduled(HUNT.uuid, CLUSTER, day(8)) == day(1)
+    assert history.last_scheduled(HUNT.uuid, CLUSTER, day(1)) == day(0)
+    assert history.last_scheduled(HUNT.uuid, "prod-us", day(8)) is None
+
+
+def test_outcomes_are_told_by_slot(history: History) -> None:
+    """Between two moments, of one hunt on one cluster."""
+    history.record(report(run(day(0))))
+    history.record(report(run(day(1), Outcome.MISSED)))
+    history.record(report(run(day(2), cluster="prod-us")))
+    history.record(report(run(day(3), Outcome.FAILED)))
+
+    told = history.outcomes(HUNT.uuid, CLUSTER, day(0), day(4))
+
+    assert told == {day(1): Outcome.MISSED, day(3): Outcome.FAILED}
+
+
 def test_the_trend_ends_with_the_slot(history: History) -> None:
     """The chart's runs, oldest first, failed ones included, later ones not."""
     a, b = finding("mac-a"), finding("mac-b")

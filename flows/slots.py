@@ -1,0 +1,121 @@
+"""Slots to catch up: from a deployment's schedules and the history to those that were never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import cast
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.server.schemas.schedules import SCHEDULE_TYPES
+from prefect.utilities.asyncutils import run_coro_as_sync
+from pydantic import TypeAdapter
+
+from tasks.history import History
+from tasks.runs import Plan, minute
+
+_MINUTE = timedelta(minutes=1)
+
+# The server's own, for only they can tell their times.
+_SCHEDULE: TypeAdapter[SCHEDULE_TYPES] = TypeAdapter(SCHEDULE_TYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """Which slots the runs of a deployment stand for.
+
+    Attributes:
+        schedules: as Prefect's server reads them.
+        delay: from a slot to the scheduled start of its run.
+        waiting_since: slot of the oldest run that waits to be started; None without one.
+    """
+
+    schedules: Sequence[SCHEDULE_TYPES]
+    delay: timedelta
+    waiting_since: datetime | None = None
+
+    def slots(self, after: datetime, before: datetime) -> tuple[datetime, ...]:
+        """Give the slots between two moments, neither of which counts, oldest first."""
+        starts = (
+            start
+            for schedule in self.schedules
+            for start in _starts(schedule, after + self.delay, before + self.delay)
+        )
+        slots = {minute(start) - self.delay for start in starts}
+        return tuple(sorted(slot for slot in slots if after < slot < before))
+
+
+def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Iterator[datetime]:
+    """Give a schedule's times: Prefect tells about a thousand at once."""
+    while True:
+        dates = schedule.get_dates(start=since, end=until)
+        told = cast("list[datetime]", run_coro_as_sync(dates))
+        # In the hour of a clock change it may begin with one before the start.
+        later = [start for start in told if start >= since]
+        if not later:
+            return
+        yield from later
+        since = later[-1] + _MINUTE
+
+
+def timetable(delay_minutes: int) -> Timetable | None:
+    """Ask Prefect for the timetable of the deployment whose schedule started this flow run.
+
+    Returns:
+        None in a run that somebody started by hand, also from Prefect's UI.
+    """
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if flow_run is None or flow_run.deployment_id is None or not flow_run.auto_scheduled:
+        return None
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment(flow_run.deployment_id)
+        waiting = client.read_flow_runs(
+            flow_run_filter=_waiting(flow_run.deployment_id),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=1,
+        )
+    schedules = [each.schedule.model_dump() for each in deployment.schedules if each.active]
+    delay = timedelta(minutes=delay_minutes)
+    starts = [late.expected_start_time for late in waiting if late.expected_start_time]
+    return Timetable(
+        schedules=[_SCHEDULE.validate_python(schedule) for schedule in schedules],
+        delay=delay,
+        waiting_since=minute(starts[0]) - delay if starts else None,
+    )
+
+
+def never_run(history: History, plan: Plan, timetable: Timetable) -> tuple[datetime, ...]:
+    """Give the slots before a plan's own that no run has answered for, oldest first.
+
+    They begin after the newest slot that a schedule's run searched or found without data: failed
+    runs have answered for their own slots, and not for those that they could not catch up. Where
+    no schedule's run has yet, they begin with the oldest run that waits.
+    """
+    since = history.last_scheduled(plan.hunt.uuid, plan.cluster, plan.slot)
+    if since is None:
+        if timetable.waiting_since is None:
+            return ()
+        since = timetable.waiting_since - _MINUTE
+    answered = history.outcomes(plan.hunt.uuid, plan.cluster, since, plan.slot)
+    return tuple(slot for slot in timetable.slots(since, plan.slot) if slot not in answered)
+
+
+def _waiting(deployment_id: UUID) -> FlowRunFilter:
+    return FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )

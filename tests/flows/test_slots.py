@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
+
+from flows.slots import Timetable, never_run
+from tasks.history import History, upgrade
+from tasks.runs import Outcome, Plan
+from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
+
+
+def cron(text: str, zone: str = "UTC") -> CronSchedule:
+    return CronSchedule(cron=text, timezone=zone)
+
+
+def timetable(*schedules, delay_minutes: int = 0, waiting_since: datetime | None = None):
+    return Timetable(schedules, timedelta(minutes=delay_minutes), waiting_since)
+
+
+DAILY = timetable(cron("0 6 * * *"))
+
+
+def test_a_slot_is_the_start_minus_the_delay():
+    """The run of 06:15 stands for 06:00; the moments themselves do not count."""
+    late = timetable(cron("15 6 * * *"), delay_minutes=15)
+    assert late.slots(day(0), day(3)) == (day(1), day(2))
+    minute = timedelta(minutes=1)
+    assert late.slots(day(0) - minute, day(1) + minute) == (day(0), day(1))
+    assert late.slots(day(1), day(1)) == late.slots(day(2), day(1)) == ()
+
+
+def test_several_schedules_give_each_slot_once():
+    """Week days at six, and every day at six and at noon."""
+    several = timetable(cron("0 6 * * 1-5"), cron("0 6,12 * * *"))
+    noon = timedelta(hours=6)
+    assert several.slots(day(0), day(1) + 2 * noon) == (day(0) + noon, day(1), day(1) + noon)
+
+
+def test_a_schedule_of_any_kind_is_understood():
+    """Prefect knows intervals too."""
+    hourly = IntervalSchedule(interval=timedelta(hours=1), anchor_date=SLOT)
+    assert len(timetable(hourly).slots(day(0), day(1))) == 23
+
+
+def test_a_slot_follows_the_clocks_of_its_zone():
+    """Six in Berlin is four in UTC in summer and five in winter, and no day is lost."""
+    berlin = timetable(cron("0 6 * * *", "Europe/Berlin"))
+    autumn = berlin.slots(datetime(2026, 10, 24, tzinfo=UTC), datetime(2026, 10, 27, tzinfo=UTC))
+    assert [f"{slot:%d %H:%M}" for slot in autumn] == ["24 04:00", "25 05:00", "26 05:00"]
+    spring = berlin.slots(datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC))
+    assert [f"{slot:%d %H:%M}" for slot in spring] == ["28 05:00", "29 04:00", "30 04:00"]
+
+
+CLOCK_CHANGES = [
+    datetime(2026, month, day, tzinfo=UTC) for month, day in ((3, 8), (3, 29), (10, 25), (11, 1))
+]
+
+
+@given(
+    st.sampled_from(["30 1 * * *", "30 2 * * *", "0 3 * * *", "*/30 * * * *"]),
+    st.sampled_from(["Europe/Berlin", "America/New_York"]),
+    st.sampled_from(CLOCK_CHANGES),
+    st.integers(-24 * 60, 24 * 60),
+    st.integers(1, 24 * 60),
+)
+@settings(deadline=None)
+def test_a_slot_is_a_slot_whenever_somebody_asks(text, zone, at, minutes, span):
+    """Also in the hour of a clock change: no run finds a slot that Prefect never started."""
+    plan = timetable(cron(text, zone))
+    after = at + timedelta(minutes=minutes)
+    before = after + timedelta(minutes=span)
+    whole = plan.slots(at - timedelta(days=2), at + timedelta(days=3))
+    assert plan.slots(after, before) == tuple(slot for slot in whole if after < slot < before)
+
+
+def test_a_long_outage_has_more_slots_than_prefect_tells_at_once():
+    """The newest of them are the ones to run."""
+    hourly = timetable(cron("0 * * * *"))
+    slots = hourly.slots(day(-100), day(0))
+    assert (len(slots), slots[-1]) == (2_399, day(0) - timedelta(hours=1))
+
+
+# What was never run.
+
+
+@pytest.fixture
+def history(tmp_path):
+    url = f"sqlite:///{tmp_path}/history.db"
+    upgrade(url)
+    with History.open(url) as history:
+        yield history
+
+
+def record(history: History, *days: int, outcome: Outcome = Outcome.COMPLETE, scheduled=True):
+    for number in days:
+        history.record(report(run(day(number), outcome, scheduled=scheduled)))
+
+
+def plan(number: int) -> Plan:
+    return Plan("", HUNT, CLUSTER, day(number), 6, SLOT, scheduled=True)
+
+
+def test_what_was_never_run_begins_after_the_newest_run_of_a_schedule(history):
+    """Three days of outage are three slots, and the run's own is not among them."""
+    record(history, -9, 0)
+    assert never_run(history, plan(4), DAILY) == (day(1), day(2), day(3))
+    assert never_run(history, plan(1), DAILY) == ()
+
+
+def test_a_slot_that_a_run_has_answered_for_is_not_run_again(history):
+    """Whatever it answered, and whoever asked for it."""
+    record(history, 0)
+    record(history, 1, outcome=Outcome.FAILED)
+    record(history, 2, scheduled=False)
+    assert never_run(history, plan(4), DAILY) == (day(3),)
+
+
+def test_a_run_by_hand_hides_no_outage(history):
+    """Whoever looks first whether the cluster answers does not take the days before away."""
+    record(history, 0)
+    history.record(report(run(day(3) + timedelta(hours=3))))
+    assert never_run(history, plan(4), DAILY) == (day(1), day(2), day(3))
+
+
+def test_a_failed_run_hides_no_outage(history):
+    """What it could not catch up is caught up by the next one."""
+    record(history, 0)
+    record(history, 4, outcome=Outcome.FAILED)
+    assert never_run(history, plan(5), DAILY) == (day(1), day(2), day(3))
+
+
+def test_what_is_recorded_as_missed_stays_so(history):
+    """It is not found again by every run after it."""
+    record(history, 0)
+    record(history, 1, 2, outcome=Outcome.MISSED)
+    assert never_run(history, plan(3), DAILY) == ()
+
+
+def test_the_first_run_of_a_cluster_catches_up_only_runs_that_wait(history):
+    """There is no end to the slots before a deployment; those that it was late for are its own."""
+    assert never_run(history, plan(4), DAILY) == ()
+    waiting = timetable(cron("0 6 * * *"), waiting_since=day(2))
+    assert never_run(history, plan(4), waiting) == (day(2), day(3))
+    assert never_run(history, plan(1), waiting) == ()
+
+
+@pytest.mark.parametrize("other", [{"cluster": "prod-us"}, {"hunt_uuid": "another"}])
+def test_other_clusters_and_hunts_have_slots_of_their_own(history, other):
+    """What ran on one says nothing about another."""
+    record(history, 0)
+    history.record(report(run(day(2), scheduled=True, **other)))
+    assert never_run(history, plan(3), DAILY) == (day(1), day(2))
