@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 from slack_sdk.models.blocks import Block as SdkBlock
 from slackblocks import Block as OtherBlock
 
@@ -37,9 +39,11 @@ from tasks.findings import (
     Status,
 )
 from tasks.runs import Outcome, Run
+from tests.block_kit.schema import generate
 from tests.builders import HUNT, SLOT, coverage, day, finding, run
 
 REPORTS = "https://reports.example.com/hunts"
+KIBANA = "https://kibana.example.com/s/soc"
 
 MORNING = SLOT + timedelta(minutes=30)
 
@@ -334,6 +338,32 @@ def test_other_readers_of_slacks_blocks_read_ours_back_unchanged(new: int):
     assert [json.loads(repr(OtherBlock.from_dict(block))) for block in plain] == plain
 
 
+@pytest.fixture(scope="module")
+def block_kit(tmp_path_factory: pytest.TempPathFactory) -> Draft7Validator:
+    """Slack's own types of blocks, as a JSON Schema."""
+    if shutil.which("npm") is None:
+        pytest.skip("Slack publishes its types for npm, which is not here.")
+    return Draft7Validator(generate(tmp_path_factory.mktemp("block-kit")))
+
+
+@pytest.mark.parametrize("new", [0, 1, 10, 11, 50, 200, 201, 5_000])
+def test_slacks_own_types_have_a_place_for_every_block(block_kit: Draft7Validator, new: int):
+    """Nothing is missing, nothing is too much, whatever the names are."""
+    failed = SILENT_FOR_A_REASON["failed"][0]
+    linked = [replace(hostile(number), run=run(kibana_url=KIBANA)) for number in range(new)]
+    message = composed(digest(*linked, clusters=(searched(), failed)), REPORTS)
+    blocks = [block for part in parts(message) for block in part.blocks]
+    assert [error.message for block in blocks for error in block_kit.iter_errors(block)] == []
+
+
+def test_slacks_own_types_refuse_what_is_no_block(block_kit: Draft7Validator):
+    """Else the rule above would say nothing."""
+    (header, *_), *_ = [part.blocks for part in parts(composed(digest(announced(1))))]
+    assert block_kit.is_valid(header)
+    for broken in ({"type": "heading"}, {"text": None}, {"txt": "x"}):
+        assert not block_kit.is_valid(header | broken)
+
+
 text = st.text(max_size=300) | st.sampled_from(HOSTILE)
 
 
@@ -530,9 +560,6 @@ def test_a_cluster_whose_events_ended_says_only_what_is_not_known():
     message = composed(digest(announced(1), clusters=(searched(), cluster)))
     assert "What happened there since is not known." in message.text
     assert "are not in this message" not in message.text
-
-
-KIBANA = "https://kibana.example.com/s/soc"
 
 
 def test_a_finding_links_to_its_events_in_kibana_if_people_have_one():
