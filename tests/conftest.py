@@ -7,9 +7,11 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
+from tests import postgresql
 from tests.certificates import Authority
 
 _HOME = tempfile.mkdtemp(prefix="beaconhunt-tests-")
@@ -35,3 +37,10 @@ for variable in ("PREFECT_API_URL", "PREFECT_PROFILE", "SLACK_BOT_TOKEN"):
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Sign certificates for servers on loopback."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """One server for the session, started by the first test that asks for it."""
+    with postgresql.running(postgresql.require_binaries()) as server:
+        yield server

@@ -1,12 +1,9 @@
-import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
-from flows.daily_digest import daily_digest
 from tasks import channel, notify
 from tasks.digests import DigestStatus
 from tasks.errors import (
@@ -20,10 +17,10 @@ from tasks.errors import (
     SlackUnreachable,
 )
 from tasks.findings import Status
-from tasks.history import History, Ledger, upgrade
+from tasks.history import Ledger
 from tasks.runs import Outcome
-from tasks.settings import Destination
 from tests.builders import SLOT, day, finding, report, run
+from tests.flows.office import CANARY, Office, hosts_told, new_day
 from tests.slack_server import (
     Call,
     SlackServer,
@@ -35,51 +32,7 @@ from tests.slack_server import (
     too_many,
 )
 
-CANARY = "canary-5d1f"
 UNREADABLE = (no("missing_scope"),)
-
-
-class Office:
-    """A history with runs in it, an archive, and a Slack to talk to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.history_url = f"sqlite:///{folder}/history.db"
-        self.archive = folder / "archive"
-        upgrade(self.history_url)
-
-    def record(self, *reports) -> None:
-        with History.open(self.history_url) as history:
-            for each in reports:
-                history.record(each)
-
-    def destination(self, slack: SlackServer | None = None, **changes) -> Destination:
-        settings = {"name": "secops", "channel": "C1", "clusters": ("demo-eu",)}
-        if slack:
-            settings |= {"api_url": slack.url, "token_env": "CANARY_TOKEN"}
-        return Destination(**settings | changes)
-
-    def digest(self, destination: Destination, slot=SLOT, **changes):
-        """Run the flow, and give its final state."""
-        return daily_digest(
-            destination,
-            slot=slot,
-            history_url=self.history_url,
-            archive_url=str(self.archive),
-            **changes,
-            return_state=True,
-        )
-
-    def statuses(self) -> list[str]:
-        engine = create_engine(self.history_url)
-        with engine.connect() as connection:
-            rows = connection.execute(text("SELECT status FROM digests ORDER BY number"))
-            statuses = [row[0] for row in rows]
-        engine.dispose()
-        return statuses
-
-    def pages(self) -> list[Path]:
-        return sorted(self.archive.glob("daily/**/*.html"))
 
 
 @pytest.fixture
@@ -90,20 +43,9 @@ def office(tmp_path, monkeypatch) -> Office:
     return Office(tmp_path)
 
 
-def new_day(slot=SLOT, *hosts: str):
-    """A complete run with one new finding a host."""
-    found = (finding(host, slot=slot, status=Status.NEW) for host in hosts or ("mac-a",))
-    return report(run(slot), *found)
-
-
 def error(state) -> BaseException:
     """What a flow run failed with."""
     return state.result(raise_on_failure=False)
-
-
-def hosts_told(slack: SlackServer) -> list[str]:
-    """Whose findings stand in the channel, in the order in which they are read."""
-    return re.findall(r"on (mac-[a-z0-9]+)\.example", "\n".join(m["text"] for m in slack.messages))
 
 
 def test_what_is_new_is_told_once(office):

@@ -9,13 +9,6 @@ from tasks.history import History, upgrade
 from tests import postgresql
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[postgresql.Server]:
-    """One server for the session, started by the first test that asks for it."""
-    with postgresql.running(postgresql.require_binaries()) as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a history can be made, on each database."""

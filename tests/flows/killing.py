@@ -1,0 +1,91 @@
+"""Kill a process with SIGKILL after any of its steps: without a chance to clean up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from itertools import count
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pkgutil import resolve_name
+from typing import Any
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+_PROCESSES = get_context("forkserver")
+"""Forks from a process of one thread that has imported everything already."""
+
+_PROCESSES.set_forkserver_preload(["flows.daily_digest", "flows.hunt_cluster", __name__])
+
+
+def public(owner: type) -> list[str]:
+    """Name all that can be asked of a class's objects."""
+    return [
+        f"{owner.__module__}:{owner.__qualname__}.{name}"
+        for name, each in vars(owner).items()
+        if callable(each) and not name.startswith("_")
+    ]
+
+
+def killed_after(
+    steps: Sequence[str],
+    number: int,
+    run: Callable[..., object],
+    *arguments: object,
+    environment: Mapping[str, str],
+) -> str | None:
+    """Run a function in a process of its own that is killed right after so many steps.
+
+    Args:
+        steps: `module:name` of the functions whose ends are counted, whoever calls them.
+        number: of the last step, from 1 on.
+        run: the function, of a module.
+        arguments: its arguments.
+        environment: what is added to the process's environment.
+
+    Returns:
+        The step after which it was killed; None when it came to its end.
+    """
+    receiver, sender = _PROCESSES.Pipe(duplex=False)
+    orders = (sender, steps, number, dict(environment), PREFECT_API_URL.value(), run, arguments)
+    process = _PROCESSES.Process(target=_run, args=orders)
+    process.start()
+    sender.close()
+    process.join()
+    with receiver:
+        if process.exitcode == 0:
+            return None
+        assert process.exitcode == -signal.SIGKILL
+        return str(receiver.recv())
+
+
+def _run(
+    sender: Connection,
+    steps: Sequence[str],
+    number: int,
+    environment: Mapping[str, str],
+    api_url: str,
+    run: Callable[..., object],
+    arguments: Sequence[Any],
+) -> None:
+    os.environ.update(environment)
+    numbers = count(1)
+
+    def ending(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def ends(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            if next(numbers) == number:
+                sender.send(step)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return ends
+
+    for step in steps:
+        owner, _, name = step.replace(":", ".").rpartition(".")
+        setattr(resolve_name(owner), name, ending(step, resolve_name(step)))
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        run(*arguments)
