@@ -3,6 +3,7 @@
     <archive>/index.html
     <archive>/<hunt>/<cluster>/2026/11/24/0600Z-<run id>/{report.html,findings.json,...}
     <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.{html,json}
+    <archive>/schema/findings-1.json
 
 Every file is written under a temporary name and renamed, so nobody ever reads half of one; a run's
 `run.json` comes last, and a folder without it does not count.
@@ -29,7 +30,7 @@ from tasks.runs import Report
 from tasks.settings import located
 from tasks.views.daily import daily_path
 from tasks.views.index import Record, index_view
-from tasks.views.parts import ARCHIVE_INDEX
+from tasks.views.parts import ARCHIVE_INDEX, SCHEMA
 
 RECORD = "run.json"
 
@@ -64,6 +65,7 @@ def write_run(archive_url: str, report: Report, pages: Pages) -> str:
         "findings.csv": pages.csv,
         RECORD: record,
     }
+    archive.write(SCHEMA, Report.schema())
     for name, content in files.items():
         archive.write(f"{folder}/{name}", content)
     return archive.address(f"{folder}/report.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,6 +16,9 @@ from tasks.coverage import Coverage
 from tasks.findings import Finding, Status
 from tasks.hunts import Hunt, Nouns
 from tasks.moments import Clock
+
+SCHEMA_VERSION = 1
+"""Of findings.json."""
 
 
 def minute(moment: datetime) -> datetime:
@@ -210,12 +214,13 @@ class Report:
     """The frozen result of a run: findings.json is this, and every page is rendered from it.
 
     Attributes:
+        schema_version: a field that goes, or means something else, makes another.
         findings: of every status, highest priority first; quiet ones last.
         trend: up to 30 runs, oldest first, this one last.
         beaconhunt: the version that made it.
     """
 
-    schema_version: int = 1
+    schema_version: int = SCHEMA_VERSION
     beaconhunt: str
     run: Run
     hunt: Hunt
@@ -234,6 +239,15 @@ class Report:
     def from_json(cls, document: bytes) -> Report:
         """Read what `to_json` wrote."""
         return _REPORT.validate_json(document)
+
+    @staticmethod
+    def schema() -> bytes:
+        """Give the JSON Schema of what `to_json` writes."""
+        schema = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **_REPORT.json_schema(mode="serialization"),
+        }
+        return json.dumps(schema, indent=1).encode() + b"\n"
 
 
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)

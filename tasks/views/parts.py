@@ -10,7 +10,7 @@ from datetime import datetime
 from tasks import verdicts
 from tasks.findings import Finding
 from tasks.hunts import Nouns
-from tasks.runs import Outcome
+from tasks.runs import SCHEMA_VERSION, Outcome
 from tasks.views import cards
 from tasks.views.cards import Card, Row
 
@@ -22,6 +22,8 @@ MAX_ROWS = 5000
 MAX_SPARKLINES = 500
 
 ARCHIVE_INDEX = "index.html"
+SCHEMA = f"schema/findings-{SCHEMA_VERSION}.json"
+"""Where the archive keeps the JSON Schema of its findings.json."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tasks.views.explanations import Explanation, explained
 from tasks.views.parts import (
     ARCHIVE_INDEX,
     MAX_CARDS,
+    SCHEMA,
     Alert,
     Badge,
     Cards,
@@ -106,6 +107,7 @@ class ReportView:
         look_first: the finding that an analyst should see before all others.
         query: lines of the hunt's ES|QL, as Discover takes them.
         sha256: of findings.json, in hex.
+        schema: relative link to the schema of findings.json.
     """
 
     title: str
@@ -141,6 +143,7 @@ class ReportView:
     costs: tuple[CostRow, ...]
     flow_run: str | None
     sha256: str
+    schema: str
     explained: Mapping[str, Explanation]
 
 
@@ -192,6 +195,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         costs=tuple(map(_cost_row, run.costs)),
         flow_run=links.flow_run,
         sha256=hashlib.sha256(report.to_json()).hexdigest(),
+        schema=href(run.folder, SCHEMA),
         explained=explained(run.nouns),
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from jsonschema import Draft202012Validator
 
 from tasks.archive import check_writable, write_daily, write_index, write_run
 from tasks.digests import Digest, Medium, Message
@@ -81,9 +82,18 @@ def test_a_run_has_a_folder_of_its_own(archive):
     """Its page, its document, its table and its record stand together."""
     of = report(run(), finding())
     location = write_run(archive, of, PAGES)
-    assert listed(archive) == [f"{of.run.folder}/{name}" for name in FILES]
+    own = [path for path in listed(archive) if not path.startswith("schema/")]
+    assert own == [f"{of.run.folder}/{name}" for name in FILES]
     assert location.endswith(f"{of.run.folder}/report.html")
     assert Report.from_json(read(archive, f"{of.run.folder}/findings.json")) == of
+
+
+def test_the_archive_holds_the_schema_of_its_documents(archive):
+    """Whoever reads findings.json by a program finds beside it what stands in it."""
+    of = report(run(), finding())
+    write_run(archive, of, PAGES)
+    schema = json.loads(read(archive, "schema/findings-1.json"))
+    Draft202012Validator(schema).validate(json.loads(of.to_json()))
 
 
 def test_a_run_s_folder_is_never_rewritten(archive):

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
 
 import pendulum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from tasks.findings import Effect, Reason, Scalar, Status
 from tasks.runs import Outcome, Plan, Report, Trend, Window, minute
@@ -141,3 +145,33 @@ def test_a_slot_is_a_plain_time_whatever_class_the_start_has():
     start = pendulum.datetime(2026, 11, 24, 7, 15, 59, tz="Europe/Berlin")
     assert type(minute(start)) is datetime
     assert minute(start) == datetime(2026, 11, 24, 6, 15, tzinfo=UTC)
+
+
+PUBLISHED = Path(__file__).parents[1] / "data" / "findings-1.json"
+"""The schema as programs know it: add to it what is added, and take nothing away."""
+
+
+def promises(schema: dict[str, Any]) -> dict[str, Any]:
+    """Give what a schema promises of each field: its type by its path."""
+    objects = {"": schema, **schema["$defs"]}
+    return {
+        f"{name}.{field}": {key: value for key, value in said.items() if key not in IN_WORDS}
+        for name, each in objects.items()
+        for field, said in each.get("properties", {}).items()
+    }
+
+
+IN_WORDS = {"title", "description", "default"}
+
+
+def test_no_field_of_findings_json_goes_away_or_changes():
+    """Programs that read it go on working; what breaks them needs another `schema_version`."""
+    known, now = (promises(json.loads(text)) for text in (PUBLISHED.read_text(), Report.schema()))
+    assert {path: now.get(path) for path in known} == known
+
+
+def test_every_report_keeps_to_the_schema():
+    """With everything in it, and with nothing."""
+    validator = Draft202012Validator(json.loads(Report.schema()))
+    for of in (whole_report(), report(run(outcome=Outcome.MISSED))):
+        validator.validate(json.loads(of.to_json()))
