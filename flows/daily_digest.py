@@ -115,11 +115,11 @@ def settle_lost(ledger: Ledger, destination: Destination, medium: Medium) -> Non
         if medium is Medium.SLACK:
             recover(ledger, lost, destination)
     except ReceiptLost as fault:
-        settle(ledger, lost.id, fault)
+        settle(ledger, lost, fault)
         if not isinstance(fault, ChannelUnreadable):
             raise
     else:
-        settle(ledger, lost.id)
+        settle(ledger, lost)
 
 
 def composed(
@@ -170,9 +170,9 @@ def post(
         else:
             show(ledger, begun)
     except SlackError as fault:
-        settle(ledger, begun.id, fault)
+        settle(ledger, begun, fault)
         raise
-    settle(ledger, begun.id)
+    settle(ledger, begun)
 
 
 def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> str:

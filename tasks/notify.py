@@ -36,7 +36,7 @@ def deliver(channel: Channel, ledger: Ledger, digest: Unsettled, message: Messag
     thread_ts = None
     for number, part in enumerate((message, *message.replies), 1):
         ts = _delivered(channel, ledger, digest, part, number, thread_ts)
-        ledger.posted(digest.id, {number: ts})
+        ledger.posted(digest, {number: ts})
         thread_ts = thread_ts or ts
 
 
@@ -49,7 +49,7 @@ def look_up(channel: Channel, ledger: Ledger, digest: Unsettled) -> None:
     if digest.missing:
         found = channel.find(digest.id, digest.begun_at, digest.thread_ts)
         receipts = {number: found[number] for number in digest.missing if number in found}
-        ledger.posted(digest.id, receipts)
+        ledger.posted(digest, receipts)
 
 
 def _delivered(
@@ -64,7 +64,7 @@ def _delivered(
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-        ledger.renew(digest.id)
+        ledger.renew(digest)
         try:
             return channel.post(part, thread_ts)
         except SlackUnreachable as error:
@@ -72,7 +72,7 @@ def _delivered(
         except ReceiptLost as error:
             problem = error.problem
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-            ledger.renew(digest.id)
+            ledger.renew(digest)
             found = channel.find(digest.id, digest.begun_at, thread_ts)
             if number in found:
                 return found[number]
@@ -100,7 +100,7 @@ def recover(ledger: Ledger, digest: Unsettled, destination: Destination) -> None
 @task(cache_policy=NO_CACHE)  # No retries: a ledger of what a terminal shows.
 def show(ledger: Ledger, digest: Unsettled) -> None:
     """Take the digest for told: without a token the terminal shows it when the flow has ended."""
-    ledger.posted(digest.id, dict.fromkeys(digest.missing))
+    ledger.posted(digest, dict.fromkeys(digest.missing))
 
 
 def _channel(destination: Destination) -> Channel:

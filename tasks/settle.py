@@ -57,11 +57,11 @@ def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.
-def settle(ledger: Ledger, digest_id: str, fault: SlackError | None = None) -> None:
+def settle(ledger: Ledger, digest: Unsettled, fault: SlackError | None = None) -> None:
     """Write how the digest ended, or leave that to the next one."""
-    status = ending(fault, in_channel=ledger.unsettled(digest_id).in_channel)
+    status = ending(fault, in_channel=ledger.unsettled(digest).in_channel)
     if status:
-        ledger.settle(digest_id, status)
+        ledger.settle(digest, status)
     else:
-        ledger.release(digest_id)
-    get_run_logger().info("Digest %s is %s", digest_id, status or "not settled yet")
+        ledger.release(digest)
+    get_run_logger().info("Digest %s is %s", digest.id, status or "not settled yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,9 +31,10 @@ LEASE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A digest that is begun, of which not every part has a receipt.
+    """A digest that is begun and not settled, in the hands of one sender.
 
     Attributes:
+        sender: who has it: of two that believe so, the one that the ledger names.
         missing: numbers of the parts without a receipt; the first of them may be in the channel.
         thread_ts: Slack's `ts` of the first part, once it has a receipt.
     """
@@ -40,6 +42,7 @@ class Unsettled:
     id: str
     slot: datetime
     begun_at: datetime
+    sender: str
     missing: tuple[int, ...]
     thread_ts: str | None
 
@@ -110,6 +113,7 @@ class Ledger:
                 slot=digest.slot,
                 status=DigestStatus.SENDING,
                 payload_hash=message.payload_hash,
+                sender=_new_sender(),
                 begun_at=now,
                 lease_until=now + LEASE,
                 gaps=tuple(warnings_of(digest.clusters)),
@@ -138,58 +142,63 @@ class Ledger:
             now = datetime.now(UTC)
             if now < row.lease_until:
                 raise self._in_progress(row)
-            row.lease_until = now + LEASE
+            row.sender, row.lease_until = _new_sender(), now + LEASE
             return _unsettled(session, row)
 
-    def unsettled(self, digest_id: str) -> Unsettled:
-        """Say again of a digest that is being sent which parts have no receipt yet.
+    def unsettled(self, digest: Unsettled) -> Unsettled:
+        """Say which parts of a digest have no receipt by now.
 
         Raises:
-            RunInProgress: it is not being sent, or not any more.
+            RunInProgress: it took so long that somebody else has it, or has settled it.
         """
         with self._database.reading() as session:
-            return _unsettled(session, self._begun(session, digest_id))
+            return _unsettled(session, self._held(session, digest))
 
-    def renew(self, digest_id: str) -> None:
-        """Keep a digest that is being sent for another `LEASE`.
+    def renew(self, digest: Unsettled) -> None:
+        """Keep a digest for another `LEASE`.
 
         Raises:
-            RunInProgress: it took too long, and somebody else has settled it.
+            RunInProgress: as above.
         """
         with self._database.writing() as session:
-            self._begun(session, digest_id).lease_until = datetime.now(UTC) + LEASE
+            self._held(session, digest).lease_until = datetime.now(UTC) + LEASE
 
-    def posted(self, digest_id: str, receipts: Mapping[int, str | None]) -> None:
+    def posted(self, digest: Unsettled, receipts: Mapping[int, str | None]) -> None:
         """Write the receipts of parts, and deliver what they tell, in one transaction.
 
-        Whatever the digest's status is by now: what is in the channel is told.
+        Whoever has the digest by now: what is in the channel is told.
 
         Args:
-            digest_id: the digest's id.
+            digest: what the parts are of.
             receipts: Slack's `ts` by the part's number; None in a terminal.
         """
         with self._database.writing() as session:
-            row = session.get_one(DigestRow, digest_id)
-            row.lease_until = datetime.now(UTC) + LEASE
+            row = session.get_one(DigestRow, digest.id)
+            if row.sender == digest.sender:
+                row.lease_until = datetime.now(UTC) + LEASE
             for number, slack_ts in receipts.items():
-                part = session.get_one(PartRow, (digest_id, number))
+                part = session.get_one(PartRow, (digest.id, number))
                 part.posted_at, part.slack_ts = datetime.now(UTC), slack_ts
                 _deliver(session, row, part)
 
-    def settle(self, digest_id: str, status: DigestStatus) -> None:
-        """Write how a begun digest ended. What no posted part of it tells stays pending.
+    def settle(self, digest: Unsettled, status: DigestStatus) -> None:
+        """Write how a digest ended. What no posted part of it tells stays pending.
 
         Raises:
-            RunInProgress: it is not being sent, or not any more.
+            RunInProgress: as above.
         """
         with self._database.writing() as session:
-            row = self._begun(session, digest_id)
+            row = self._held(session, digest)
             row.status, row.settled_at = status, datetime.now(UTC)
 
-    def release(self, digest_id: str) -> None:
-        """End the lease of a digest that its sender can neither post nor settle now."""
+    def release(self, digest: Unsettled) -> None:
+        """Leave a digest that can neither be posted nor settled now to whoever comes next.
+
+        Raises:
+            RunInProgress: as above.
+        """
         with self._database.writing() as session:
-            self._begun(session, digest_id).lease_until = datetime.now(UTC)
+            self._held(session, digest).lease_until = datetime.now(UTC)
 
     def _key(self, session: Session) -> int | None:
         return session.scalar(
@@ -216,13 +225,13 @@ class Ledger:
             )
         )
 
-    def _begun(self, session: Session, digest_id: str) -> DigestRow:
-        row = session.get(DigestRow, digest_id)
-        if row is None or row.status is not DigestStatus.SENDING:
+    def _held(self, session: Session, digest: Unsettled) -> DigestRow:
+        row = session.get_one(DigestRow, digest.id)
+        if (row.status, row.sender) != (DigestStatus.SENDING, digest.sender):
             raise RunInProgress(
-                f"{self._destination.name}: digest {digest_id} is not being sent"
-                f"{f': another process settled it as {row.status}' if row else ''}.",
-                "Run the digest again: it tells what is not delivered.",
+                f"{self._destination.name}: digest {row.id} took so long that another process "
+                f"{'has it now' if row.status is DigestStatus.SENDING else 'settled it'}.",
+                "Let that end and run the digest again: it tells what is not delivered.",
             )
         return row
 
@@ -246,6 +255,10 @@ class Ledger:
         )
 
 
+def _new_sender() -> str:
+    return uuid.uuid4().hex[:12]
+
+
 def _unsettled(session: Session, row: DigestRow) -> Unsettled:
     parts = session.scalars(
         select(PartRow).where(PartRow.digest_id == row.id).order_by(PartRow.number)
@@ -254,6 +267,7 @@ def _unsettled(session: Session, row: DigestRow) -> Unsettled:
         id=row.id,
         slot=row.slot,
         begun_at=row.begun_at,
+        sender=row.sender,
         missing=tuple(part.number for part in parts if part.posted_at is None),
         thread_ts=parts[0].slack_ts,
     )

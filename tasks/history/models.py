@@ -203,6 +203,7 @@ class DigestRow(Row):
 
     Attributes:
         number: its place among the destination's digests, from 1 on.
+        sender: who sends it: whoever began it, or took it over last.
         lease_until: while it is being sent: from then on its sender counts as gone.
         gaps: cluster, hunt and gap of each warning that its first part tells.
     """
@@ -225,6 +226,7 @@ class DigestRow(Row):
     slot: Mapped[datetime]
     status: Mapped[DigestStatus]
     payload_hash: Mapped[str]
+    sender: Mapped[str] = mapped_column(String(12))
     begun_at: Mapped[datetime]
     lease_until: Mapped[datetime]
     settled_at: Mapped[datetime | None]

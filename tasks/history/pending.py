@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.orm import Session
 
 from tasks.digests import Announcement, ClusterDay, DigestStatus, Gap, Lack, gaps
@@ -35,6 +35,7 @@ SAME_DAY = timedelta(hours=20)
 """Two moments so close together belong to one day: less than 24 hours, since clocks change."""
 
 _SEARCHED = [outcome for outcome in Outcome if outcome.searched]
+_UNCERTAIN = [DigestStatus.LOST, DigestStatus.SENDING]
 
 News = tuple[str, str]
 """A finding's fingerprint, and what of it is news."""
@@ -243,15 +244,12 @@ def _undelivered(
     session: Session, whose: int | None, previous: DigestRow | None, slot: datetime
 ) -> tuple[datetime, ...]:
     """Give the slots of digests that are not in the channel, or not with all of their thread."""
-    broken_off = and_(
-        DigestRow.status == DigestStatus.SENT,
-        exists().where(PartRow.digest_id == DigestRow.id, PartRow.posted_at.is_(None)),
-    )
     slots = select(DigestRow.slot).where(
         DigestRow.destination_key == whose,
         DigestRow.number >= (previous.number if previous else 0),
         DigestRow.slot != slot,
-        or_(DigestRow.status.in_((DigestStatus.REFUSED, DigestStatus.DEAD)), broken_off),
+        DigestRow.status.not_in(_UNCERTAIN),
+        exists().where(PartRow.digest_id == DigestRow.id, PartRow.posted_at.is_(None)),
     )
     return tuple(session.scalars(slots.distinct().order_by(DigestRow.slot)))
 
@@ -265,7 +263,7 @@ def _may_repeat(
         .join(PartRow, PartRow.digest_id == DigestRow.id)
         .where(
             DigestRow.destination_key == whose,
-            DigestRow.status.in_((DigestStatus.LOST, DigestStatus.SENDING)),
+            DigestRow.status.in_(_UNCERTAIN),
             PartRow.posted_at.is_(None),
         )
         .order_by(DigestRow.number, PartRow.number.desc())

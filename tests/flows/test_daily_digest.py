@@ -254,13 +254,20 @@ def test_two_digests_at_once_do_not_both_post(office):
 # Slack is down, or says no
 
 
-@pytest.mark.parametrize("behaviour", [fault(500), too_many(999), is_gone])
-def test_five_days_of_outage_end_in_one_digest_with_all_of_it(office, behaviour):
+NO_SUCH_HOST = {"api_url": "http://slack.invalid/api/"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "wrong"),
+    [(fault(500), {}), (too_many(999), {}), (is_gone, {}), (ok, NO_SUCH_HOST)],
+    ids=["HTTP 500", "busy", "line drops", "no such host"],
+)
+def test_five_days_of_outage_end_in_one_digest_with_all_of_it(office, behaviour, wrong):
     """Oldest first, with dates, and it says first which days were silent."""
     with SlackServer(behaviour) as slack:
         for number in range(5):
             office.record(new_day(day(number), f"mac-{number}"))
-            state = office.digest(office.destination(slack), day(number))
+            state = office.digest(office.destination(slack, **wrong), day(number))
             assert isinstance(error(state), SlackBusy | SlackUnreachable)
         slack.posting[0] = ok
         office.record(new_day(day(5), "mac-5"))

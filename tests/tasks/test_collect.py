@@ -41,9 +41,9 @@ def digest(ledger: Ledger, slot=SLOT) -> Digest:
 
 def end(ledger: Ledger, of: Digest, status: DigestStatus, *posted: int) -> None:
     """Send a digest, of which these parts arrive."""
-    ledger.begin(of, compose(of, report_base_url=None))
-    ledger.posted(of.id, dict.fromkeys(posted, "1763964000.000100"))
-    ledger.settle(of.id, status)
+    begun = ledger.begin(of, compose(of, report_base_url=None))
+    ledger.posted(begun, dict.fromkeys(posted, "1763964000.000100"))
+    ledger.settle(begun, status)
 
 
 def test_a_digest_holds_what_is_new_and_how_every_cluster_went(history: History, ledger: Ledger):

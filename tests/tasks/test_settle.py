@@ -84,8 +84,8 @@ def test_how_a_digest_ends(
 def test_what_has_a_receipt_is_told(ledger: Ledger):
     """And only that."""
     sent = begun(ledger)
-    ledger.posted(sent.id, {1: "1763964000.000100"})
-    settle.fn(ledger, sent.id)
+    ledger.posted(sent, {1: "1763964000.000100"})
+    settle.fn(ledger, sent)
     assert told(ledger)
     assert take_over.fn(ledger) is None
 
@@ -93,7 +93,7 @@ def test_what_has_a_receipt_is_told(ledger: Ledger):
 def test_what_slack_refused_stays_pending(ledger: Ledger):
     """The next digest tells it."""
     refused = begun(ledger)
-    settle.fn(ledger, refused.id, SlackRefused("No.", "Ask."))
+    settle.fn(ledger, refused, SlackRefused("No.", "Ask."))
     assert not told(ledger)
     assert pending(ledger).number == 2
 
@@ -101,7 +101,7 @@ def test_what_slack_refused_stays_pending(ledger: Ledger):
 def test_what_cannot_be_settled_yet_is_left_to_the_next_digest(ledger: Ledger):
     """At once: its sender has said that it is gone."""
     lost = begun(ledger)
-    settle.fn(ledger, lost.id, ReceiptLost("No answer.", "Wait."))
-    assert take_over.fn(ledger) == lost
+    settle.fn(ledger, lost, ReceiptLost("No answer.", "Wait."))
+    assert take_over.fn(ledger).id == lost.id
     with pytest.raises(RunInProgress, match=lost.id):
         take_over.fn(ledger)

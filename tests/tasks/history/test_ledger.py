@@ -76,23 +76,26 @@ def begin(ledger: Ledger, number: int, id: str = "d00000000001") -> Unsettled:
     return ledger.begin(begun, message(begun))
 
 
-def receive(ledger: Ledger, id: str, *parts: int) -> None:
+def receive(ledger: Ledger, of: Unsettled, *parts: int) -> None:
     """Write Slack's receipts for these parts."""
-    ledger.posted(id, {part: f"1763964000.00010{part}" for part in parts})
+    ledger.posted(of, {part: f"1763964000.00010{part}" for part in parts})
 
 
 def send(ledger: Ledger, number: int, id: str | None = None) -> None:
     """Send the digest of a day, with all of its thread."""
     begun = begin(ledger, number, id or f"d{number:011}")
-    receive(ledger, begun.id, *begun.missing)
-    ledger.settle(begun.id, DigestStatus.SENT)
+    receive(ledger, begun, *begun.missing)
+    ledger.settle(begun, DigestStatus.SENT)
 
 
-def give_up(ledger: Ledger, number: int, id: str, status: DigestStatus, *posted: int) -> None:
+def give_up(
+    ledger: Ledger, number: int, status: DigestStatus, *posted: int, id: str = "d0000000000a"
+) -> Unsettled:
     """Begin the digest of a day, of which only these parts are posted."""
-    begin(ledger, number, id)
-    receive(ledger, id, *posted)
-    ledger.settle(id, status)
+    begun = begin(ledger, number, id)
+    receive(ledger, begun, *posted)
+    ledger.settle(begun, status)
+    return begun
 
 
 def told(ledger: Ledger, number: int) -> list[str]:
@@ -322,6 +325,15 @@ def test_nothing_expires_while_slack_is_down(history: History, ledger: Ledger) -
     assert told(ledger, 40) == [high.id, low.id, late.id]
 
 
+def is_same(taken: Unsettled | None, begun: Unsettled) -> bool:
+    """Whether a digest is the one that was begun, in other hands."""
+    return (
+        taken is not None
+        and taken.sender != begun.sender
+        and replace(taken, sender="") == replace(begun, sender="")
+    )
+
+
 def test_a_crash_between_sending_and_sent_loses_nothing(
     history: History, ledger: Ledger, no_lease: None
 ) -> None:
@@ -329,7 +341,7 @@ def test_a_crash_between_sending_and_sent_loses_nothing(
     history.record(report(run(day(0)), finding("mac-a")))
     begun = begin(ledger, 0)
 
-    assert ledger.take_over() == begun
+    assert is_same(ledger.take_over(), begun)
     assert (begun.id, begun.slot, begun.missing, begun.thread_ts) == (
         "d00000000001",
         morning(0),
@@ -347,11 +359,11 @@ def test_a_digest_belongs_to_its_sender_while_that_is_at_it(
 ) -> None:
     """Ten minutes after its last step it counts as gone; the error says when that is."""
     history.record(report(run(day(0)), finding("mac-a")))
-    begin(ledger, 0)
+    begun = begin(ledger, 0)
     with pytest.raises(RunInProgress, match=r"being sent .* run again after \d\d:\d\d UTC"):
         ledger.take_over()
     monkeypatch.setattr(ledgers, "LEASE", -timedelta(minutes=1))
-    ledger.renew("d00000000001")
+    ledger.renew(begun)
     assert ledger.take_over() is not None
 
 
@@ -360,9 +372,9 @@ def test_a_sender_that_gives_up_leaves_its_digest_to_the_next(
 ) -> None:
     """Nobody waits for a sender that said that it is gone."""
     history.record(report(run(day(0)), finding("mac-a")))
-    begin(ledger, 0)
-    ledger.release("d00000000001")
-    assert ledger.take_over() == ledger.unsettled("d00000000001")
+    begun = begin(ledger, 0)
+    ledger.release(begun)
+    assert is_same(ledger.take_over(), begun)
 
 
 def test_a_digest_found_in_slack_delivers_what_it_told_and_no_more(
@@ -370,11 +382,11 @@ def test_a_digest_found_in_slack_delivers_what_it_told_and_no_more(
 ) -> None:
     """Settled later as sent, it covers its own findings, not those that came since."""
     history.record(report(run(day(0)), finding("mac-a")))
-    begin(ledger, 0)
+    begun = begin(ledger, 0)
     history.record(report(run(day(1)), finding("mac-b")))
 
-    receive(ledger, "d00000000001", 1)
-    ledger.settle("d00000000001", DigestStatus.SENT)
+    receive(ledger, begun, 1)
+    ledger.settle(begun, DigestStatus.SENT)
 
     assert ledger.take_over() is None
     assert told(ledger, 1) == [finding("mac-b").id]
@@ -387,26 +399,27 @@ def test_a_digest_that_was_not_sent_delivers_nothing(
     """What Slack refused, did not take or may have taken, the next digest tells."""
     history.record(report(run(day(0)), finding("mac-a")))
 
-    give_up(ledger, 0, "d00000000001", status)
+    give_up(ledger, 0, status)
 
     assert ledger.take_over() is None
     assert told(ledger, 0) == [finding("mac-a").id]
 
 
-def test_a_digest_is_settled_once(history: History, ledger: Ledger) -> None:
-    """A digest that is not being sent cannot be settled, renewed or left to others."""
+@pytest.mark.parametrize("step", ["settle", "renew", "release", "unsettled"])
+@pytest.mark.parametrize("taken", [True, False], ids=["taken over", "settled"])
+def test_who_took_too_long_has_no_say_any_more(
+    history: History, ledger: Ledger, no_lease: None, step: str, taken: bool
+) -> None:
+    """A sender that slept for an hour neither goes on nor undoes what others found out."""
     history.record(report(run(day(0)), finding("mac-a")))
-    give_up(ledger, 0, "d00000000001", DigestStatus.REFUSED)
+    slow = begin(ledger, 0)
+    other = ledger.take_over()
+    assert other is not None
+    if not taken:
+        ledger.settle(other, DigestStatus.DEAD)
 
-    for step in (
-        lambda: ledger.settle("d00000000001", DigestStatus.SENT),
-        lambda: ledger.renew("d00000000001"),
-        lambda: ledger.release("d00000000001"),
-    ):
-        with pytest.raises(
-            RunInProgress, match=r"not being sent: another .* settled it as refused"
-        ):
-            step()
+    with pytest.raises(RunInProgress, match="has it now" if taken else "settled it"):
+        getattr(ledger, step)(slow, *([DigestStatus.SENT] if step == "settle" else []))
 
     assert told(ledger, 0) == [finding("mac-a").id]
 
@@ -478,8 +491,9 @@ def test_what_a_part_tells_is_heard_once_it_has_a_receipt(
     ledger: Ledger, thread: list[str], no_lease: None, posted: tuple[int, ...], heard: int
 ) -> None:
     """A crash between two parts of a thread neither loses nor repeats a finding."""
-    assert begin(ledger, 0).missing == (1, 2, 3)
-    receive(ledger, "d00000000001", *posted)
+    begun = begin(ledger, 0)
+    assert begun.missing == (1, 2, 3)
+    receive(ledger, begun, *posted)
 
     left = ledger.take_over()
 
@@ -491,18 +505,19 @@ def test_what_a_part_tells_is_heard_once_it_has_a_receipt(
 
 def test_a_receipt_counts_also_when_it_comes_late(ledger: Ledger, thread: list[str]) -> None:
     """A sender that slept, was given up and then got its answer: what is in the channel is told."""
-    give_up(ledger, 0, "d00000000001", DigestStatus.LOST)
+    given_up = give_up(ledger, 0, DigestStatus.DEAD)
 
-    receive(ledger, "d00000000001", 1)
+    receive(ledger, given_up, 1, 2, 3)
 
-    assert told(ledger, 0) == thread[10:]
+    assert told(ledger, 0) == []
+    assert ledger.pending(morning(1)).undelivered == ()
 
 
 def test_a_receipt_that_is_written_again_changes_nothing(ledger: Ledger, thread: list[str]) -> None:
     """Who looks into the channel may find what is known."""
-    begin(ledger, 0)
+    begun = begin(ledger, 0)
     for _ in range(2):
-        receive(ledger, "d00000000001", 1)
+        receive(ledger, begun, 1)
     assert told(ledger, 0) == thread[10:]
 
 
@@ -513,8 +528,9 @@ def test_a_finding_that_is_new_and_changed_is_told_in_its_two_parts(
     history.record(report(run(day(0)), *(finding(f"mac-{n}") for n in range(10))))
     again = finding("mac-0", binary="2", status=Status.CONTINUING, changed_binary=True)
     history.record(report(run(day(1)), again))
-    assert begin(ledger, 1).missing == (1, 2)
-    receive(ledger, "d00000000001", 1)
+    begun = begin(ledger, 1)
+    assert begun.missing == (1, 2)
+    receive(ledger, begun, 1)
 
     (left,) = ledger.pending(morning(1)).announcements
 
@@ -532,7 +548,7 @@ def test_digests_that_are_not_in_the_channel_are_named_until_one_is(
     for number in range(4):
         history.record(report(run(day(number)), finding(f"mac-{number}")))
         if number in {1, 2}:
-            give_up(ledger, number, f"d0000000000{number}", status)
+            give_up(ledger, number, status, id=f"d0000000000{number}")
 
     assert ledger.pending(morning(3)).undelivered == (morning(1), morning(2))
     send(ledger, 3)
@@ -544,7 +560,7 @@ def test_a_digest_that_is_tried_again_does_not_speak_of_itself(
 ) -> None:
     """The same slot told after all is not a day that was silent."""
     history.record(report(run(day(0)), finding("mac-a")))
-    give_up(ledger, 0, "d00000000001", DigestStatus.DEAD)
+    give_up(ledger, 0, DigestStatus.DEAD)
 
     assert ledger.pending(morning(0)).undelivered == ()
 
@@ -553,7 +569,7 @@ def test_a_thread_that_broke_off_is_named_by_the_next_digest(
     ledger: Ledger, thread: list[str]
 ) -> None:
     """Who reads its findings a day later learns why."""
-    give_up(ledger, 0, "d00000000001", DigestStatus.SENT, 1, 2)
+    give_up(ledger, 0, DigestStatus.SENT, 1, 2)
 
     assert ledger.pending(morning(1)).undelivered == (morning(0),)
     assert told(ledger, 1) == thread[20:]
@@ -564,7 +580,7 @@ def test_a_digest_may_repeat_a_lost_one_until_its_findings_are_told(
 ) -> None:
     """It may be in the channel: whoever tells some of it again says so, once."""
     history.record(report(run(day(0)), finding("mac-a")))
-    give_up(ledger, 0, "d0000000000a", DigestStatus.LOST)
+    give_up(ledger, 0, DigestStatus.LOST)
 
     assert ledger.pending(morning(1)).may_repeat == morning(0)
     send(ledger, 1)
@@ -577,10 +593,10 @@ def test_only_the_first_part_without_a_receipt_may_be_repeated(
     ledger: Ledger, thread: list[str], posted: tuple[int, ...], repeats: int
 ) -> None:
     """Parts are posted one after the other: those after it never were."""
-    give_up(ledger, 0, "d00000000001", DigestStatus.LOST, *posted)
+    lost = give_up(ledger, 0, DigestStatus.LOST, *posted)
     assert ledger.pending(morning(1)).may_repeat == morning(0)
 
-    receive(ledger, "d00000000001", len(posted) + 1)
+    receive(ledger, lost, len(posted) + 1)
 
     assert told(ledger, 1) == thread[repeats:]
     assert ledger.pending(morning(1)).may_repeat == (morning(0) if repeats == 20 else None)
@@ -589,7 +605,7 @@ def test_only_the_first_part_without_a_receipt_may_be_repeated(
 def test_a_warning_may_be_repeated_too(history: History, ledger: Ledger) -> None:
     """A lost digest that told only that a cluster failed is not forgotten."""
     history.record(report(run(day(0), Outcome.FAILED, reason="unreachable")))
-    give_up(ledger, 0, "d00000000001", DigestStatus.LOST)
+    give_up(ledger, 0, DigestStatus.LOST)
 
     assert ledger.pending(morning(0)).may_repeat == morning(0)
 
@@ -649,9 +665,7 @@ def test_a_digests_day_ends_with_its_slot(history: History, ledger: Ledger) -> N
 def test_a_digest_after_a_weekend_names_saturdays_failure(history: History, ledger: Ledger) -> None:
     """Slack hears on weekdays; what failed in between is told though Monday is fine."""
     history.record(report(run(day(0))))
-    begin(ledger, 0)
-    receive(ledger, "d00000000001", 1)
-    ledger.settle("d00000000001", DigestStatus.SENT)
+    send(ledger, 0)
     history.record(report(run(day(1), **FAILED)))
     history.record(report(run(day(2), Outcome.NO_DATA)))
     history.record(report(run(day(3))))
@@ -668,7 +682,7 @@ def test_a_week_of_outage_is_told_whole_when_slack_is_back(
     history.record(report(run(day(0))))
     for number in range(1, 6):
         history.record(report(run(day(number), **FAILED)))
-        give_up(ledger, number, f"d0000000000{number}", DigestStatus.DEAD)
+        give_up(ledger, number, DigestStatus.DEAD, id=f"d0000000000{number}")
 
     assert gaps(ledger, 6)[:-1] == [(day(number), UNREACHABLE) for number in range(1, 6)]
     [cluster] = ledger.pending(morning(6)).clusters
@@ -742,7 +756,7 @@ def test_the_same_lack_of_a_run_is_told_once_a_day(
 def test_a_warning_that_did_not_arrive_is_told_again(history: History, ledger: Ledger) -> None:
     """Only what is in the channel is told."""
     history.record(report(run(day(0), **FAILED)))
-    give_up(ledger, 0, "d00000000001", DigestStatus.REFUSED)
+    give_up(ledger, 0, DigestStatus.REFUSED)
 
     assert gaps(ledger, 0) == [(day(0), UNREACHABLE)]
 
@@ -781,6 +795,6 @@ def test_a_digest_knows_the_one_before_it(history: History, ledger: Ledger) -> N
     """The newest that is in the channel, by the order in which they were sent."""
     assert ledger.pending(morning(0)).previous is None
     send(ledger, 0)
-    give_up(ledger, 1, "d0000000000a", DigestStatus.DEAD)
+    give_up(ledger, 1, DigestStatus.DEAD)
     pending = ledger.pending(morning(2))
     assert (pending.number, pending.previous) == (3, morning(0))

@@ -99,8 +99,8 @@ def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
 
         lost = soc.take_over()
         assert (lost.id, lost.missing) == ("d00000000002", (1,))
-        soc.posted(lost.id, {1: "1764050400.000100"})
-        soc.settle(lost.id, DigestStatus.SENT)
+        soc.posted(lost, {1: "1764050400.000100"})
+        soc.settle(lost, DigestStatus.SENT)
         assert soc.pending(morning).announcements == ()
 
         managers = history.ledger(

@@ -70,6 +70,7 @@ def _number_digests() -> None:
     # With defaults, because SQLite adds no other columns that must not be empty.
     for column, kind, default in (
         ("number", sa.Integer(), "0"),
+        ("sender", sa.String(12), ""),
         ("lease_until", MOMENT, "1970-01-01 00:00:00"),
         ("gaps", sa.Text(), "[]"),
     ):

@@ -1,4 +1,4 @@
-"""Kill a process with SIGKILL after any of its steps: without a chance to clean up."""
+"""Real processes: killed with SIGKILL after any of their steps, or two at the same moment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import wraps
 from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pkgutil import resolve_name
 from typing import Any
 
@@ -59,6 +60,40 @@ def killed_after(
             return None
         assert process.exitcode == -signal.SIGKILL
         return str(receiver.recv())
+
+
+def at_once(
+    processes: int, run: Callable[..., object], *arguments: object, environment: Mapping[str, str]
+) -> None:
+    """Run a function in several processes, which begin together, and wait for all of them.
+
+    Args:
+        processes: how many.
+        run: the function, of a module.
+        arguments: its arguments.
+        environment: what is added to the processes' environment.
+    """
+    together = _PROCESSES.Barrier(processes)
+    orders = (together, dict(environment), PREFECT_API_URL.value(), run, arguments)
+    started = [_PROCESSES.Process(target=_run_together, args=orders) for _ in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+        assert process.exitcode == 0
+
+
+def _run_together(
+    together: Barrier,
+    environment: Mapping[str, str],
+    api_url: str,
+    run: Callable[..., object],
+    arguments: Sequence[Any],
+) -> None:
+    os.environ.update(environment)
+    together.wait()
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        run(*arguments)
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""A digest whose process is killed after each of its steps, and the start after that."""
+"""Digests in processes: killed after each of their steps, and two at the same moment."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tasks.history import Ledger
 from tasks.history import ledger as ledgers
 from tasks.settings import Destination
 from tests.builders import SLOT
-from tests.flows.killing import killed_after, public
 from tests.flows.office import CANARY, Office, hosts_told, new_day
+from tests.flows.processes import at_once, killed_after, public
 from tests.postgresql import Server
-from tests.slack_server import Behaviour, SlackServer, no, ok
+from tests.slack_server import Behaviour, SlackServer, fault, is_gone, no, ok
 
 STEPS = [
     *public(Ledger),
@@ -158,3 +158,39 @@ def test_of_a_thread_that_was_killed_every_finding_is_told_once(offices: Iterato
         assert Counter(hosts_told(slack)) == Counter(hosts), step
         assert len(ledger(office)) == len(hosts), step
         assert DigestStatus.SENDING not in office.statuses(), step
+
+
+def another(destination: Destination, history_url: str, archive_url: str) -> None:
+    """Run the flow beside another process that does the same; one of them may be refused."""
+    daily_digest(
+        destination,
+        slot=SLOT,
+        history_url=history_url,
+        archive_url=archive_url,
+        return_state=True,
+    )
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["fresh", "after a lost one"])
+@pytest.mark.parametrize("offices", ["sqlite", "postgresql"], indirect=True)
+def test_two_processes_that_tell_the_same_at_once_post_it_once(
+    offices: Iterator[Office], lost: bool
+):
+    """Also where both find that an earlier sender is gone."""
+    office = next(offices)
+    office.record(new_day())
+    with SlackServer(*([is_gone] if lost else []), ok, reading=(fault(500), ok)) as slack:
+        destination = office.destination(slack)
+        if lost:
+            assert office.digest(destination).is_failed()
+        at_once(
+            2,
+            another,
+            destination,
+            office.history_url,
+            str(office.archive),
+            environment={"CANARY_TOKEN": CANARY},
+        )
+    assert hosts_told(slack) == ["mac-a"]
+    assert Counter(office.statuses())[DigestStatus.SENT] == 1
+    assert DigestStatus.SENDING not in office.statuses()
