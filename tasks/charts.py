@@ -160,14 +160,12 @@ def trend(runs: Sequence[Trend]) -> Markup:
     Args:
         runs: at most 30, oldest first.
     """
-    above, height, place, width = 14, 96, 10, 6
-    whole = max(len(runs), TREND_RUNS) * place
-    left = whole - len(runs) * place
+    above, height, width = 14, 96, _BAR
+    whole, bars = _in_time(runs)
     top = _clipped_top([run.new + run.known for run in runs])
     known = new = cut = dashed = ""
-    words = []
-    for number, run in enumerate(runs):
-        x = left + number * place + (place - width) // 2
+    words = _first_and_last(runs, whole, above + height + 16)
+    for x, run in bars:
         if not run.outcome.comparable:
             dashed += f"M{x} 1h{width}v{height - 1}h-{width}z"
         if not run.outcome.searched:
@@ -181,10 +179,6 @@ def trend(runs: Sequence[Trend]) -> Markup:
             words.append(
                 _word(x + width // 2, whole, above - 4, f"{run.new + run.known:,}", "middle")
             )
-    if runs:
-        words.append(_word(whole, whole, above + height + 16, moments.day(runs[-1].slot), "end"))
-    if len(runs) >= LABELLED_RUNS:
-        words.append(_word(left, whole, above + height + 16, moments.day(runs[0].slot)))
     shapes = [
         _line("axis", "#888888", f"M0 {height}h{whole}"),
         _shape("known", "#667788", known),
@@ -199,6 +193,58 @@ def trend(runs: Sequence[Trend]) -> Markup:
         _stretched(whole, height, shapes, y=above),
         *words,
     )
+
+
+def fleet(runs: Sequence[Trend]) -> Markup:
+    """Draw how many hosts the last runs could see, dashed where a run knows nothing of them.
+
+    Args:
+        runs: at most 30, oldest first.
+    """
+    height = 36
+    whole, bars = _in_time(runs)
+    top = max((run.hosts or 0 for run in runs), default=0)
+    seen = dashed = ""
+    for x, run in bars:
+        if run.hosts is None:
+            dashed += f"M{x} 1h{_BAR}v{height - 1}h-{_BAR}z"
+        else:
+            tall = _scaled(run.hosts, top, height)
+            seen += f"M{x} {height}v-{tall}h{_BAR}v{tall}z" if tall else ""
+    counts = [run.hosts for run in runs if run.hosts is not None]
+    parts = [f"Hosts seen by {len(runs)} runs", f"{len(runs) - len(counts)} know nothing of them"]
+    parts += [f"highest {max(counts):,}", f"last {counts[-1]:,}"] if counts else []
+    shapes = [
+        _line("axis", "#888888", f"M0 {height}h{whole}"),
+        _shape("known", "#667788", seen),
+        _line("missing", "#444444", dashed),
+    ]
+    return _drawing(
+        "trend",
+        height + 20,
+        "; ".join(parts),
+        _stretched(whole, height, shapes),
+        *_first_and_last(runs, whole, height + 16),
+    )
+
+
+_PLACE, _BAR = 10, 6
+"""Of a run's place in the whole so much is its bar."""
+
+
+def _in_time(runs: Sequence[Trend]) -> tuple[int, list[tuple[int, Trend]]]:
+    """Give the whole width, and each run with where its bar begins: the newest on the right."""
+    whole = max(len(runs), TREND_RUNS) * _PLACE
+    left = whole - len(runs) * _PLACE + (_PLACE - _BAR) // 2
+    return whole, [(left + number * _PLACE, run) for number, run in enumerate(runs)]
+
+
+def _first_and_last(runs: Sequence[Trend], whole: int, y: int) -> list[Markup]:
+    """Write the days of the newest run and, where there is room, of the oldest."""
+    words = [_word(whole, whole, y, moments.day(runs[-1].slot), "end")] if runs else []
+    if len(runs) >= LABELLED_RUNS:
+        words.append(_word(whole - len(runs) * _PLACE, whole, y, moments.day(runs[0].slot)))
+    return words
 
 
 def _outlines(

@@ -201,12 +201,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One earlier run as the 30-run chart shows it."""
+    """One of the last runs, as charts show it.
+
+    Attributes:
+        hosts: how many sent an event within its window; None where nobody counted.
+    """
 
     slot: datetime
     outcome: Outcome
     new: int
     known: int
+    hosts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

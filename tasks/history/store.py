@@ -237,6 +237,7 @@ class History:
                 known=past.counts[Status.CONTINUING]
                 + past.counts[Status.RETURNED]
                 + past.counts[Status.BASELINE],
+                hosts=past.run.coverage.macs if past.run.coverage else None,
             )
             for past in reversed(recorded)
         )

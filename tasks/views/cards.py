@@ -32,6 +32,9 @@ from tasks.verdicts import (
 MAX_NAME = 100
 """Characters of a name: a process, a host, a user."""
 
+MAX_HOST = 40
+"""Of a host in a table, where names are not broken into pieces."""
+
 MAX_TEXT = 1000
 """Characters of a path or a command line; findings.json has it whole."""
 
@@ -181,7 +184,7 @@ def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
         status=f"{finding.status}, changed" if finding.changed_binary else finding.status,
         priority=priority_word(finding),
         process=name(finding.process.name),
-        host=host(finding),
+        host=shortened(host(finding), MAX_HOST),
         destination=destination(finding),
         signature=finding.process.code_signature.word,
         hours=f"{seen.hours_active:,}" if seen else NOTHING,

@@ -70,6 +70,7 @@ class TrendRow:
     outcome: str
     new: str
     known: str
+    hosts: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class ReportView:
     trend: Markup | None
     trend_title: str
     trend_rows: tuple[TrendRow, ...]
+    hosts: str
     news: Cards
     known: Table
     quiet: tuple[Quiet, ...]
@@ -132,6 +134,7 @@ class ReportView:
     quiet_more: str
     coverage: tuple[Fact, ...]
     agents: tuple[AgentRow, ...]
+    fleet: Markup | None
     rule_title: str
     description: str
     remarks: tuple[str, ...]
@@ -175,6 +178,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         trend=charts.trend(report.trend) if len(report.trend) > 1 else None,
         trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
+        hosts=verdicts.capitalised(run.nouns.host[1]),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
         quiet=tuple(cards.quiet(finding, run.clock) for finding in quiet[:MAX_QUIET]),
@@ -183,6 +187,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         quiet_note=f"In the run before, and not {verdicts.found_words(report)}. "
         f"That does not mean removed from the {run.nouns.host[0]}.",
         coverage=tuple(_coverage_facts(run)) if run.coverage else (),
+        fleet=charts.fleet(report.trend) if len(report.trend) > 1 else None,
         rule_title="How this was found" if run.coverage else "What this hunt looks for",
         agents=tuple(map(_agent_row, run.coverage.agents)) if run.coverage else (),
         description=" ".join(hunt.description.split()),
@@ -370,6 +375,7 @@ def _trend_row(entry: Trend) -> TrendRow:
         outcome=verdicts.OUTCOME_WORDS[entry.outcome],
         new=f"{entry.new:,}" if searched else NOTHING,
         known=f"{entry.known:,}" if searched else NOTHING,
+        hosts=NOTHING if entry.hosts is None else f"{entry.hosts:,}",
     )
 
 

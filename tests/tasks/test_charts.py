@@ -20,6 +20,7 @@ TRENDS = st.lists(
         outcome=st.sampled_from(Outcome),
         new=st.integers(0, 9_000),
         known=st.integers(0, 9_000),
+        hosts=st.none() | st.integers(0, 9_000),
     ),
     max_size=30,
 )
@@ -137,6 +138,28 @@ def test_one_flood_does_not_flatten_the_rest():
     assert paths(svg, "known").startswith("M2 96v-32h6")
     assert paths(svg, "cut")
     assert ">5,011</text>" in svg
+
+
+@given(TRENDS)
+def test_a_fleet_is_xml_of_integers_within_its_frame(runs):
+    """Any history gives a well-formed chart."""
+    root = ElementTree.fromstring(charts.fleet(runs))  # noqa: S314  # Our own text.
+    drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
+    assert "." not in drawn
+    assert all(int(height) <= 36 for height in re.findall(r"v-?(\d+)", drawn))
+
+
+def test_a_fleet_that_shrinks_is_seen_and_said():
+    """Half of the Macs gone silent is news, also when nothing is found."""
+    runs = [
+        Trend(day(-2), Outcome.COMPLETE, 0, 0, hosts=40),
+        Trend(day(-1), Outcome.FAILED, 0, 0),
+        Trend(day(0), Outcome.COMPLETE, 0, 0, hosts=20),
+    ]
+    svg = charts.fleet(runs)
+    assert re.findall(r"v-(\d+)h", paths(svg, "known")) == ["36", "18"]
+    assert paths(svg, "missing").count("M") == 1
+    assert said(svg) == "Hosts seen by 3 runs; 1 know nothing of them; highest 40; last 20"
 
 
 def test_an_ordinary_month_is_not_cut():

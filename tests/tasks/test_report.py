@@ -620,6 +620,14 @@ def test_rows_beyond_the_table_are_in_the_csv():
     assert "1 more in findings.csv." in html
 
 
+def test_a_long_name_of_a_host_does_not_widen_its_table_for_all():
+    """Names of hosts are not broken into pieces, so that a very long one is cut; the CSV has it."""
+    long = finding("m" * 100, status=Status.CONTINUING)
+    (row,) = re.findall('<tr id="BH-.*?</tr>', render_report(report(run(), long)))
+    assert f"{'m' * 39}…" in row
+    assert cells(report(run(), long))[0]["host.name"].startswith("m" * 100)
+
+
 def busy(number, **changes):
     """Give a finding whose hours are as restless as they come."""
     plain = finding(f"mac-{number:05}", **changes)

@@ -401,6 +401,7 @@ def test_the_trend_ends_with_the_slot(history: History) -> None:
         day(3),
     ]
     assert history.trend(HUNT.uuid, CLUSTER, day(3))[-1].known == 1
+    assert [each.hosts for each in trend] == [60, None, 60]
 
 
 def test_runs_are_listed_newest_first(history: History) -> None:
