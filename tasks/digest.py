@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -51,7 +50,6 @@ FINDINGS_PER_MESSAGE = 10
 TOP_GROUPS = 5
 FULL_WARNINGS = 5
 LINKED_REPORTS = 3
-NAMED_DAYS = 3
 
 MAX_NEWS = 100
 MAX_PROCESS = 60
@@ -184,9 +182,10 @@ def _opening(digest: Digest, warnings: Sequence[_Warning]) -> Iterator[Block]:
     yield {"type": "header", "text": _plain(_headline(digest, warnings))}
     yield _context(*_circumstances(digest))
     if digest.undelivered:
+        days = moments.days(digest.undelivered)
         yield _section(
-            f"*Slack did not get the digest of {_days(digest.undelivered)}*, or not all of it: "
-            "what it lacks is told here."
+            f"*Slack did not get the digest of {days}*, or not all of it: what it lacks is told "
+            "here."
         )
     if digest.may_repeat:
         yield _section(
@@ -257,34 +256,22 @@ def _warnings(digest: Digest) -> list[_Warning]:
 
 def _warnings_of(day: ClusterDay, name: str) -> Iterator[_Warning]:
     """Name what is going on in one line, however many days it has, then what is over."""
-    ongoing = [
-        gap
-        for gap in day.gaps
-        if not gap.lack.searched and (day.last_searched is None or gap.slot > day.last_searched)
-    ]
-    if ongoing:
-        yield _not_searched(day, ongoing[-1].lack, name)
-    over = []
-    for gap in day.gaps:
-        if day.run is None or gap.slot != day.run.slot:
-            over += [] if gap in ongoing else [gap]
-        elif gap.lack is Lack.PARTIAL:
+    if day.ongoing:
+        yield _not_searched(day, day.ongoing, name)
+    for lack in day.today:
+        if lack is Lack.PARTIAL:
             sentence = (
                 f"*{name} was searched in part only*: the answer was partial or cut. New findings "
                 "there may be missing from this message."
             )
-            yield _Warning(name, gap.lack, sentence)
-        elif gap.lack is Lack.BLIND:
+            yield _Warning(name, lack, sentence)
+        elif lack is Lack.BLIND and day.run:
             yield _blindness(day.run, name)
-        elif gap.lack in _MISJUDGED:
-            yield _Warning(name, gap.lack, f"*{name}*: {_MISJUDGED[gap.lack]}")
-    if over:
-        days = ", ".join(
-            f"{_days([gap.slot for gap in gaps])} ({lack})"
-            for lack, gaps in groupby(over, key=lambda gap: gap.lack)
-        )
-        sentence = f"*{name} was not searched, or not all of it,* on {days}. Since then it was."
-        yield _Warning(name, "earlier", sentence)
+        elif lack in _MISJUDGED:
+            yield _Warning(name, lack, f"*{name}*: {_MISJUDGED[lack]}")
+    if day.over:
+        sentence = f"*{name} was not searched, or not all of it,* on {day.over_words}."
+        yield _Warning(name, "earlier", sentence + (" Since then it was." if day.searched else ""))
 
 
 _MISJUDGED = {
@@ -307,14 +294,6 @@ def _not_searched(day: ClusterDay, lack: Lack, name: str) -> _Warning:
     else:
         sentence = f"*{name} was never searched* ({lack}: {_REASONS[lack]}). {_NOT_HERE}"
     return _Warning(name, lack, sentence)
-
-
-def _days(slots: Sequence[datetime]) -> str:
-    """Name a few days one by one, and more by the first and the last."""
-    days = list(dict.fromkeys(f"{moments.weekday(slot)} {moments.day(slot)}" for slot in slots))
-    if len(days) <= NAMED_DAYS:
-        return ", ".join(days)
-    return f"{len(days)} days from {days[0]} to {days[-1]}"
 
 
 def _blindness(run: Run, name: str) -> _Warning:

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
+from tasks import moments
 from tasks.coverage import Fault
 from tasks.findings import Finding
 from tasks.hunts import Nouns
@@ -185,6 +187,36 @@ class ClusterDay:
     def searched(self) -> bool:
         """Whether it was searched in the digest's day."""
         return self.run is not None and self.run.outcome.searched
+
+    @property
+    def ongoing(self) -> Lack | None:
+        """What has kept it from being searched since it last was, if that is to be told."""
+        since = [gap for gap in self.gaps if self._is_ongoing(gap)]
+        return since[-1].lack if since else None
+
+    @property
+    def today(self) -> tuple[Lack, ...]:
+        """What the run of the digest's day lacks, where there was one."""
+        return tuple(gap.lack for gap in self.gaps if self.run and gap.slot == self.run.slot)
+
+    @property
+    def over(self) -> tuple[Gap, ...]:
+        """The gaps of earlier days that are not going on."""
+        today = self.run.slot if self.run else None
+        return tuple(gap for gap in self.gaps if gap.slot != today and not self._is_ongoing(gap))
+
+    @property
+    def over_words(self) -> str:
+        """Those days with their lacks, for example `Sat 21 Nov, Sun 22 Nov (unreachable)`."""
+        return ", ".join(
+            f"{moments.days(gap.slot for gap in alike)} ({lack})"
+            for lack, alike in groupby(self.over, key=lambda gap: gap.lack)
+        )
+
+    def _is_ongoing(self, gap: Gap) -> bool:
+        return not gap.lack.searched and (
+            self.last_searched is None or gap.slot > self.last_searched
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+NAMED_DAYS = 3
 
 _HOURS_AS_DAYS = 48
 """From here on a span reads better in days."""
@@ -28,6 +31,14 @@ def day(at: datetime) -> str:
 def weekday(at: datetime) -> str:
     """Give for example `Tue`."""
     return WEEKDAYS[at.weekday()]
+
+
+def days(moments: Iterable[datetime]) -> str:
+    """Name a few days one by one, and more by the first and the last."""
+    names = list(dict.fromkeys(f"{weekday(at)} {day(at)}" for at in moments))
+    if len(names) <= NAMED_DAYS:
+        return ", ".join(names)
+    return f"{len(names)} days from {names[0]} to {names[-1]}"
 
 
 def short(at: datetime) -> str:

@@ -137,6 +137,11 @@ def _day_badge(digest: Digest, searched: int) -> Badge:
 def _day_lede(digest: Digest) -> Iterator[str]:
     if digest.baselines and digest.announcements:
         yield f"{_recorded(digest)}."
+    if digest.undelivered:
+        yield (
+            f"Slack did not get the digest of {moments.days(digest.undelivered)}, or not all of "
+            "it: what it lacks is on this page."
+        )
     if digest.may_repeat:
         yield (
             f"This day may repeat the one of {moments.full(digest.may_repeat)}: the receipt for "
@@ -147,6 +152,9 @@ def _day_lede(digest: Digest) -> Iterator[str]:
 def _day_alerts(digest: Digest) -> Iterator[Alert]:
     for day in digest.clusters:
         run = day.run
+        if day.over:
+            missed = f"{day.cluster} was not searched, or not all of it, on {day.over_words}."
+            yield Alert(missed, "Since then it was." if day.searched else "")
         last = (
             f"Last searched {digest.clock.aged(day.last_searched)}."
             if day.last_searched

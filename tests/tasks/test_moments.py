@@ -65,3 +65,18 @@ def test_an_age_is_as_of_the_slot_so_that_it_stays_true(before, words):
 def test_a_period_reads_in_its_own_unit(seconds, words):
     """A beacon of half a minute and one of four hours are both easy to read."""
     assert moments.period(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        (1, "Tue 24 Nov"),
+        (2, "Mon 23 Nov, Tue 24 Nov"),
+        (3, "Sun 22 Nov, Mon 23 Nov, Tue 24 Nov"),
+        (5, "5 days from Fri 20 Nov to Tue 24 Nov"),
+    ],
+)
+def test_many_days_are_named_by_the_first_and_the_last(since, words):
+    """A week of outage does not fill the message; two runs of a day are one day."""
+    runs = [AT - timedelta(days=days, hours=hours) for days in range(since) for hours in (1, 0)]
+    assert moments.days(sorted(runs)) == words

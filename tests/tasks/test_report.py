@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tasks.costs import Cost
 from tasks.coverage import Coverage
-from tasks.digests import Announcement, ClusterDay, Digest, Medium
+from tasks.digests import Announcement, ClusterDay, Digest, Gap, Lack, Medium
 from tasks.discover import discover_url
 from tasks.findings import Effect, Priority, Process, Reason, Status
 from tasks.hunts import Hunt, Pipeline, load
@@ -656,6 +656,16 @@ def test_a_day_says_what_was_not_searched():
     words = text_of(render_daily(full_digest(full_report())))
     assert "1 new beaconing process on 1 Mac, 1 of 2 clusters not searched" in words
     assert "lab was not searched: no run today. Never searched yet." in words
+
+
+def test_a_day_says_what_was_not_searched_before_it():
+    """A page after a weekend names Saturday's failure, and which digests did not arrive."""
+    digest = full_digest(full_report())
+    saturday = Gap(day(-3), Lack.UNREACHABLE)
+    searched = replace(digest.clusters[0], gaps=(saturday,))
+    words = text_of(render_daily(replace(digest, clusters=(searched,), undelivered=(day(-1),))))
+    assert "was not searched, or not all of it, on Sat 21 Nov (unreachable)." in words
+    assert "Slack did not get the digest of Mon 23 Nov" in words
 
 
 def test_a_day_links_each_finding_to_its_run_s_report():
