@@ -91,11 +91,14 @@ class Reach:
         workspace: Slack's name of it.
         app: the app's name there.
         channel: the channel's name; None where the token may not look it up.
+        can_find: whether, for all that Slack says, it may read what stands in a channel, to find a
+            message there whose receipt was lost.
     """
 
     workspace: str
     app: str
     channel: str | None
+    can_find: bool
 
 
 class _BlocksRefused(SlackRefused):
@@ -278,18 +281,19 @@ def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach
     scopes = _scopes(me)
     if scopes and "chat:write" not in scopes:
         raise _refused("missing_scope")
+    can_find = not scopes or not scopes.isdisjoint({"channels:history", "groups:history"})
     try:
         found = _looked_up(partial(client.conversations_info, channel=channel))["channel"]
     except SlackRefused as fault:
         if fault.problem != _refused("missing_scope").problem:
             raise
-        return Reach(me["team"], me["user"], None)
+        return Reach(me["team"], me["user"], None, can_find)
     if found.get("is_archived"):
         raise _refused("is_archived")
     anywhere = "chat:write.public" in scopes and not found.get("is_private")
     if not (found.get("is_member") or anywhere):
         raise _refused("not_in_channel")
-    return Reach(me["team"], me["user"], found.get("name"))
+    return Reach(me["team"], me["user"], found.get("name"), can_find)
 
 
 def _part_of(digest_id: str, message: Mapping[str, Any]) -> int | None:

@@ -117,6 +117,13 @@ def check_destination(
             )
         else:
             yield Said(f"The token is that of {app}, which can post to #{visible(found.channel)}.")
+        if not found.can_find:
+            yield warning(
+                "A digest whose receipt is lost cannot be looked up: it will be posted again, and "
+                "say that it may repeat.",
+                "Give the app the scope `channels:history` (`groups:history` for a private "
+                "channel).",
+            )
 
     def compare_scope() -> Iterator[Said]:
         nobody_hunts = sorted(set(destination.clusters) - set(hunted))

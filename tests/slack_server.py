@@ -153,7 +153,7 @@ def refusing_rich_text(call: Call) -> None:
         ok(call)
 
 
-def known(call: Call, scopes: str = "chat:write,channels:read") -> None:
+def known(call: Call, scopes: str = "chat:write,channels:read,channels:history") -> None:
     """Say whose token it is, and what it may do."""
     me = {"ok": True, "team": "Example", "user": "beaconhunt"}
     call.answer(me, x_oauth_scopes=scopes)

@@ -305,7 +305,7 @@ def reached(slack: SlackServer) -> Reach:
 def test_a_preflight_learns_whose_the_token_is_and_posts_nothing():
     """An operator sees workspace, app and channel by name."""
     with SlackServer() as slack:
-        assert reached(slack) == Reach("Example", "beaconhunt", "secops")
+        assert reached(slack) == Reach("Example", "beaconhunt", "secops", can_find=True)
         assert slack.messages == []
 
 
@@ -338,6 +338,21 @@ def test_a_token_that_may_not_post_is_refused():
     ):
         reached(slack)
     assert "chat:write" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("scopes", "can_find"),
+    [
+        ("chat:write,channels:read", False),
+        ("chat:write,channels:read,channels:history", True),
+        ("chat:write,groups:read,groups:history", True),
+        ("", True),
+    ],
+)
+def test_a_preflight_learns_whether_a_lost_message_can_be_found(scopes, can_find):
+    """Before one is lost; where Slack does not say, nothing is claimed."""
+    with SlackServer(auth_test=having(scopes)) as slack:
+        assert reached(slack).can_find is can_find
 
 
 def test_without_the_scope_to_look_nothing_is_known_of_the_channel():

@@ -86,6 +86,13 @@ def test_without_the_scope_to_look_the_channel_is_a_warning():
     assert "channels:read" in check.remedy
 
 
+def test_without_the_scope_to_find_a_lost_message_there_is_a_warning():
+    """An operator decides whether a digest may appear twice."""
+    checks = looked_up(auth_test=lambda call: known(call, "chat:write,channels:read"))
+    assert verdicts(checks)[1:3] == [("Slack", "ok"), ("Slack", "warning")]
+    assert "channels:history" in checks[2].remedy
+
+
 def test_a_cluster_that_nobody_hunts_is_a_warning():
     """Every digest would call it late."""
     check = looked_up(hunted=("prod-us",))[2]
