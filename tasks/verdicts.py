@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from tasks import moments
-from tasks.coverage import Coverage
+from tasks.coverage import Coverage, Fault
 from tasks.findings import Destination, Evidence, Finding, Priority, Status
 from tasks.hostile import defanged, shortened
 from tasks.hunts import Nouns
@@ -46,17 +46,22 @@ EVENTS_AN_HOUR = "number_of_con_per_hour"
 
 def summary(report: Report) -> str:
     """Say in one line how the run ended and what it found: the page's headline."""
-    nouns = report.run.nouns
-    match report.run.outcome:
+    run, nouns = report.run, report.run.nouns
+    match run.outcome:
         case Outcome.COMPLETE:
-            return news(report.findings, nouns) or "Nothing new"
+            said = news(report.findings, nouns) or "Nothing new"
         case Outcome.BASELINE:
-            return baseline_words(report.having(Status.BASELINE), nouns)
+            said = baseline_words(report.having(Status.BASELINE), nouns)
         case Outcome.PARTIAL:
-            said = news(report.findings, nouns) or "nothing new in what was searched"
-            return f"Partial: {said}"
+            said = f"Partial: {news(report.findings, nouns) or 'nothing new in what was searched'}"
         case _:
-            return ending(report.run)
+            return ending(run)
+    return f"{said}, blind on some {nouns.host[1]}" if is_blind(run) else said
+
+
+def is_blind(run: Run) -> bool:
+    """Whether agents drop repeated events, so that the hunt cannot see what calls from there."""
+    return run.coverage is not None and Fault.BLIND in run.coverage.faulty
 
 
 def ending(run: Run) -> str:

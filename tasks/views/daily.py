@@ -116,7 +116,9 @@ def _announced(told: Announcement, here: str) -> Card:
 def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) -> str:
     missing = len(digest.clusters) - searched
     pairs = "clusters" if len({day.hunt for day in digest.clusters}) == 1 else "searches"
-    gap = f"{missing} of {len(digest.clusters)} {pairs} not searched" if missing else ""
+    gap = "not everything was seen" if any(day.today for day in digest.clusters) else ""
+    if missing:
+        gap = f"{missing} of {len(digest.clusters)} {pairs} not searched"
     recorded = _recorded(digest) if digest.baselines else ""
     nothing = recorded or ("Nothing new" if searched else "")
     news = verdicts.news(findings, digest.nouns) or nothing
@@ -130,7 +132,8 @@ def _recorded(digest: Digest) -> str:
 def _day_badge(digest: Digest, searched: int) -> Badge:
     total = len(digest.clusters)
     if searched == total:
-        return Badge("all searched", "ok")
+        seen = not any(day.today for day in digest.clusters)
+        return Badge("all searched", "ok") if seen else Badge("not everything seen", "warn")
     return Badge(f"{searched} of {total} searched", "warn" if searched else "fail")
 
 
@@ -197,7 +200,7 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
     return ClusterRow(
         cluster=day.cluster,
         hunt=day.hunt,
-        badge=badge(run.outcome if run else Outcome.MISSED),
+        badge=badge(run.outcome if run else Outcome.MISSED, run),
         slot=f"{moments.short(run.slot)} UTC" if run else NOTHING,
         events=f"{seen.events:,}" if seen else NOTHING,
         macs=f"{seen.macs:,}" if seen else NOTHING,

@@ -10,7 +10,7 @@ from datetime import datetime
 from tasks import verdicts
 from tasks.findings import Finding
 from tasks.hunts import Nouns
-from tasks.runs import SCHEMA_VERSION, Outcome
+from tasks.runs import SCHEMA_VERSION, Outcome, Run
 from tasks.views import cards
 from tasks.views.cards import Card, Row
 
@@ -102,9 +102,12 @@ def href(folder: str, target: str) -> str:
     return posixpath.relpath(target, folder)
 
 
-def badge(outcome: Outcome) -> Badge:
-    """Give the outcome's word and colour."""
-    return Badge(verdicts.OUTCOME_WORDS[outcome], _BADGES[outcome])
+def badge(outcome: Outcome, run: Run | None = None) -> Badge:
+    """Give the outcome's word and colour; nothing is green that is blind."""
+    word = verdicts.OUTCOME_WORDS[outcome]
+    if run and outcome.searched and verdicts.is_blind(run):
+        return Badge(f"{word}, blind", "warn")
+    return Badge(word, _BADGES[outcome])
 
 
 def cards_of(

@@ -166,7 +166,7 @@ def report_view(report: Report, links: Links) -> ReportView:
     return ReportView(
         title=visible(f"{headline} · {run.cluster} · {moments.full(run.slot)}"),
         archive=href(run.folder, ARCHIVE_INDEX),
-        badge=badge(run.outcome),
+        badge=badge(run.outcome, run),
         eyebrow=f"{hunt.name} · {run.cluster}",
         window=_window_words(run),
         headline=headline,

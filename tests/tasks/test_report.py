@@ -573,6 +573,19 @@ def test_every_warning_of_a_run_is_on_its_page():
     assert "Blind on 8.17." in above
 
 
+def test_a_blind_run_never_looks_clean():
+    """Its headline says it, wherever that stands, and its badge is not green."""
+    deaf = replace(coverage().agents[0], version="8.17.1", groups=5_000, single_event_groups=5_000)
+    of = report(run(coverage=replace(coverage(), agents=(deaf,))))
+    assert summary(of) == "Nothing new, blind on some Macs"
+    assert '<span class="badge warn">complete, blind</span>' in render_report(of)
+    gap = Gap(SLOT, Lack.BLIND)
+    seen = ClusterDay(of.run.cluster, of.run.hunt, of.run, SLOT, gaps=(gap,))
+    day_page = render_daily(replace(full_digest(of), clusters=(seen,)))
+    assert "<h1>Nothing new, not everything was seen</h1>" in day_page
+    assert '<span class="badge warn">not everything seen</span>' in day_page
+
+
 def test_an_agent_version_that_drops_events_is_named_in_the_coverage():
     """A cluster that is blind on some Macs says on which."""
     blind = replace(coverage().agents[0], version="8.17.1", groups=5_000, single_event_groups=5_000)
