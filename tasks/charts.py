@@ -315,10 +315,8 @@ def _shape(css: str, fill: str, path: str) -> Markup:
 
 
 def _line(css: str, stroke: str, path: str) -> Markup:
-    """Draw lines that stay one pixel wide however the chart is stretched."""
-    drawn = Markup(
-        '<path class="{}" fill="none" stroke="{}" vector-effect="non-scaling-stroke" d="{}"/>'
-    )
+    """Draw lines; the page's style keeps them one pixel wide however the chart is stretched."""
+    drawn = Markup('<path class="{}" fill="none" stroke="{}" d="{}"/>')
     return drawn.format(css, stroke, path) if path else Markup()
 
 

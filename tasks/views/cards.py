@@ -276,7 +276,7 @@ def _facts(finding: Finding, nouns: Nouns, clock: Clock) -> Iterator[Fact]:
     seen = finding.evidence
     yield Fact(capitalised(nouns.host[0]), host(finding), code=True)
     yield Fact("User", name(finding.user_name), code=True)
-    yield Fact("Signature", finding.process.code_signature.word)
+    yield Fact("Signature", finding.process.code_signature.word, about="signature")
     is_older = finding.first_seen < clock.slot
     first_seen = clock.aged(finding.first_seen) if is_older else "by this run"
     yield Fact("First seen", first_seen, about="seen")
@@ -294,7 +294,7 @@ def _details(finding: Finding, clock: Clock) -> Iterator[Fact]:
     signature, parent = process.code_signature, process.parent
     for label, value, copy in (
         ("Path", process.executable, True),
-        ("Command line", process.command_line, False),
+        ("Command line", process.command_line, True),
         ("SHA-256", process.hash_sha256, True),
         ("Signature", signature.status, False),
         ("Signing id", signature.signing_id, False),
@@ -303,7 +303,7 @@ def _details(finding: Finding, clock: Clock) -> Iterator[Fact]:
         ("Parent", parent.executable or parent.name, False),
         ("Parent's command", parent.command_line, False),
         ("Ancestry", _listed(process.ancestry), False),
-        ("Entity ids", _listed(process.entity_ids), False),
+        ("Entity ids", _listed(process.entity_ids), True),
         ("Host id", finding.host.id, True),
         ("Domain", defanged(destination.domain) if destination.domain else None, False),
         ("Address", defanged(destination.ip) if destination.ip else None, False),
@@ -315,7 +315,8 @@ def _details(finding: Finding, clock: Clock) -> Iterator[Fact]:
         yield Fact("First connection", f"{clock.aged(seen.first_connection)}, in the window")
     if finding.candidates > 1:
         yield Fact("Rows", f"{finding.candidates:,} rows of the hunt's answer are this finding")
-    yield Fact("Fingerprint", finding.fingerprint, code=True)
+    yield Fact("Id", finding.id, code=True, copy=True)
+    yield Fact("Fingerprint", finding.fingerprint, code=True, copy=True)
 
 
 def _listed(values: tuple[str, ...]) -> str:

@@ -67,6 +67,12 @@ def explained(nouns: Nouns) -> Mapping[str, Explanation]:
                 "A clock is one bar, a beacon with jitter a block, chance a slope.",
             ),
             (
+                "signature",
+                "Signature",
+                "What the events say of the code signature. Ad hoc names a program and no signer; "
+                "untrusted is not trusted by its system; unknown: no event says.",
+            ),
+            (
                 "seen",
                 "First seen",
                 "The slot of the first run that saw it; it may have connected before.",

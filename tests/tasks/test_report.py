@@ -268,7 +268,14 @@ def test_every_figure_of_a_finding_is_explained():
     words = re.findall(
         r'class="term" popovertarget="q-\w+">([^<]+)<', html.partition("<article")[2]
     )
-    for figure in ("Rate", "Calls every", "Regularity", "Last connection", "First seen"):
+    for figure in (
+        "Signature",
+        "Rate",
+        "Calls every",
+        "Regularity",
+        "Last connection",
+        "First seen",
+    ):
         assert figure in words
 
 
