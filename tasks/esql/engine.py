@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -86,9 +88,21 @@ class Engine:
             EsqlError: the question cannot be answered; its kind says why.
         """
         try:
-            return self._answer(question)
+            return self._interruptibly(question)
         except duckdb.OutOfMemoryException as error:
             raise NotEnoughMemory(str(error).splitlines()[0]) from error
+
+    def _interruptibly(self, question: Question) -> Answer:
+        """Answer in a thread, so that a signal ends the question: DuckDB often does not hear it."""
+        with ThreadPoolExecutor(max_workers=1) as apart:
+            answer = apart.submit(self._answer, question)
+            try:
+                return answer.result()
+            except BaseException:
+                while not answer.done():
+                    self._connection.interrupt()
+                    time.sleep(0.01)
+                raise
 
     def _answer(self, question: Question) -> Answer:
         query = parse(question.query)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
+from tasks.esql.engine import Engine
 from tests.tasks.esql.folder import answer, connected, write
 
 
@@ -106,3 +108,21 @@ def test_several_threads_may_share_a_client(tmp_path: Path):
         for thread in threads:
             thread.join()
     assert answers == {limit: [[limit]] for limit in range(1, 9)}
+
+
+def test_a_signal_ends_a_question(nowhere: Elasticsearch, monkeypatch):
+    """A Ctrl-C, for example; what the handler raises arrives as it is."""
+
+    def answer_for_ever(engine: Engine, _: object) -> None:
+        engine._connection.execute("SELECT sum(range) FROM range(1000000000000000)")
+
+    monkeypatch.setattr(Engine, "_answer", answer_for_ever)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            nowhere.esql.query(query="ROW a = 1 | LIMIT 1")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    monkeypatch.undo()
+    assert answer(nowhere, "ROW a = 1 | LIMIT 1").value == 1, "the next one is answered"
