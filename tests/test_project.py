@@ -54,7 +54,9 @@ def test_every_dependency_is_pinned(wanted):
 
 def test_every_dependency_says_why_it_is_there():
     """A reason stands above each, so that somebody can take it out again."""
-    listed = re.search(r"\ndependencies = \[\n(.+?)\n\]", PYPROJECT, re.DOTALL).group(1)
+    lists = re.findall(r"\n(?:dependencies|dev) = \[\n(.+?)\n\]", PYPROJECT, re.DOTALL)
+    assert len(lists) == 2
+    listed = "\n".join(lists)
     lines = [line.strip() for line in listed.splitlines()]
     for before, line in zip(["", *lines], lines, strict=False):
         if line.startswith('"'):
