@@ -138,8 +138,8 @@ def _address(url: str) -> URL:
     """Parse the URL; what cannot be parsed is not repeated, for it may hold a password."""
     try:
         address = make_url(located(url))
-    except ArgumentError as error:
-        raise HistoryError("`history_url` is not a URL.", _SUPPORTED) from error
+    except (ArgumentError, ValueError):  # A port that is no number is a ValueError.
+        raise HistoryError("`history_url` is not a URL.", _SUPPORTED) from None
     if address.drivername in {"postgresql", "postgresql+psycopg"}:
         return address.set(drivername="postgresql+psycopg")
     if address.drivername == "sqlite" and address.database not in {None, "", ":memory:"}:

@@ -153,7 +153,11 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://host/history", "sqlite://", "sqlite:///:memory:", "history.db", ""]
+    "url",
+    [
+        *("mysql://host/history", "sqlite://", "sqlite:///:memory:", "history.db", ""),
+        "postgresql://host:port/history",
+    ],
 )
 def test_another_kind_of_url_is_refused(url: str) -> None:
     """The message says what a URL looks like."""
@@ -166,6 +170,7 @@ def test_another_kind_of_url_is_refused(url: str) -> None:
         "postgresql://hunter:canary@127.0.0.1:1/history",
         "postgresql+psycopg://hunter@127.0.0.1:1/history?password=canary",
         "postgresql//hunter:canary@127.0.0.1:1/history",
+        "postgresql://hunter:canary@127.0.0.1:port/history",
     ],
 )
 def test_a_password_in_a_url_is_never_repeated(url: str) -> None:
