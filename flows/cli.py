@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,15 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status as Spinner
+from typer.core import TyperGroup
 
+from flows.deployments import SUBJECTS, Deployment, deployments
 from flows.output import Format, Telling, complain, err, out, quote, show, show_checks, show_facts
+from flows.prefect_server import (
+    QUIET,
+    own_prefect,
+    prefect_home,
+    serve,
+    serve_this_process,
+    use_prefect_server,
+)
 from tasks.checks import Check, Verdict
 from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
 from tasks.hostile import visible
-from tasks.settings import HISTORY_URL, Cluster, deployments
+from tasks.settings import HISTORY_URL, Cluster
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -40,7 +51,22 @@ def moment(text: str) -> datetime:
     return given.astimezone(UTC)
 
 
+class Commands(TyperGroup):
+    """The commands; a Ctrl-C ends each with a sentence and the exit code that shells expect."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer has no name for them.
+        """Run the command that the words name."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            # What is still to be ended takes a second or two, and ends in order.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            err.print("Interrupted. What was recorded stays; run the command again to go on.")
+            raise typer.Exit(128 + signal.SIGINT) from stop
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -71,11 +97,9 @@ def run(
     config: Config = CONFIG,
 ) -> None:
     """Hunt one cluster now, or as of a slot, with the parameters of its deployment."""
-    from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415 - Prefect takes a second.
-
-    for parameters in _deployed(config, "cluster", cluster):
+    for deployment in _deployed(config, "hunt_cluster", cluster):
         with _progress(f"Hunting {cluster}"):
-            facts = _run(hunt_cluster, {**parameters, "slot": slot})
+            facts = _run(deployment, slot=slot)
         if format is Telling.JSON:
             show_facts(facts)
         else:
@@ -93,11 +117,9 @@ def digest(
     config: Config = CONFIG,
 ) -> None:
     """Tell a destination what is new since its last digest."""
-    from flows.daily_digest import daily_digest  # noqa: PLC0415 - Prefect takes a second.
-
-    for parameters in _deployed(config, "destination", destination):
+    for deployment in _deployed(config, "daily_digest", destination):
         with _progress(f"Digest for {destination}"):
-            facts = _run(daily_digest, {**parameters, "slot": slot, "dry_run": dry_run})
+            facts = _run(deployment, slot=slot, dry_run=dry_run)
         if format is Telling.JSON:
             show_facts(facts)
         else:
@@ -115,12 +137,17 @@ def check(
     config: Config = CONFIG,
 ) -> None:
     """Check what the deployments of prefect.yaml need; exit with 1 where something failed."""
+    _flows()
     from flows.check_cluster import site_of  # noqa: PLC0415 - Prefect takes a second.
     from tasks.blocks import read_block  # noqa: PLC0415
     from tasks.check import preflight  # noqa: PLC0415
 
     site = site_of(deployments(config), clusters or ())
-    with err.status("Checking ..."), _interruptible():
+    keys = [settings.cluster.api_key for settings in site.hunts]
+    tokens = [destination.token for destination in site.destinations.values()]
+    if any(secret and secret.is_block for secret in (*keys, *tokens)):
+        use_prefect_server()
+    with err.status("Checking ..."):
         checks = preflight(site, datetime.now(UTC), read_block)
     if format is Telling.JSON:
         show(Check.__slots__, [asdict(each) for each in checks], Format.JSON)
@@ -142,6 +169,11 @@ def query(
     """Ask a folder of events a question in ES|QL."""
     from tasks.clusters import Question, ask, connect  # noqa: PLC0415 - DuckDB takes its time.
 
+    if not folder.expanduser().is_dir():
+        raise SettingsError(
+            f"There is no folder {folder}.",
+            "Name a folder of events, with one folder a data stream in it.",
+        )
     url = folder.expanduser().absolute().as_uri()
     cluster = Cluster(name="folder", url=url, skip_bad_lines=skip_bad_lines)
     with err.status("Reading ..."), connect(cluster) as client:
@@ -227,7 +259,7 @@ def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
     """Create the history, or bring it to this version's schema."""
     from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
 
-    out.print(upgrade_history(_history_url(history_url, config)))
+    out.print(f"The history has schema {upgrade_history(_history_url(history_url, config))}.")
 
 
 @app.command(epilog="Example: `beaconhunt demo`")
@@ -241,7 +273,9 @@ def demo() -> None:
         events = story.make_clusters(today, progress)
     for name, count in events.items():
         out.print(f"{name}: {count:,} events in {today.cluster_folder(name)}")
-    with _progress("Starting Prefect") as spinner:
+    with err.status("Starting Prefect"):
+        serve_this_process(today.folder / "prefect")
+    with _progress("Hunting") as spinner:
         for step in story.steps(today):
             spinner.update(f"{step.name} done")
             out.print(f"{step.name}: {step.message}", markup=False)
@@ -256,14 +290,18 @@ def up(
 ) -> None:
     """Run a Prefect server, deploy prefect.yaml on it, and work until Ctrl-C."""
     from flows import demo as story  # noqa: PLC0415 - starts faster without.
-    from flows.prefect_server import serve  # noqa: PLC0415
     from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
 
+    env = own_prefect(port, prefect_home())
+    flows = _flows()
+    for deployment in deployments(config):
+        if deployment.flow_name in flows:
+            deployment.checked(flows[deployment.flow_name])
     with _bar("Making the demo cluster") as progress:
         made = story.make_live_cluster(datetime.now(UTC), progress)
     out.print(f"The demo cluster: {made}")
-    out.print(upgrade_history(_history_url(None, config)))
-    serve(port, config, say=out.print)
+    out.print(f"The history has schema {upgrade_history(_history_url(None, config))}.")
+    serve(env, config, say=out.print)
 
 
 @contextmanager
@@ -272,36 +310,31 @@ def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
         task = progress.add_task(text, total=None)
-        with _interruptible():
-            yield lambda done, of: progress.update(task, completed=done, total=of)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
-def _deployed(config: Path, kind: str, name: str) -> Iterator[Mapping[str, Any]]:
-    """Give the parameters of every deployment of a cluster or destination.
+def _deployed(config: Path, flow_name: str, subject: str) -> list[Deployment]:
+    """Give every deployment of a flow that is for a cluster or destination.
 
     Raises:
         SettingsError: there is none; the error lists those that there are.
     """
-    listed = [p for p in deployments(config).values() if isinstance(p.get(kind), dict)]
-    mine = [parameters for parameters in listed if parameters[kind].get("name") == name]
+    listed = [each for each in deployments(config) if each.flow_name == flow_name]
+    mine = [each for each in listed if each.subject == subject]
     if not mine:
-        known = ", ".join(sorted({str(parameters[kind].get("name")) for parameters in listed}))
+        known = ", ".join(sorted({str(each.subject) for each in listed}))
         raise SettingsError(
-            f"There is no {kind} {name!r} in {config}.",
+            f"There is no {SUBJECTS[flow_name]} {subject!r} in {config}.",
             f"It has: {known or 'none'}. Correct the name, or add a deployment.",
         )
-    return iter(mine)
+    return mine
 
 
 def _history_url(given: str | None, config: Path) -> str:
     """Choose the history: the given one, else the only one that the deployments name."""
     if given or not config.exists():
         return given or HISTORY_URL
-    named = {
-        parameters.get("history_url", HISTORY_URL)
-        for parameters in deployments(config).values()
-        if {"cluster", "destination"} & parameters.keys()
-    }
+    named = {each.history_url for each in deployments(config) if each.flow_name in SUBJECTS}
     if len(named) > 1:
         raise SettingsError(
             f"{config} names {len(named)} histories.",
@@ -310,27 +343,51 @@ def _history_url(given: str | None, config: Path) -> str:
     return next(iter(named), HISTORY_URL)
 
 
-def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a flow in this process, and raise what made it fail.
+def _flows() -> dict[str, Flow[..., Any]]:
+    """Import the flows, by name.
+
+    Raises:
+        SettingsError: Prefect cannot start with its settings.
+    """
+    try:
+        from flows.check_cluster import check_cluster  # noqa: PLC0415 - Prefect takes a second.
+        from flows.daily_digest import daily_digest  # noqa: PLC0415
+        from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise SettingsError(
+            f"Prefect cannot start: {error.title}.{'.'.join(map(str, fault['loc']))}: "
+            f"{fault['msg']}.",
+            "Correct that setting where it is set: a PREFECT_ variable, or Prefect's profile.",
+        ) from error
+    return {flow.name: flow for flow in (hunt_cluster, daily_digest, check_cluster)}
+
+
+def _run(deployment: Deployment, **chosen: object) -> dict[str, Any]:
+    """Run a deployment's flow in this process, and raise what made it fail.
+
+    Args:
+        deployment: with its parameters.
+        chosen: parameters of this run.
 
     Returns:
         What its final state says for scripts.
 
     Raises:
         PipelineError: with the remedy.
-        SettingsError: a parameter does not fit.
     """
-    from prefect.exceptions import ParameterTypeError, SignatureMismatchError  # noqa: PLC0415
-
-    state = cast("State[Any]", flow(**parameters, return_state=True))
+    flow = _flows()[deployment.flow_name]
+    parameters = deployment.checked(flow)
+    use_prefect_server()
+    try:
+        state = cast("State[Any]", flow(**{**parameters, **chosen}, return_state=True))
+    except Exception:
+        # Whatever it was: without its server Prefect cannot go on.
+        use_prefect_server()
+        raise
     if not state.is_failed():
         return cast("dict[str, Any]", state.result())
     failure = state.result(raise_on_failure=False)
-    if isinstance(failure, ParameterTypeError | SignatureMismatchError):
-        raise SettingsError(
-            f"A parameter of the deployment does not fit: {failure}",
-            "Correct `parameters` in prefect.yaml.",
-        ) from failure
     if isinstance(failure, Exception):
         raise failure
     raise SettingsError(str(state.message), "See the log of the flow run in Prefect.")
@@ -340,26 +397,16 @@ def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _progress(text: str) -> Iterator[Spinner]:
     """Show what is going on: the pipeline logs one line a step, and the newest is shown."""
     with err.status(text) as spinner:
+        _flows()  # Prefect sets its loggers up when it is imported, and forgets other handlers.
         handler = _Newest(spinner)
         loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
         for logger in loggers:
             logger.addHandler(handler)
         try:
-            with _interruptible():
-                yield spinner
+            yield spinner
         finally:
             for logger in loggers:
                 logger.removeHandler(handler)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn a Ctrl-C into a sentence and the exit code that shells expect."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        err.print("Interrupted. What was recorded stays; run the command again to go on.")
-        raise typer.Exit(128 + signal.SIGINT) from stop
 
 
 class _Newest(logging.Handler):
@@ -375,13 +422,17 @@ class _Newest(logging.Handler):
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 failed, 2 wrong use."""
-    # Prefect reads these when it is imported. Its server gets every line; a person at a terminal
-    # gets ours.
+    """Run the command line: exit code 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    # Prefect reads these when it is imported.
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL", "CRITICAL")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    # It warns of what our errors say with a remedy.
+    logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # systemd and a closed window end a command as a Ctrl-C does; nohup keeps it going.
+        if signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, signal.default_int_handler)
     try:
         app()
     except PipelineError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tasks.errors import SettingsError
 from tasks.history import upgrade
 from tasks.runs import minute
-from tasks.settings import Cluster, Destination, home
+from tasks.settings import Cluster, Destination, home, writing_home
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -57,12 +56,17 @@ def this_morning(now: datetime) -> Demo:
 
 
 def start_over(demo: Demo) -> None:
-    """Remove what an earlier demo left, and nothing else."""
-    for part in (demo.folder / "clusters", demo.archive):
-        shutil.rmtree(part, ignore_errors=True)
-    for database in demo.folder.glob("history.db*"):
-        database.unlink()
-    demo.folder.mkdir(parents=True, exist_ok=True)
+    """Remove what an earlier demo left, and nothing else.
+
+    Raises:
+        SettingsError: the folder cannot be written.
+    """
+    with writing_home():
+        for part in (demo.folder / "clusters", demo.archive):
+            shutil.rmtree(part, ignore_errors=True)
+        for database in demo.folder.glob("history.db*"):
+            database.unlink()
+        demo.folder.mkdir(parents=True, exist_ok=True)
 
 
 def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
@@ -73,14 +77,16 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
 
     Raises:
         SettingsError: the event generator is not there: it comes with the source, not the wheel.
+            Or the events cannot be written.
     """
     with _generator():
         from tests.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
         from tests.fleet.generate import write  # noqa: PLC0415
     documents = {}
-    for name, fleet in demo_clusters(demo.end):
-        truth = write(fleet, demo.cluster_folder(name), progress)
-        documents[name] = sum(truth.documents.values())
+    with writing_home():
+        for name, fleet in demo_clusters(demo.end):
+            truth = write(fleet, demo.cluster_folder(name), progress)
+            documents[name] = sum(truth.documents.values())
     return documents
 
 
@@ -95,8 +101,9 @@ def make_live_cluster(now: datetime, progress: Progress) -> Path:
         from tests.fleet.generate import write  # noqa: PLC0415
     (_, fleet), *_ = demo_clusters(minute(now))
     folder = home() / "demo-cluster"
-    shutil.rmtree(folder, ignore_errors=True)
-    write(fleet, folder, progress)
+    with writing_home():
+        shutil.rmtree(folder, ignore_errors=True)
+        write(fleet, folder, progress)
     return folder
 
 
@@ -129,13 +136,11 @@ class Step:
 
 
 def steps(demo: Demo) -> Iterator[Step]:
-    """Run the demo, flow run by flow run, on a Prefect server of its own.
+    """Run the demo, flow run by flow run, on the Prefect server that is set.
 
     Each is an ordinary run of an ordinary flow; only the slots are given.
     """
-    os.environ["PREFECT_HOME"] = str(demo.folder / "prefect")
-    os.environ.pop("PREFECT_API_URL", None)
-    from prefect.settings import (  # noqa: PLC0415 - reads the settings above.
+    from prefect.settings import (  # noqa: PLC0415 - Prefect takes a second.
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
-    TypeAdapter,
-    ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -31,15 +30,22 @@ HISTORY_URL = f"sqlite:///${HOME_VARIABLE}/history.db"
 ARCHIVE_URL = f"${HOME_VARIABLE}/archive"
 
 
-def _without_password(url: str) -> str:
+def _without_password(url: str, about: ValidationInfo) -> str:
     """Refuse a secret where it would be shown and stored in clear.
 
     Not as a `ValueError`: pydantic would repeat the URL in its message.
     """
-    parts = urlsplit(url)
-    if parts.password is not None:
+    try:
+        parts = urlsplit(url)
+        holds_one = parts.password is not None or "password" in parts.query.lower()
+    except ValueError:
         raise SettingsError(
-            f"The URL of {parts.hostname or 'a setting'} must not hold a password.",
+            f"`{about.field_name}` is not a URL.",
+            "Give scheme, host and port, for example https://es.example.com:9200.",
+        ) from None
+    if holds_one:
+        raise SettingsError(
+            f"`{about.field_name}` must not hold a password.",
             "For Elasticsearch set `api_key_env`; for PostgreSQL set PGPASSWORD or use ~/.pgpass "
             "on the worker.",
         )
@@ -188,6 +194,22 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or "~/.beaconhunt").expanduser().absolute()
 
 
+@contextmanager
+def writing_home() -> Iterator[None]:
+    """Say what to do when a file or folder below `home` cannot be written.
+
+    Raises:
+        SettingsError: with the place.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename or home()} cannot be written: {error.strerror}.",
+            f"Make room and let this user write there, or set {HOME_VARIABLE} to another folder.",
+        ) from error
+
+
 def located(url: str) -> str:
     """Fill `$BEACONHUNT_HOME` and a leading `~` into a URL or path."""
     filled = url.replace(f"${HOME_VARIABLE}", str(home()))
@@ -237,54 +259,3 @@ def secret_if_any(
             "Put the secret alone there, on one line: of Elasticsearch's answer the `encoded`.",
         )
     return SecretStr(value) if value else None
-
-
-def deployments(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Read the deployments of a prefect.yaml: flow parameters by deployment name.
-
-    Raises:
-        SettingsError: no such file, not a prefect.yaml, or a parameter that cannot be.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"There is no {path}.",
-            "Run the command where your prefect.yaml is, or name the file with --config.",
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}.", "Correct the file.") from error
-    listed = document.get("deployments") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        raise SettingsError(
-            f"{path} lists no deployments.", "See prefect.yaml in the repository for the shape."
-        )
-    return {str(entry.get("name")): _checked(path, entry) for entry in listed}
-
-
-_CHECKS: Mapping[str, TypeAdapter[Any]] = {
-    "cluster": TypeAdapter(Cluster),
-    "destination": TypeAdapter(Destination),
-    "history_url": TypeAdapter(Url),
-    "archive_url": TypeAdapter(Url),
-    "report_base_url": TypeAdapter(Url),
-    "time_zone": TypeAdapter(TimeZone),
-}
-
-
-def _checked(path: Path, deployment: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give a deployment's parameters, checked as the flow will, before Prefect stores them."""
-    parameters: Mapping[str, Any] = deployment.get("parameters") or {}
-    for name, check in _CHECKS.items():
-        if name not in parameters:
-            continue
-        try:
-            check.validate_python(parameters[name])
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, (name, *fault["loc"])))
-            raise SettingsError(
-                f"{path}: deployment {deployment.get('name')}: {where}: {fault['msg']}.",
-                "Correct it there; docs/operations.md lists the settings.",
-            ) from None
-    return parameters

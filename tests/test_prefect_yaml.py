@@ -12,8 +12,8 @@ import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 
+from flows.deployments import deployments
 from tasks.hunts import load
-from tasks.settings import deployments
 from tests.browser.pictures import ROOT
 
 FILE = ROOT / "prefect.yaml"
@@ -75,13 +75,17 @@ def test_a_destination_hears_of_clusters_that_are_hunted(deployment):
 
 
 def test_no_two_deployments_share_a_name():
-    """Prefect would overwrite one with the other, and the command line see only one."""
+    """People, and the tests above, know them by it."""
     assert len(DEPLOYMENTS) == len(DOCUMENT["deployments"])
 
 
 def test_the_command_line_reads_the_same_deployments():
     """A run by hand has the parameters of the scheduled one."""
-    assert set(deployments(FILE)) == set(DEPLOYMENTS)
+    read = deployments(FILE)
+    assert {each.name: each.parameters for each in read} == {
+        name: deployment["parameters"] for name, deployment in DEPLOYMENTS.items()
+    }
+    assert all(each.checked(flow_of(DEPLOYMENTS[each.name])) for each in read)
 
 
 @scheduled

@@ -54,12 +54,22 @@ def command(monkeypatch, capsys, tmp_path, events, storage):
         }
         prod = {"name": "prod", "url": server.url, "api_key_env": "ES_PROD_API_KEY"}
         parameters = {
-            "prod": {**storage, "cluster": prod},
-            "corp": {**storage, "cluster": {"name": "corp", "url": events.as_uri()}},
-            "secops": {**storage, "destination": destination},
-            "check": {},
+            ("prod", hunt_cluster): {**storage, "cluster": prod},
+            ("corp", hunt_cluster): {
+                **storage,
+                "cluster": {"name": "corp", "url": events.as_uri()},
+            },
+            ("secops", daily_digest): {**storage, "destination": destination},
+            ("check", check_cluster): {},
         }
-        deployments = [{"name": name, "parameters": each} for name, each in parameters.items()]
+        deployments = [
+            {
+                "name": name,
+                "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
+                "parameters": each,
+            }
+            for (name, flow), each in parameters.items()
+        ]
         (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": deployments}))
         yield lambda *arguments: beaconhunt(monkeypatch, capsys, *arguments)
 
@@ -115,8 +125,8 @@ def test_the_key_is_in_nothing_that_is_shown(command):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda p: p["corp"].update(treshold=1), "deployment corp does not fit"),
-        (lambda p: p["corp"].update(thresholds={"min_duration_hours": "x"}), "corp does not fit"),
+        (lambda p: p["corp"].update(treshold=1), "Deployment corp: The flow hunt_cluster has no"),
+        (lambda p: p["corp"].update(thresholds={"min_duration_hours": "x"}), "corp: thresholds."),
     ],
 )
 def test_a_parameter_that_does_not_fit_names_its_deployment(command, tmp_path, change, named):

@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import logging
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from flows.cli import app, main
@@ -17,8 +21,18 @@ from tasks.history import History, upgrade
 from tasks.runs import Outcome
 from tests.builders import SLOT, day, finding, report, run
 from tests.fleet.builders import network_event, write_events
+from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
 
-ROOT = Path(__file__).parents[2]
+HUNT = "flows.hunt_cluster.hunt_cluster"
+DIGEST = "flows.daily_digest.daily_digest"
+
+
+def deploy(folder: Path, name: str, entrypoint: str, parameters: dict) -> None:
+    """Add a deployment to the folder's prefect.yaml."""
+    file = folder / "prefect.yaml"
+    listed = yaml.safe_load(file.read_text())["deployments"] if file.exists() else []
+    listed.append({"name": name, "entrypoint": entrypoint, "parameters": parameters})
+    file.write_text(yaml.safe_dump({"deployments": listed}))
 
 
 @pytest.fixture
@@ -32,11 +46,8 @@ def site(tmp_path, monkeypatch) -> Path:
     }
     cluster = {"name": "corp", "url": (tmp_path / "corp").as_uri()}
     destination = {"name": "secops", "channel": "C1", "clusters": ["corp"]}
-    deployments = [
-        {"name": "corp", "parameters": {**storage, "cluster": cluster}},
-        {"name": "secops", "parameters": {**storage, "destination": destination}},
-    ]
-    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": deployments}))
+    deploy(tmp_path, "corp", HUNT, {**storage, "cluster": cluster})
+    deploy(tmp_path, "secops", DIGEST, {**storage, "destination": destination})
     write_events(tmp_path / "corp", [network_event(signature="developer")])
     return tmp_path
 
@@ -107,6 +118,163 @@ def test_a_mistake_is_named_with_its_remedy_and_exits_with_1(site, command, argu
     assert (code, said) == (1, "")
     assert named in complaint
     assert "remedy: " in complaint
+    assert "Traceback" not in complaint
+
+
+def test_a_bad_deployment_stops_no_command_about_another(site, command):
+    """Only what is asked for is checked; the error names the deployment and its setting."""
+    upgrade(f"sqlite:///{site}/history.db")
+    history = {"history_url": f"sqlite:///{site}/history.db"}
+    deploy(site, "bad", HUNT, {**history, "cluster": {"name": "bad", "url": "https://u:p@es"}})
+    deploy(site, "odd", HUNT, {**history, "cluster": {"name": "odd", "url": "x"}, "hnut": "x"})
+    assert command("run", "corp", "--slot", "2026-11-24T06:00Z")[0] == 0
+    assert command("runs")[0] == 0
+    for name, named in {"bad": "`url` must not hold a password", "odd": "parameter hnut"}.items():
+        code, _, complaint = command("run", name)
+        assert code == 1
+        assert f"Deployment {name}: " in complaint
+        assert named in complaint
+        assert "remedy: " in complaint
+
+
+def test_a_digest_hides_no_hunt_of_the_same_name(site, command):
+    """Teams name both after the place that they are for."""
+    upgrade(f"sqlite:///{site}/history.db")
+    listed = yaml.safe_load((site / "prefect.yaml").read_text())["deployments"]
+    destination = {"name": "corp", "channel": "C1", "clusters": ["corp"]}
+    deploy(site, "corp", DIGEST, {**listed[1]["parameters"], "destination": destination})
+    assert command("run", "corp", "--slot", "2026-11-24T06:00Z")[0] == 0
+    assert command("digest", "corp", "--dry-run")[0] == 0
+
+
+def test_a_prefect_server_that_is_not_there_is_named(site, command):
+    """Prefect's settings name one; without them the command would start its own."""
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        code, said, complaint = command("run", "corp")
+    assert (code, said) == (1, "")
+    assert "error: The Prefect server at http://127.0.0.1:9/api cannot be used" in complaint
+    assert "PREFECT_API_URL" in complaint.partition("remedy: ")[2]
+    assert "Traceback" not in complaint
+
+
+def test_the_clients_own_warnings_are_not_repeated(site, command, caplog):
+    """Our error says it, with a remedy."""
+    command("runs")
+    logging.getLogger("elastic_transport.node_pool").warning("Node has failed for 1 times")
+    assert caplog.records == []
+
+
+def test_a_folder_that_is_none_is_not_called_a_setting(site, command):
+    """Whoever asks a folder has no cluster to correct."""
+    _, _, complaint = command("query", "nowhere", "FROM a")
+    assert "error: There is no folder nowhere." in complaint
+    assert "`url`" not in complaint
+
+
+def separately(site: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own, which knows no Prefect server."""
+    settings = {"BEACONHUNT_HOME": str(site), "HOME": str(site), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=site,
+        env=without_prefect(**settings | environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "named"),
+    [
+        (("demo",), "BEACONHUNT_HOME", "prefect.yaml/below"),
+        (("up", "--port", str(free_port())), "BEACONHUNT_HOME", "prefect.yaml/below"),
+        (("run", "corp"), "BEACONHUNT_HOME", "prefect.yaml/below"),
+        (("run", "corp"), "PREFECT_LOGGING_LEVEL", "LoggingSettings.level"),
+    ],
+)
+def test_a_variable_that_cannot_be_is_named_with_its_remedy(site, arguments, variable, named):
+    """A home below a file, a level that is none: a sentence instead of a traceback."""
+    below = str(site / "prefect.yaml" / "below")
+    with separately(site, *arguments, **{variable: below}) as process:
+        said, complaint = process.communicate()
+    assert process.returncode == 1
+    assert said == ""
+    problem, _, remedy = complaint.partition("error: ")[2].partition("\nremedy: ")
+    assert named in problem
+    assert variable.partition("_")[0] in remedy
+    assert "Traceback" not in complaint
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(site):
+    """Each has its Prefect server, and the first ones of a home make the same database."""
+    upgrade(f"sqlite:///{site}/history.db")
+    slots = ("2026-11-24T05:00Z", "2026-11-24T06:00Z")
+    processes = [separately(site, "run", "corp", "--slot", slot) for slot in slots]
+    for process in processes:
+        with process:
+            said, complaint = process.communicate()
+        assert process.returncode == 0, complaint
+        assert said.startswith("corp: ")
+        assert "error" not in complaint.lower()
+
+
+@pytest.fixture
+def silent_cluster(site) -> Iterator[socket.socket]:
+    """A deployed cluster that takes a question and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(180)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        storage = yaml.safe_load((site / "prefect.yaml").read_text())["deployments"][0]
+        cluster = {"name": "silent", "url": url}
+        deploy(site, "silent", HUNT, {**storage["parameters"], "cluster": cluster})
+        upgrade(f"sqlite:///{site}/history.db")
+        yield listener
+
+
+def at_a_terminal(site: Path, *arguments: str) -> Terminal:
+    env = without_prefect(HOME=str(site), BEACONHUNT_HOME=str(site))
+    return Terminal(site / "said", *arguments, env=env, folder=site)
+
+
+INTERRUPTED = "Interrupted. What was recorded stays; run the command again to go on."
+
+
+def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_a_sentence(site, silent_cluster):
+    """The Prefect server of the run hears no Ctrl-C: it must see the run end, then ends too."""
+    with at_a_terminal(site, "run", "silent") as terminal:
+        connection, _ = silent_cluster.accept()
+        started = terminal.started()
+        terminal.press(CTRL_C)
+        assert terminal.end() == 130, terminal.said
+        connection.close()
+    assert terminal.said.split("\n")[-2].strip().endswith(INTERRUPTED)
+    assert "Traceback" not in terminal.said
+    assert len(started) >= 2, "the run, and its server"
+    assert not any(map(is_alive, started))
+
+
+def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(site):
+    """Whoever looks at the demo may leave it."""
+    with at_a_terminal(site, "demo") as terminal:
+        terminal.wait_for("candidates on corp-")
+        started = terminal.started()
+        terminal.press(CTRL_C)
+        assert terminal.end() == 130, terminal.said
+    assert terminal.said.split("\n")[-2].strip().endswith(INTERRUPTED)
+    assert "Traceback" not in terminal.said
+    assert not any(map(is_alive, started))
+
+
+def test_a_run_that_is_terminated_ends_as_by_ctrl_c(site, silent_cluster):
+    """By systemd, for example."""
+    with separately(site, "run", "silent") as process:
+        connection, _ = silent_cluster.accept()
+        process.terminate()
+        said, complaint = process.communicate()
+        connection.close()
+    assert (process.returncode, said) == (130, "")
+    assert complaint.strip().endswith(INTERRUPTED)
     assert "Traceback" not in complaint
 
 

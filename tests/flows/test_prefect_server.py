@@ -2,9 +2,6 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,44 +10,39 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flows.prefect_server import set_up
+from tasks.errors import SettingsError
 from tasks.publish import event_id, resource
 from tests.builders import SLOT, day, finding, report, run
+from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
 
-ROOT = Path(__file__).parents[2]
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class Product:
-    """`beaconhunt up` in homes of its own."""
+    """`beaconhunt up` at a terminal of a user who has a Prefect of their own."""
 
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.home = home
-        self.log = home / "up.log"
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        environment = {
-            **inherited,
-            "BEACONHUNT_HOME": str(home),
-            "PREFECT_HOME": str(home / "prefect"),
-        }
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port)],
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.home = folder / "beaconhunt"
+        self.users = folder / "user"
+        self.profiles = self.users / ".prefect" / "profiles.toml"
+        self.profiles.parent.mkdir(parents=True)
+        self.written = (
+            'active = "work"\n[profiles.work]\n'
+            f'[profiles.local]\nPREFECT_API_URL = "http://127.0.0.1:{self.port}/api"\n'
+        )
+        self.profiles.write_text(self.written)
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=30)
 
-    def wait_until_ready(self, seconds: float = 180) -> None:
-        deadline = time.monotonic() + seconds
-        while "Ready:" not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.2)
+    def up(self, said: str) -> Terminal:
+        return Terminal(
+            self.users / said,
+            *("up", "--port", str(self.port)),
+            env=without_prefect(
+                HOME=str(self.users), BEACONHUNT_HOME=str(self.home), PREFECT_PROFILE="work"
+            ),
+        )
 
     def post(self, path: str, **body) -> dict:
         return self.api.post(path, json=body).raise_for_status().json()
@@ -67,7 +59,7 @@ class Product:
             flow_run = self.api.get(f"/flow_runs/{started['id']}").raise_for_status().json()
             if flow_run["state_type"] in ENDED:
                 return flow_run
-            assert time.monotonic() < deadline, (flow_run["state"], self.log.read_text())
+            assert time.monotonic() < deadline, flow_run["state"]
             time.sleep(0.5)
 
     def events(self, name: str, *, until: str, seconds: float = 60) -> list[str]:
@@ -78,25 +70,22 @@ class Product:
             ids = [event["id"] for event in found["events"]]
             if until in ids:
                 return ids
-            assert time.monotonic() < deadline, (ids, self.log.read_text())
+            assert time.monotonic() < deadline, ids
             time.sleep(0.5)
-
-    def interrupt(self) -> int:
-        """Press Ctrl-C and wait."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory) -> Iterator[Product]:
     product = Product(tmp_path_factory.mktemp("up"))
-    try:
-        product.wait_until_ready()
+    with product.api:
         yield product
-    finally:
-        product.api.close()
-        if product.process.poll() is None:
-            product.interrupt()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def terminal(product) -> Iterator[Terminal]:
+    with product.up("said") as terminal:
+        terminal.wait_for("Ready:")
+        yield terminal
 
 
 def test_a_deployed_hunt_runs_to_its_report(product):
@@ -167,8 +156,54 @@ def test_the_zombie_automation_is_there_once(product):
     ]
 
 
-def test_ctrl_c_ends_all_of_it(product):
+def test_the_users_own_prefect_is_neither_asked_nor_changed(product):
+    """A profile that names the same address would be switched to; ours are in our own home."""
+    assert [path.name for path in product.profiles.parent.iterdir()] == ["profiles.toml"]
+    assert product.profiles.read_text() == product.written
+    assert (product.home / "prefect" / "prefect.db").is_file()
+
+
+def test_a_second_one_is_refused_before_it_touches_the_first(product):
+    """Its port is taken: it must not deploy on the server that answers there."""
+    events = sorted(product.home.glob("demo-cluster/**/*"))
+    with product.up("second") as second:
+        assert second.end() == 1
+    assert f"error: Port {product.port} cannot be had: " in second.said
+    assert "remedy: Choose another with --port" in second.said
+    assert sorted(product.home.glob("demo-cluster/**/*")) == events
+
+
+def test_ctrl_c_ends_all_of_it(product, terminal):
     """Worker and server are gone, and nothing was lost on the way."""
-    assert product.interrupt() == 0, product.log.read_text()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{product.port}/api/health")
+    started = terminal.started()
+    terminal.press(CTRL_C)
+    assert terminal.end() == 0, terminal.said
+    assert not any(map(is_alive, started))
+
+
+@pytest.mark.parametrize("part", ["worker", "server"])
+def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(product, terminal, part):
+    """Half a product hunts nothing: better none, and a sentence."""
+    terminal.close()
+    with product.up(part) as again:
+        again.wait_for("Ready:")
+        started = again.started()
+        (pid,) = again.started(f"prefect {part} start")
+        os.kill(pid, signal.SIGKILL)
+        assert again.end() == 1
+    assert f"error: The {part} ended by itself." in again.said
+    assert "remedy: " in again.said
+    assert not any(map(is_alive, started))
+
+
+def test_a_step_that_fails_is_named_with_what_it_said(tmp_path):
+    """Also the last one, which is a program of ours: here it finds a Prefect that is none."""
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "__init__.py").touch()
+    (tmp_path / "prefect" / "__main__.py").touch()
+    env = without_prefect(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    with pytest.raises(SettingsError) as caught:
+        set_up(ROOT / "prefect.yaml", env)
+    assert caught.value.problem.startswith("`python -m flows.zombie_automation` failed:")
+    assert "No module named 'prefect.automations'" in caught.value.problem
+    assert "may be repeated" in caught.value.remedy

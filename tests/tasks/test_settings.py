@@ -9,40 +9,29 @@ from tasks.settings import (
     Cluster,
     Destination,
     SecretName,
-    deployments,
     home,
     located,
     secret,
+    writing_home,
 )
-
-
-def test_a_cluster_url_with_a_password_is_refused():
-    """Parameters stand in clear in Prefect's database: no secret may be one."""
-    with pytest.raises(SettingsError, match="must not hold a password") as caught:
-        Cluster(name="prod", url="https://elastic:changeme@es.example.com")
-    assert "changeme" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "named"),
-    [
-        ("{cluster: {name: Prod, url: 'https://es'}}", "cluster.name"),
-        ("{cluster: {name: prod, url: 'ftp://es'}}", "cluster.url"),
-        ("{cluster: {name: prod, url: 'https://es', api_key: x}}", "cluster.api_key"),
-        ("{destination: {name: secops, clusters: [a]}}", "destination.channel"),
-        ("{history_url: 'postgresql://u:changeme@db/x'}", "password"),
-        ("{time_zone: Berlin}", "no time zone 'Berlin'; write one like Europe/Berlin"),
-        ("{time_zone: ../etc/passwd}", "no time zone"),
-    ],
+    "url", ["https://elastic:changeme@es.example.com", "https://es.example.com?Password=changeme"]
 )
-def test_a_parameter_that_cannot_be_is_refused_before_it_is_deployed(tmp_path, parameters, named):
-    """The error names the deployment's setting, and repeats no value."""
-    file = tmp_path / "prefect.yaml"
-    file.write_text(f"deployments:\n- name: prod\n  parameters: {parameters}\n")
-    with pytest.raises(SettingsError) as caught:
-        deployments(file)
-    assert named in caught.value.problem
+def test_a_url_with_a_password_is_refused(url):
+    """Parameters stand in clear in Prefect's database: no secret may be one."""
+    with pytest.raises(SettingsError, match="`url` must not hold a password") as caught:
+        Cluster(name="prod", url=url)
     assert "changeme" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["[es.example.com", "es.example.\u2100"])
+def test_what_is_no_url_is_refused_without_repeating_it(host):
+    """What stands before its fault may be a password."""
+    with pytest.raises(SettingsError, match="`url` is not a URL") as caught:
+        Cluster(name="prod", url=f"https://elastic:changeme@{host}")
+    assert "changeme" not in f"{caught.value}{caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("name", ["Prod", "prod_eu", "../prod", "prod eu", ""])
@@ -130,26 +119,10 @@ def test_a_secret_does_not_show_itself(monkeypatch):
     )
 
 
-def test_deployments_are_read_by_name(tmp_path):
-    """The command line runs what the deployment would run."""
-    file = tmp_path / "prefect.yaml"
-    file.write_text(
-        "deployments:\n- name: prod\n  parameters: {cluster: {name: prod, url: 'file:///x'}}\n"
-    )
-    assert deployments(file) == {"prod": {"cluster": {"name": "prod", "url": "file:///x"}}}
-
-
-@pytest.mark.parametrize("text", ["deployments: 1", "- a", "{", "a: [b"])
-def test_a_file_that_is_no_prefect_yaml_is_refused_by_name(tmp_path, text):
-    """The error names the file."""
-    file = tmp_path / "prefect.yaml"
-    file.write_text(text)
-    with pytest.raises(SettingsError, match=r"prefect\.yaml"):
-        deployments(file)
-
-
-def test_a_missing_prefect_yaml_is_named_with_the_option_that_helps(tmp_path):
-    """Most often the command runs in the wrong folder."""
-    with pytest.raises(SettingsError) as caught:
-        deployments(tmp_path / "prefect.yaml")
-    assert "--config" in caught.value.remedy
+def test_a_place_that_cannot_be_written_is_named_with_the_variable_that_moves_it(tmp_path):
+    """Most often the folder belongs to somebody else."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError) as caught, writing_home():
+        (tmp_path / "file" / "folder").mkdir()
+    assert str(tmp_path / "file" / "folder") in caught.value.problem
+    assert "BEACONHUNT_HOME" in caught.value.remedy

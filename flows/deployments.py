@@ -1,0 +1,126 @@
+"""The deployments of a prefect.yaml: from the file to parameters that fit their flow."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from tasks.errors import SettingsError
+from tasks.settings import HISTORY_URL, Url
+
+if TYPE_CHECKING:
+    from prefect.flows import Flow
+
+
+SUBJECTS = {"hunt_cluster": "cluster", "daily_digest": "destination"}
+"""What a deployment of a flow is for: the parameter whose name people call it by."""
+
+
+class Deployment(BaseModel):
+    """One deployment, as the file has it.
+
+    Attributes:
+        name: unique among the deployments of a flow.
+        entrypoint: import path of its flow.
+        parameters: of its flow, as they are written: `checked` checks them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    entrypoint: str
+    parameters: dict[str, Any] = {}
+
+    @property
+    def flow_name(self) -> str:
+        """Name of its flow, without the module."""
+        return self.entrypoint.replace(":", ".").rpartition(".")[2]
+
+    @property
+    def subject(self) -> str | None:
+        """Name of the cluster or destination that it is for; None where that is not to be had."""
+        subject = self.parameters.get(SUBJECTS.get(self.flow_name, ""))
+        return str(subject.get("name")) if isinstance(subject, Mapping) else None
+
+    @property
+    def history_url(self) -> str:
+        """Where its findings are.
+
+        Raises:
+            SettingsError: as `checked`.
+        """
+        try:
+            return _History.model_validate(self.parameters).history_url
+        except SettingsError as error:
+            raise self._refused(error.problem, error.remedy) from None
+        except ValidationError as error:
+            raise self._refused(f"history_url: {error.errors()[0]['msg']}.") from None
+
+    def checked(self, flow: Flow[..., Any]) -> dict[str, Any]:
+        """Give the parameters as the flow will get them, its defaults among them.
+
+        Raises:
+            SettingsError: one of them does not fit; the text names it, and has no value.
+        """
+        from prefect.exceptions import ParameterTypeError  # noqa: PLC0415 - Prefect takes a second.
+
+        known = inspect.signature(flow.fn).parameters
+        for name in self.parameters:
+            if name not in known:
+                raise self._refused(f"The flow {flow.name} has no parameter {name}.")
+        defaults = {
+            name: each.default for name, each in known.items() if each.default is not each.empty
+        }
+        try:
+            return flow.validate_parameters(defaults | self.parameters)
+        except SettingsError as error:
+            raise self._refused(error.problem, error.remedy) from None
+        except ParameterTypeError as error:
+            _, *faults = str(error).split("\n - ")
+            raise self._refused(f"{'; '.join(faults)}.") from None
+
+    def _refused(self, problem: str, remedy: str | None = None) -> SettingsError:
+        return SettingsError(
+            f"Deployment {self.name}: {problem}",
+            remedy or "Correct its `parameters`; docs/operations.md lists the settings.",
+        )
+
+
+class _History(BaseModel):
+    """The one parameter that commands need which run no flow."""
+
+    history_url: Url = HISTORY_URL
+
+
+_LISTED = TypeAdapter(list[Deployment])
+
+
+def deployments(path: Path) -> list[Deployment]:
+    """Read the deployments of a prefect.yaml.
+
+    Raises:
+        SettingsError: no such file, or not a prefect.yaml.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"There is no {path}.",
+            "Run the command where your prefect.yaml is, or name the file with --config.",
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}.", "Correct the file.") from error
+    shape = "See prefect.yaml in the repository for the shape."
+    if not isinstance(document, dict) or not document.get("deployments"):
+        raise SettingsError(f"{path} lists no deployments.", shape)
+    try:
+        return _LISTED.validate_python(document["deployments"])
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, ("deployments", *fault["loc"])))
+        raise SettingsError(f"{path}: {where}: {fault['msg']}.", shape) from None
