@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ class Measurement:
         seconds: that it took.
         against: the plain thing.
         against_seconds: that the plain thing took.
+        plans: how a database executes each of its statements.
     """
 
     what: str
@@ -31,6 +32,7 @@ class Measurement:
     seconds: float
     against: str
     against_seconds: float
+    plans: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:

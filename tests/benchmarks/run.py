@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,13 +24,16 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 
 from tests import conftest  # noqa: F401 - sets Prefect up, before anything imports it.
-from tests.benchmarks import flow_run, generating, hunting, recording, reporting
+from tests.benchmarks import flow_run, generating, hunting, recording, remembering, reporting
 from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.remembering import Past
 from tests.fleet.generate import Fleet
 
 LARGE_NEEDS_BYTES = 6 << 30
 """Physical memory below which the large fleet is left out."""
 
+PAST_NEEDS_BYTES = 10 << 30
+"""Free disk below which the history has a short past."""
 
 PIPE_WIDTH = 100
 """Where there is no terminal to ask for its width."""
@@ -46,6 +50,7 @@ class Sizes:
         recorded: findings of a run that is recorded.
         rendered: findings of a report.
         candidates: findings of a flow run.
+        past: of the history that a run is diffed against, and recorded in.
     """
 
     fleet: Fleet
@@ -53,6 +58,7 @@ class Sizes:
     recorded: int
     rendered: int
     candidates: int
+    past: Past
 
 
 QUICK = Sizes(
@@ -61,6 +67,7 @@ QUICK = Sizes(
     recorded=2_000,
     rendered=1_000,
     candidates=200,
+    past=Past(clusters=2, slots=40, arrivals=20),
 )
 FULL = Sizes(
     fleet=Fleet(macs=12, encoding="paired"),
@@ -68,9 +75,11 @@ FULL = Sizes(
     recorded=10_000,
     rendered=5_000,
     candidates=1_000,
+    # A million findings, thirty million sightings: 9 GB, which take minutes to make.
+    past=Past(clusters=10, slots=315, arrivals=334),
 )
 
-Benchmark = tuple[str, Callable[[], Measurement]]
+Benchmark = tuple[str, Callable[[], list[Measurement]]]
 """Its name, and what measures it."""
 
 
@@ -81,17 +90,22 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         sizes: how much of everything.
         scratch: an empty folder.
     """
-    fleet, folder = sizes.fleet, scratch / "fleet"
+    fleet, folder, past = sizes.fleet, scratch / "fleet", sizes.past
     return [
-        ("Generating", lambda: generating.measure(fleet, folder)),
-        ("Hunting", lambda: hunting.measure_reading(folder, fleet.end, times=2)),
+        ("Generating", lambda: [generating.measure(fleet, folder)]),
+        ("Hunting", lambda: [hunting.measure_reading(folder, fleet.end, times=2)]),
         (
             "Hunting in Parquet",
-            lambda: hunting.measure_parquet(folder, fleet.end, scratch / "parquet"),
+            lambda: [hunting.measure_parquet(folder, fleet.end, scratch / "parquet")],
         ),
-        ("Recording findings", lambda: recording.measure(sizes.recorded, scratch)),
-        ("Rendering a report", lambda: reporting.measure(sizes.rendered)),
-        ("Running the flow", lambda: flow_run.measure(sizes.candidates, scratch / "flow")),
+        ("Recording findings", lambda: [recording.measure(sizes.recorded, scratch)]),
+        (
+            "Remembering in SQLite",
+            lambda: remembering.measure_sqlite(past, scratch / "past"),
+        ),
+        ("Remembering in PostgreSQL", lambda: remembering.measure_postgresql(past)),
+        ("Rendering a report", lambda: [reporting.measure(sizes.rendered)]),
+        ("Running the flow", lambda: [flow_run.measure(sizes.candidates, scratch / "flow")]),
         *_of_large(sizes.large_fleet, scratch / "large"),
     ]
 
@@ -100,8 +114,8 @@ def _of_large(fleet: Fleet | None, folder: Path) -> list[Benchmark]:
     if fleet is None:
         return []
     return [
-        ("Generating a large fleet", lambda: generating.measure(fleet, folder)),
-        ("Hunting a large fleet", lambda: hunting.measure_reading(folder, fleet.end, times=1)),
+        ("Generating a large fleet", lambda: [generating.measure(fleet, folder)]),
+        ("Hunting a large fleet", lambda: [hunting.measure_reading(folder, fleet.end, times=1)]),
     ]
 
 
@@ -109,7 +123,7 @@ def measured(sizes: Sizes, scratch: Path, console: Console) -> list[Measurement]
     """Run every benchmark in turn, and show on a terminal which one."""
     listed = benchmarks(sizes, scratch)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
-    measurements = []
+    measurements: list[Measurement] = []
     with Progress(
         *columns,
         TimeElapsedColumn(),
@@ -120,7 +134,7 @@ def measured(sizes: Sizes, scratch: Path, console: Console) -> list[Measurement]
         task = progress.add_task("", total=len(listed))
         for name, measure in listed:
             progress.update(task, description=name)
-            measurements.append(measure())
+            measurements += measure()
             progress.advance(task)
     return measurements
 
@@ -149,15 +163,27 @@ def table(measurements: list[Measurement]) -> Table:
     return shown
 
 
+def plans(measurements: list[Measurement]) -> str:
+    """Give the query plans of those that have some, as their databases tell them."""
+    return "\n\n".join(
+        "\n\n".join((each.what, *map("\n".join, each.plans.items())))
+        for each in measurements
+        if each.plans
+    )
+
+
 def _chosen(*, quick: bool, console: Console) -> Sizes:
     """The sizes that fit the wish and the machine."""
     if quick:
         return QUICK
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if memory >= LARGE_NEEDS_BYTES:
-        return FULL
-    console.print(f"The large fleet needs {LARGE_NEEDS_BYTES >> 30} GiB of memory: left out.")
-    return replace(FULL, large_fleet=None)
+    sizes = FULL
+    if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < LARGE_NEEDS_BYTES:
+        console.print(f"The large fleet needs {LARGE_NEEDS_BYTES >> 30} GiB of memory: left out.")
+        sizes = replace(sizes, large_fleet=None)
+    if shutil.disk_usage(tempfile.gettempdir()).free < PAST_NEEDS_BYTES:
+        console.print(f"A long past needs {PAST_NEEDS_BYTES >> 30} GiB of disk: a short one it is.")
+        sizes = replace(sizes, past=QUICK.past)
+    return sizes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -177,6 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not out.is_terminal:
         out.width = PIPE_WIDTH
     out.print(table(measurements))
+    out.print(plans(measurements), markup=False, highlight=False)
 
 
 if __name__ == "__main__":

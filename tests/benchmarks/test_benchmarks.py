@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.benchmarks import generating, hunting, recording, reporting
+from tests.benchmarks import generating, hunting, recording, remembering, reporting
+from tests.benchmarks.remembering import Past
 from tests.fleet.generate import Fleet
 
 
@@ -36,3 +37,18 @@ def test_findings_are_recorded_and_rendered(tmp_path):
     """Each ratio is that of as many findings."""
     assert recording.measure(10, tmp_path).size == 10
     assert reporting.measure(10).size == 10
+
+
+def test_a_run_is_remembered_without_reading_all_of_the_past(tmp_path):
+    """Nothing that a diff or a run's transaction asks is answered by going through a table."""
+    diff, record = remembering.measure_sqlite(Past(clusters=2, slots=31, arrivals=2), tmp_path)
+    assert (diff.size, record.size) == (60, 62)
+    plans = "\n".join((diff.plans | record.plans).values())
+    assert plans.count("SEARCH") > plans.count("SCAN") == 0
+
+
+def test_the_past_is_the_same_in_postgresql(postgresql_server):
+    """The same findings are known, and the same ones are absent."""
+    past = Past(clusters=2, slots=31, arrivals=2)
+    diff, record = remembering.measure(past, postgresql_server.new_schema())
+    assert (diff.size, record.size) == (60, 62)
