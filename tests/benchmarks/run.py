@@ -24,7 +24,15 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 
 from tests import conftest  # noqa: F401 - sets Prefect up, before anything imports it.
-from tests.benchmarks import flow_run, generating, hunting, recording, remembering, reporting
+from tests.benchmarks import (
+    flow_run,
+    generating,
+    hunting,
+    many_clusters,
+    recording,
+    remembering,
+    reporting,
+)
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.remembering import Past
 from tests.fleet.generate import Fleet
@@ -51,6 +59,7 @@ class Sizes:
         rendered: findings of a report.
         candidates: findings of a flow run.
         past: of the history that a run is diffed against, and recorded in.
+        clusters: due at once on one worker, and how many of them fail.
     """
 
     fleet: Fleet
@@ -59,6 +68,7 @@ class Sizes:
     rendered: int
     candidates: int
     past: Past
+    clusters: tuple[int, int] | None
 
 
 QUICK = Sizes(
@@ -68,6 +78,7 @@ QUICK = Sizes(
     rendered=1_000,
     candidates=200,
     past=Past(clusters=2, slots=40, arrivals=20),
+    clusters=None,
 )
 FULL = Sizes(
     fleet=Fleet(macs=12, encoding="paired"),
@@ -77,6 +88,7 @@ FULL = Sizes(
     candidates=1_000,
     # A million findings, thirty million sightings: 9 GB, which take minutes to make.
     past=Past(clusters=10, slots=315, arrivals=334),
+    clusters=(50, 5),
 )
 
 Benchmark = tuple[str, Callable[[], list[Measurement]]]
@@ -106,8 +118,17 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         ("Remembering in PostgreSQL", lambda: remembering.measure_postgresql(past)),
         ("Rendering a report", lambda: [reporting.measure(sizes.rendered)]),
         ("Running the flow", lambda: [flow_run.measure(sizes.candidates, scratch / "flow")]),
+        *_of_clusters(sizes.clusters, scratch),
         *_of_large(sizes.large_fleet, scratch / "large"),
     ]
+
+
+def _of_clusters(clusters: tuple[int, int] | None, scratch: Path) -> list[Benchmark]:
+    if clusters is None:
+        return []
+    count, failing = clusters
+    folder = scratch / "clusters"
+    return [("Hunting many clusters", lambda: [many_clusters.measure(count, failing, folder)])]
 
 
 def _of_large(fleet: Fleet | None, folder: Path) -> list[Benchmark]:
