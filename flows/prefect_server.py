@@ -29,6 +29,9 @@ START_SECONDS = 120
 
 STOP_SECONDS = 30
 
+RUNS_A_CORE = 2
+"""How many runs a worker takes at once: they wait for their clusters half of the time."""
+
 HEARTBEAT_SECONDS = 60
 """The automation calls a run dead after three of these."""
 
@@ -267,6 +270,15 @@ def _do(env: Mapping[str, str], *arguments: str) -> None:
         )
 
 
+def worker_start() -> tuple[str, ...]:
+    """Give the command of a worker that takes no more runs at once than the machine can.
+
+    Fifty at once keep the server on the same two cores from answering anybody.
+    """
+    at_once = RUNS_A_CORE * (os.cpu_count() or 1)
+    return ("worker", "start", "--pool", POOL, "--limit", str(at_once))
+
+
 def serve(env: Mapping[str, str], config: Path, say: Callable[[str], None]) -> None:
     """Run server, deployments and worker until a Ctrl-C, then end them in that order reversed.
 
@@ -283,7 +295,7 @@ def serve(env: Mapping[str, str], config: Path, say: Callable[[str], None]) -> N
         say(f"Deploying {config}")
         set_up(config, env)
         # Interrupted, a worker tells its runs; terminated, it would leave them running for ever.
-        with running(("worker", "start", "--pool", POOL), env, signal.SIGINT) as worker:
+        with running(worker_start(), env, signal.SIGINT) as worker:
             say(f"Ready: {env['PREFECT_API_URL'].removesuffix('/api')}  (Ctrl-C ends everything)")
             try:
                 while serving.poll() is None and worker.poll() is None:

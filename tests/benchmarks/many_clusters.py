@@ -14,12 +14,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -173,17 +175,25 @@ class _Api:
         self._url = url
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self._url}{path}", timeout=60) as answer:  # noqa: S310
-            return json.load(answer)
+        return self._answer(path, None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - our own loopback address.
-            f"{self._url}{path}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return json.load(answer)
+        return self._answer(path, json.dumps(body).encode())
+
+    def _answer(self, path: str, content: bytes | None) -> Any:
+        """Ask until there is an answer: a busy server says 503, and Prefect's client waits too."""
+        json_body = {"Content-Type": "application/json"}
+        url = f"{self._url}{path}"
+        for _ in range(60):
+            request = urllib.request.Request(url, content, json_body)  # noqa: S310 - loopback.
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+            time.sleep(1)
+        raise AssertionError(f"The server had no time for {url}.")
 
     def deployment(self, name: str) -> str:
         return str(self.get(f"/deployments/name/hunt_cluster/{name}")["id"])
