@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -21,8 +21,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from prefect.utilities.asyncutils import run_coro_as_sync
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from tasks.errors import SettingsError
 from tasks.history import History
 from tasks.runs import Plan, minute
 
@@ -30,6 +31,7 @@ _MINUTE = timedelta(minutes=1)
 
 # The server's own, for only they can tell their times.
 _SCHEDULE: TypeAdapter[SCHEDULE_TYPES] = TypeAdapter(SCHEDULE_TYPES)
+_TIMES = frozenset({"cron", "day_or", "interval", "anchor_date", "rrule", "timezone"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,16 @@ class Timetable:
     delay: timedelta
     waiting_since: datetime | None = None
 
+    @classmethod
+    def of(cls, schedules: Iterable[Mapping[str, Any]], delay_minutes: int) -> Timetable:
+        """Read schedules as prefect.yaml writes them; those that are not active do not count.
+
+        Raises:
+            SettingsError: one of them is none.
+        """
+        active = [each for each in schedules if each.get("active", True)]
+        return cls([_read(each) for each in active], timedelta(minutes=delay_minutes))
+
     def slots(self, after: datetime, before: datetime) -> tuple[datetime, ...]:
         """Give the slots between two moments, neither of which counts, oldest first."""
         starts = (
@@ -55,6 +67,16 @@ class Timetable:
         )
         slots = {minute(start) - self.delay for start in starts}
         return tuple(sorted(slot for slot in slots if after < slot < before))
+
+
+def _read(schedule: Mapping[str, Any]) -> SCHEDULE_TYPES:
+    try:
+        return _SCHEDULE.validate_python({k: v for k, v in schedule.items() if k in _TIMES})
+    except ValidationError as error:
+        raise SettingsError(
+            f"The schedule {dict(schedule)} has no times: {error.errors()[0]['msg']}.",
+            "Give it a `cron` and a `timezone`, under `schedules` of its deployment.",
+        ) from None
 
 
 def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Iterator[datetime]:
@@ -87,14 +109,12 @@ def timetable(delay_minutes: int) -> Timetable | None:
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=1,
         )
-    schedules = [each.schedule.model_dump() for each in deployment.schedules if each.active]
-    delay = timedelta(minutes=delay_minutes)
-    starts = [late.expected_start_time for late in waiting if late.expected_start_time]
-    return Timetable(
-        schedules=[_SCHEDULE.validate_python(schedule) for schedule in schedules],
-        delay=delay,
-        waiting_since=minute(starts[0]) - delay if starts else None,
+    schedules = (
+        {**each.schedule.model_dump(), "active": each.active} for each in deployment.schedules
     )
+    timetable = Timetable.of(schedules, delay_minutes)
+    starts = [late.expected_start_time for late in waiting if late.expected_start_time]
+    return replace(timetable, waiting_since=minute(starts[0]) - timetable.delay if starts else None)
 
 
 def never_run(history: History, plan: Plan, timetable: Timetable) -> tuple[datetime, ...]:
