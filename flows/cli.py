@@ -98,12 +98,40 @@ def run(
 ) -> None:
     """Hunt one cluster now, or as of a slot, with the parameters of its deployment."""
     for deployment in _deployed(config, "hunt_cluster", cluster):
-        with _progress(f"Hunting {cluster}"):
-            facts = _run(deployment, slot=slot)
-        if format is Telling.JSON:
-            show_facts(facts)
-        else:
-            out.print(f"{cluster}: {facts['message']}\n  {facts['report']}", markup=False)
+        _hunt(deployment, slot, cluster, format)
+
+
+@app.command(epilog="Example: `beaconhunt backfill prod-eu 2026-11-01 2026-11-14`")
+def backfill(
+    cluster: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
+    first: Annotated[
+        datetime, typer.Argument(metavar="FROM", formats=["%Y-%m-%d"], help="First day, in UTC.")
+    ],
+    last: Annotated[
+        datetime, typer.Argument(metavar="TO", formats=["%Y-%m-%d"], help="Last day, in UTC.")
+    ],
+    format: Told = Telling.TEXT,
+    config: Config = CONFIG,
+) -> None:
+    """Hunt one cluster for each scheduled slot of these days that no run has searched."""
+    _flows()
+    from flows.backfill import backlog  # noqa: PLC0415 - Prefect takes a second.
+
+    for deployment in _deployed(config, "hunt_cluster", cluster):
+        slots = backlog(deployment, first.date(), last.date(), now=datetime.now(UTC))
+        err.print(f"{deployment.name}: slots to run: {len(slots)}", markup=False)
+        for slot in slots:
+            _hunt(deployment, slot, f"{cluster} {slot:%Y-%m-%d %H:%MZ}", format)
+
+
+def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: Telling) -> None:
+    """Hunt in this process, and tell how it ended."""
+    with _progress(f"Hunting {name}"):
+        facts = _run(deployment, slot=slot)
+    if format is Telling.JSON:
+        show_facts(facts)
+    else:
+        out.print(f"{name}: {facts['message']}\n  {facts['report']}", markup=False)
 
 
 @app.command(epilog="Example: `beaconhunt digest secops --dry-run`")

@@ -28,6 +28,7 @@ class Deployment(BaseModel):
         name: unique among the deployments of a flow.
         entrypoint: import path of its flow.
         parameters: of its flow, as they are written: `checked` checks them.
+        schedules: likewise: `flows.slots` reads them.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,6 +36,7 @@ class Deployment(BaseModel):
     name: str
     entrypoint: str
     parameters: dict[str, Any] = {}
+    schedules: list[dict[str, Any]] = []
 
     @property
     def flow_name(self) -> str:

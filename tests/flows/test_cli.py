@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,25 @@ def test_run_and_digest_say_how_they_ended(site, command):
     code, said, _ = command("digest", "secops", "--slot", "2026-11-24T07:05Z", "--dry-run")
     assert code == 0
     assert said.startswith("secops: nothing to tell")
+
+
+def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):
+    """Once: what was searched is not run again."""
+    upgrade(f"sqlite:///{site}/history.db")
+    file = site / "prefect.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["deployments"][0]["schedules"] = [{"cron": "15 6 * * *", "timezone": "UTC"}]
+    file.write_text(yaml.safe_dump(document))
+    past = [SLOT - timedelta(days=365 + number, hours=1) for number in (0, 1)]
+    write_events(site / "corp", [network_event(at=at, signature="developer") for at in past])
+    days = ("2025-11-23", "2025-11-24")
+    code, said, _ = command("backfill", "corp", *days)
+    assert code == 0
+    assert [line for line in said.splitlines() if "2025-11" in line and "corp " in line] == [
+        "corp 2025-11-23 06:00Z: baseline: 0",
+        "corp 2025-11-24 06:00Z: 0 new, 0 continuing",
+    ]
+    assert command("backfill", "corp", *days)[:2] == (0, "")
 
 
 def test_a_script_learns_how_a_run_and_a_digest_ended(site, command):
@@ -286,6 +306,8 @@ def test_a_run_that_is_terminated_ends_as_by_ctrl_c(site, silent_cluster):
         ("runs", "--limit", "0"),
         ("run", "corp", "--slot", "yesterday"),
         ("run", "corp", "--slot", "2026-11-24T06:00"),
+        ("backfill", "corp", "2026-11-01"),
+        ("backfill", "corp", "2026-11-01T06:00Z", "2026-11-02"),
     ],
 )
 def test_wrong_use_exits_with_2(site, command, arguments):
@@ -347,6 +369,7 @@ def test_every_command_has_help_with_an_example():
     """`--help` is the first thing that people try."""
     commands = [
         ["run"],
+        ["backfill"],
         ["digest"],
         ["check"],
         ["query"],
