@@ -44,6 +44,7 @@ from tasks.priorities import (
     STEADY,
     reasons_for,
 )
+from tasks.query import CANDIDATES_AT_MOST
 from tasks.runs import Outcome
 from tasks.settings import Cluster, Destination
 from tasks.trials import HuntSettings
@@ -263,7 +264,7 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        ("README.md", f"at most {ROWS_AT_MOST:,} rows"),
+        ("README.md", f"at most {CANDIDATES_AT_MOST:,} candidates"),
         ("README.md", f"Above {verdicts.FLOOD} new findings"),
         ("README.md", f"at most {WORDS[FINDINGS_PER_MESSAGE]} findings"),
         ("README.md", f"the {24 * WINDOW_DAYS.default} hours of the window"),
