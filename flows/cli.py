@@ -33,7 +33,7 @@ from tasks.checks import Check, Verdict
 from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
 from tasks.hostile import visible
-from tasks.settings import HISTORY_URL, Cluster
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -75,10 +75,15 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The history's database.")
 app.add_typer(db, name="db")
+archive = typer.Typer(no_args_is_help=True, help="The archive of reports.")
+app.add_typer(archive, name="archive")
 
 Config = Annotated[Path, typer.Option(help="The prefect.yaml that lists your deployments.")]
 HistoryUrl = Annotated[
     str | None, typer.Option(help="The history, where prefect.yaml names none or several.")
+]
+ArchiveUrl = Annotated[
+    str | None, typer.Option(help="The archive, where prefect.yaml names none or several.")
 ]
 Told = Annotated[Telling, typer.Option("--format", help="For people, or for scripts.")]
 As = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
@@ -290,6 +295,34 @@ def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
     out.print(f"The history has schema {upgrade_history(_history_url(history_url, config))}.")
 
 
+@archive.command(epilog="Example: `beaconhunt archive verify`")
+def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
+    """Render every run again and compare bytes; exit with 1 where a file was changed."""
+    from tasks.archive import verify as verified  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.report import pages_of  # noqa: PLC0415
+
+    runs, changed = 0, False
+    for differences in verified(_archive_url(archive_url, config), pages_of):
+        runs += 1
+        for each in differences:
+            made = f" now; beaconhunt {each.version} made it" if each.version else ""
+            out.print(visible(f"{each.path} {each.reason}{made}"), markup=False)
+            changed = changed or not each.version
+    out.print(
+        f"Runs read: {runs:,}. {'Files were changed.' if changed else 'No file was changed.'}"
+    )
+    if changed:
+        raise typer.Exit(1)
+
+
+@archive.command(epilog="Example: `beaconhunt archive reindex`")
+def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
+    """Build the archive's index.html anew from the records of its runs."""
+    from tasks.archive import write_index  # noqa: PLC0415 - Prefect takes a second.
+
+    out.print(write_index(_archive_url(archive_url, config)), markup=False)
+
+
 @app.command(epilog="Example: `beaconhunt demo`")
 def demo() -> None:
     """Hunt two made-up clusters for three days, and show what Slack would have heard."""
@@ -369,6 +402,19 @@ def _history_url(given: str | None, config: Path) -> str:
             f"Choose one with --history-url: {', '.join(sorted(named))}.",
         )
     return next(iter(named), HISTORY_URL)
+
+
+def _archive_url(given: str | None, config: Path) -> str:
+    """Choose the archive: the given one, else the only one that the deployments name."""
+    if given or not config.exists():
+        return given or ARCHIVE_URL
+    named = {each.archive_url for each in deployments(config) if each.flow_name in SUBJECTS}
+    if len(named) > 1:
+        raise SettingsError(
+            f"{config} names {len(named)} archives.",
+            f"Choose one with --archive-url: {', '.join(sorted(named))}.",
+        )
+    return next(iter(named), ARCHIVE_URL)
 
 
 def _flows() -> dict[str, Flow[..., Any]]:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tasks.errors import SettingsError
-from tasks.settings import HISTORY_URL, Url
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Url
 
 if TYPE_CHECKING:
     from prefect.flows import Flow
@@ -56,12 +56,26 @@ class Deployment(BaseModel):
         Raises:
             SettingsError: as `checked`.
         """
+        return self._storage.history_url
+
+    @property
+    def archive_url(self) -> str:
+        """Where its reports are.
+
+        Raises:
+            SettingsError: as `checked`.
+        """
+        return self._storage.archive_url
+
+    @property
+    def _storage(self) -> _Storage:
         try:
-            return _History.model_validate(self.parameters).history_url
+            return _Storage.model_validate(self.parameters)
         except SettingsError as error:
             raise self._refused(error.problem, error.remedy) from None
         except ValidationError as error:
-            raise self._refused(f"history_url: {error.errors()[0]['msg']}.") from None
+            fault = error.errors()[0]
+            raise self._refused(f"{fault['loc'][0]}: {fault['msg']}.") from None
 
     def checked(self, flow: Flow[..., Any]) -> dict[str, Any]:
         """Give the parameters as the flow will get them, its defaults among them.
@@ -93,10 +107,11 @@ class Deployment(BaseModel):
         )
 
 
-class _History(BaseModel):
-    """The one parameter that commands need which run no flow."""
+class _Storage(BaseModel):
+    """The parameters that commands need which run no flow."""
 
     history_url: Url = HISTORY_URL
+    archive_url: Url = ARCHIVE_URL
 
 
 _LISTED = TypeAdapter(list[Deployment])

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -33,6 +34,22 @@ from tasks.views.index import Record, index_view
 from tasks.views.parts import ARCHIVE_INDEX, SCHEMA
 
 RECORD = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file of a run that is not what its findings.json gives.
+
+    Attributes:
+        path: relative to the archive.
+        reason: what is wrong with it, in words.
+        version: the version of beaconhunt that made it, if that is another than this one: its
+            pages may look different without anybody having touched them.
+    """
+
+    path: str
+    reason: str
+    version: str | None = None
 
 
 def write_run(archive_url: str, report: Report, pages: Pages) -> str:
@@ -111,6 +128,30 @@ def write_index(archive_url: str) -> str:
     return archive.address(ARCHIVE_INDEX)
 
 
+def verify(archive_url: str, render: Callable[[Report], Pages]) -> Iterator[tuple[Difference, ...]]:
+    """Render every run again from its findings.json, and compare bytes.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        render: gives a run's pages.
+
+    Yields:
+        What differs, run by run; nothing for a run that is as it was written.
+
+    Raises:
+        ArchiveError: it cannot be read, or holds no run.
+    """
+    archive = _Archive.at(archive_url)
+    there = frozenset(archive.listed())
+    records = sorted(filter(_is_record, there))
+    if not records:
+        raise ArchiveError(
+            f"The archive {archive_url} holds no run.", "Name the archive with --archive-url."
+        )
+    for record in records:
+        yield tuple(_differences(archive, posixpath.dirname(record), there, render))
+
+
 def check_writable(archive_url: str) -> None:
     """Find out before a run whether its report can be kept; leave nothing behind.
 
@@ -118,6 +159,34 @@ def check_writable(archive_url: str) -> None:
         ArchiveError: an unknown kind of URL, a file in the way, or no permission.
     """
     _Archive.at(archive_url).probe()
+
+
+def _differences(
+    archive: _Archive, folder: str, there: frozenset[str], render: Callable[[Report], Pages]
+) -> Iterator[Difference]:
+    """Compare a run's files with what its document gives."""
+    document = f"{folder}/findings.json"
+    if document not in there:
+        yield Difference(document, "is missing")
+        return
+    try:
+        report = Report.from_json(archive.read([document])[document])
+    except ValidationError as error:
+        yield Difference(document, f"cannot be read: {error.errors()[0]['msg']}")
+        return
+    pages = render(report)
+    expected = {
+        f"{folder}/report.html": pages.html.encode(),
+        f"{folder}/findings.csv": pages.csv,
+        f"{folder}/{RECORD}": Record.of(report).to_json(),
+    }
+    found = archive.read([path for path in expected if path in there])
+    other = report.beaconhunt if report.beaconhunt != version("beaconhunt") else None
+    for path, content in expected.items():
+        if path not in found:
+            yield Difference(path, "is missing")
+        elif found[path] != content:
+            yield Difference(path, "is not what findings.json gives", other)
 
 
 def _index(archive: _Archive, files: tuple[str, ...]) -> str:
@@ -163,9 +232,12 @@ class _Archive:
 
     def files(self) -> tuple[str, ...]:
         """List what the index speaks of: records of runs, and daily pages."""
+        return tuple(sorted(path for path in self.listed() if _is_record(path) or _is_day(path)))
+
+    def listed(self) -> list[str]:
+        """List every file."""
         with _translated(self.url):
-            found = map(self._relative, self.system.find(self.root))
-        return tuple(sorted(path for path in found if _is_record(path) or _is_day(path)))
+            return list(map(self._relative, self.system.find(self.root)))
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file under a temporary name, then give it its own."""

@@ -39,6 +39,11 @@ SUMMARY_FINDINGS = 20
 _NO_LINKS = Links()
 
 
+def pages_of(report: Report) -> Pages:
+    """Render what the archive keeps of a run: the same report gives the same bytes."""
+    return Pages(html=render_report(report), csv=findings_csv(report))
+
+
 def render_report(report: Report, links: Links = _NO_LINKS) -> str:
     """Render a run's page: the same report and links give the same bytes."""
     return page("report.html.j2", report_view(report, links))
@@ -192,7 +197,7 @@ _COLUMNS: Mapping[str, Callable[[Finding], object]] = {
 @task(cache_policy=NO_CACHE)  # No retries: pure.
 def render(report: Report) -> Pages:
     """Render everything that the archive keeps of a run, beside its document."""
-    pages = Pages(html=render_report(report), csv=findings_csv(report))
+    pages = pages_of(report)
     get_run_logger().info(
         "%s: page of %d kB, table of %d findings",
         report.run.cluster,

@@ -18,7 +18,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from flows.cli import app, main
+from tasks.archive import write_run
 from tasks.history import History, upgrade
+from tasks.report import pages_of
 from tasks.runs import Outcome
 from tests.builders import SLOT, day, finding, report, run
 from tests.fleet.builders import network_event, write_events
@@ -397,3 +399,22 @@ def test_the_command_is_installed():
         cwd=ROOT,
     )
     assert "Hunt for unsigned macOS programs" in shown.stdout
+
+
+def test_an_archive_is_verified_and_a_changed_report_is_named(site, command):
+    """Exit code 1, so that a scheduled check is heard."""
+    of = report(run(), finding())
+    location = Path(write_run(str(site / "archive"), of, pages_of(of)).removeprefix("file://"))
+    assert command("archive", "verify")[:2] == (0, "Runs read: 1. No file was changed.\n")
+    location.write_text("changed")
+    code, said, _ = command("archive", "verify")
+    assert code == 1
+    assert "report.html is not what findings.json gives" in " ".join(said.split())
+
+
+def test_the_index_is_built_anew(site, command):
+    """For an archive that was copied without it."""
+    of = report(run(), finding())
+    write_run(str(site / "archive"), of, pages_of(of))
+    assert command("archive", "reindex")[0] == 0
+    assert of.run.folder in (site / "archive" / "index.html").read_text()
