@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import uuid
 from dataclasses import replace
@@ -20,6 +22,7 @@ from tasks.runs import Outcome, Report
 from tasks.views.index import Record
 from tests.builders import SLOT, day, finding, report, run
 from tests.poison import HOSTILE
+from tests.terminal import ROOT
 
 PAGES = Pages(html="<!doctype html>", csv=b"id\n")
 
@@ -304,6 +307,34 @@ def test_writers_at_once_never_leave_half_an_index(folder):
 
 
 # What cannot be written is found out before a run.
+
+
+WRITER = """
+import sys
+from tasks.archive import write_index, write_run
+from tasks.pages import Pages
+from tests.builders import day, report, run
+
+for number in range(5):
+    of = report(run(day(number), cluster=sys.argv[2]))
+    write_run(sys.argv[1], of, Pages("<!doctype html>", b""))
+    write_index(sys.argv[1])
+"""
+
+
+def test_processes_at_once_leave_an_index_of_every_run(folder):
+    """Workers share an archive: the last index names what all of them wrote, and is whole."""
+    names = ["one", "two", "three"]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), name], cwd=ROOT)
+        for name in names
+    ]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    html = (folder / "index.html").read_text()
+    for name in names:
+        for number in range(5):
+            assert run(day(number), cluster=name).folder in html
+    assert html.rstrip().endswith("</html>")
 
 
 def test_an_archive_that_can_be_written_is_left_alone(archive):
