@@ -58,11 +58,20 @@ class Commands(TyperGroup):
         """Run the command that the words name."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
+        except BaseException as stop:
+            if not _is_interrupted(stop):
+                raise
             # What is still to be ended takes a second or two, and ends in order.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             err.print("Interrupted. What was recorded stays; run the command again to go on.")
             raise typer.Exit(128 + signal.SIGINT) from stop
+
+
+def _is_interrupted(stop: BaseException | None) -> bool:
+    """Whether a Ctrl-C came first: Prefect may stumble over one while it starts a task."""
+    return stop is not None and (
+        isinstance(stop, KeyboardInterrupt) or _is_interrupted(stop.__context__)
+    )
 
 
 app = typer.Typer(
