@@ -102,6 +102,7 @@ class Engine:
                 while not answer.done():
                     self._connection.interrupt()
                     time.sleep(0.01)
+                del answer  # Its error holds DuckDB's objects, and whoever keeps ours would too.
                 raise
 
     def _answer(self, question: Question) -> Answer:
