@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -51,6 +52,15 @@ def moment(text: str) -> datetime:
     return given.astimezone(UTC)
 
 
+_told_to_end = threading.Event()
+
+
+def _end(*_: object) -> None:
+    """Hear a signal."""
+    _told_to_end.set()
+    raise KeyboardInterrupt
+
+
 class Commands(TyperGroup):
     """The commands; a Ctrl-C ends each with a sentence and the exit code that shells expect."""
 
@@ -58,20 +68,14 @@ class Commands(TyperGroup):
         """Run the command that the words name."""
         try:
             return super().invoke(ctx)
-        except BaseException as stop:
-            if not _is_interrupted(stop):
+        except BaseException:
+            # Libraries turn what the signal raised into errors of their own.
+            if not _told_to_end.is_set():
                 raise
-            # What is still to be ended takes a second or two, and ends in order.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            err.print("Interrupted. What was recorded stays; run the command again to go on.")
-            raise typer.Exit(128 + signal.SIGINT) from stop
-
-
-def _is_interrupted(stop: BaseException | None) -> bool:
-    """Whether a Ctrl-C came first: Prefect may stumble over one while it starts a task."""
-    return stop is not None and (
-        isinstance(stop, KeyboardInterrupt) or _is_interrupted(stop.__context__)
-    )
+        # Out here nothing holds on to what the command had open. The rest takes a second or two.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        err.print("Interrupted. What was recorded stays; run the command again to go on.")
+        raise typer.Exit(128 + signal.SIGINT)
 
 
 app = typer.Typer(
@@ -512,10 +516,10 @@ def main() -> None:
         os.environ.setdefault(name, value)
     # It warns of what our errors say with a remedy.
     logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # systemd and a closed window end a command as a Ctrl-C does; nohup keeps it going.
         if signal.getsignal(ending) is not signal.SIG_IGN:
-            signal.signal(ending, signal.default_int_handler)
+            signal.signal(ending, _end)
     try:
         app()
     except PipelineError as error:

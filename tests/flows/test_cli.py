@@ -288,6 +288,36 @@ def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(site):
     assert not any(map(is_alive, started))
 
 
+STUMBLING = """
+import os, signal, sys
+from flows import cli
+
+def library(*_):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    raise RuntimeError("An error of its own")
+
+cli.deployments = library
+sys.argv = ["beaconhunt", "run", "corp"]
+cli.main()
+"""
+
+
+def test_a_ctrl_c_is_one_whatever_a_library_makes_of_it():
+    """Some know no KeyboardInterrupt, and raise what looks like a fault."""
+    ended = subprocess.run(
+        [sys.executable, "-c", STUMBLING],
+        cwd=ROOT,
+        env=without_prefect(PYTHONPATH=str(ROOT)),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr.strip()) == (130, INTERRUPTED)
+
+
 def test_a_run_that_is_terminated_ends_as_by_ctrl_c(site, silent_cluster):
     """By systemd, for example."""
     with separately(site, "run", "silent") as process:
