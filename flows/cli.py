@@ -86,8 +86,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Hunt for unsigned macOS programs that keep calling one public address.",
 )
-db = typer.Typer(no_args_is_help=True, help="The history's database.")
-app.add_typer(db, name="db")
+upkeep = typer.Typer(no_args_is_help=True, help="Look after the history.")
+app.add_typer(upkeep, name="history")
 archive = typer.Typer(no_args_is_help=True, help="The archive of reports.")
 app.add_typer(archive, name="archive")
 
@@ -300,12 +300,42 @@ def findings(
     show(columns, rows, format)
 
 
-@db.command(epilog="Example: `beaconhunt db upgrade`")
+@upkeep.command(epilog="Example: `beaconhunt history upgrade`")
 def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
     """Create the history, or bring it to this version's schema."""
     from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
 
     out.print(f"The history has schema {upgrade_history(_history_url(history_url, config))}.")
+
+
+@upkeep.command("check", epilog="Example: `beaconhunt history check`")
+def check_history(
+    format: Told = Telling.TEXT, history_url: HistoryUrl = None, config: Config = CONFIG
+) -> None:
+    """Read all of the history, and exit with 1 where it is not well."""
+    from tasks.history.upkeep import check  # noqa: PLC0415
+
+    with err.status("Reading ..."):
+        inventory = check(_history_url(history_url, config))
+    if format is Telling.JSON:
+        show_facts(asdict(inventory))
+    else:
+        rows = ", ".join(f"{count:,} {name}" for name, count in inventory.rows.items())
+        out.print(f"{inventory.place} is whole, with schema {inventory.revision}: {rows}")
+
+
+@upkeep.command(epilog="Example: `beaconhunt history backup history-2026-11-24.db`")
+def backup(
+    file: Annotated[Path, typer.Argument(help="To write; it must not be there yet.")],
+    history_url: HistoryUrl = None,
+    config: Config = CONFIG,
+) -> None:
+    """Copy a history in SQLite, while runs and digests go on."""
+    from tasks.history.upkeep import backup as back_up  # noqa: PLC0415
+
+    with err.status("Copying ..."):
+        back_up(_history_url(history_url, config), file)
+    out.print(f"Copied to {file}", markup=False)
 
 
 @archive.command(epilog="Example: `beaconhunt archive verify`")

@@ -21,7 +21,7 @@ from tasks.settings import located
 
 Sortable = TypeVar("Sortable", str, tuple[str, str])
 
-UPGRADE = "beaconhunt db upgrade"
+UPGRADE = "beaconhunt history upgrade"
 """The command that creates a history or brings it up to date."""
 
 WAIT_SECONDS = 30
@@ -42,7 +42,7 @@ _BEGIN = {
     ("postgresql", "read"): "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
 }
 
-_RESTORE = (
+RESTORE = (
     "It was left as it is. Restore it from a backup, or move it away and run "
     f"`{UPGRADE}`: every cluster then starts with a baseline."
 )
@@ -53,8 +53,8 @@ _LOCKED = (
 _SQLITE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_NOTADB: ("is not a database", _RESTORE),
-    sqlite3.SQLITE_CORRUPT: ("is corrupt", _RESTORE),
+    sqlite3.SQLITE_NOTADB: ("is not a database", RESTORE),
+    sqlite3.SQLITE_CORRUPT: ("is corrupt", RESTORE),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot be opened",
         f"If there is none yet, create it with `{UPGRADE}`. If there is, let the worker's user "
@@ -216,7 +216,7 @@ def _translated(place: str) -> Iterator[None]:
     except ValidationError:
         # Its text repeats what was read, and that may be a whole event.
         raise HistoryError(
-            f"The history {place} holds a document that this beaconhunt cannot read.", _RESTORE
+            f"The history {place} holds a document that this beaconhunt cannot read.", RESTORE
         ) from None
 
 
@@ -224,7 +224,7 @@ def _problem(place: str, error: BaseException | None) -> HistoryError:
     said = str(error).strip().partition("\n")[0]
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        problem, remedy = _SQLITE.get(code, (f"failed: {said}", _RESTORE))
+        problem, remedy = _SQLITE.get(code, (f"failed: {said}", RESTORE))
     else:
         state = getattr(error, "sqlstate", None)
         problem, remedy = _POSTGRESQL.get(state or "", (f"failed: {said}", _CONNECT))

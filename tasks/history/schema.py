@@ -43,18 +43,28 @@ def check(database: Database) -> None:
     Raises:
         HistoryError: there is none yet, or it is older or newer.
     """
+    there = found(database)
+    _refuse_newer(database, there)
+    if there != _scripts().get_current_head():
+        raise HistoryError(
+            f"The history {database.place} is older than this beaconhunt (revision {there}).",
+            f"Bring it up to date: `{UPGRADE}`.",
+        )
+
+
+def found(database: Database) -> str:
+    """Give the revision of a history, whichever it is.
+
+    Raises:
+        HistoryError: there is none yet.
+    """
     with database.reading() as session:
-        found = revision(session)
-    if found is None:
+        there = revision(session)
+    if there is None:
         raise HistoryError(
             f"There is no history in {database.place} yet.", f"Create it: `{UPGRADE}`."
         )
-    _refuse_newer(database, found)
-    if found != _scripts().get_current_head():
-        raise HistoryError(
-            f"The history {database.place} is older than this beaconhunt (revision {found}).",
-            f"Bring it up to date: `{UPGRADE}`.",
-        )
+    return there
 
 
 def revision(session: Session) -> str | None:

@@ -76,13 +76,13 @@ def test_a_first_run_needs_the_history_and_says_how_to_make_it(site, command):
     """A typo in the history's URL must not silently begin a new one."""
     code, _, complaint = command("run", "corp", "--slot", "2026-11-24T06:00Z")
     assert code == 1
-    assert "beaconhunt db upgrade" in complaint
+    assert "beaconhunt history upgrade" in complaint
     assert not (site / "history.db").exists()
 
 
 def test_run_and_digest_say_how_they_ended(site, command):
     """The path of a first morning, by hand."""
-    assert command("db", "upgrade")[0] == 0
+    assert command("history", "upgrade")[0] == 0
     code, said, _ = command("run", "corp", "--slot", "2026-11-24T06:00Z")
     assert code == 0
     first, second = said.splitlines()
@@ -409,7 +409,9 @@ def test_every_command_has_help_with_an_example():
         ["findings"],
         ["demo"],
         ["up"],
-        ["db", "upgrade"],
+        ["history", "upgrade"],
+        ["history", "check"],
+        ["history", "backup"],
     ]
     for names in commands:
         shown = CliRunner().invoke(app, [*names, "--help"])

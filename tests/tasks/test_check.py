@@ -105,7 +105,7 @@ def test_a_history_is_opened_as_a_run_opens_it(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/history.db"
     (missing,) = check_history(url)
     assert missing.verdict is Verdict.FAILED
-    assert "beaconhunt db upgrade" in missing.remedy
+    assert "beaconhunt history upgrade" in missing.remedy
     assert list(tmp_path.iterdir()) == []
     upgrade(url)
     (there,) = check_history(url)

@@ -42,7 +42,7 @@ def test_a_missing_history_is_not_made_by_opening_it(tmp_path: Path) -> None:
     said = refused(f"sqlite:///{missing}")
 
     assert str(missing) in said
-    assert "`beaconhunt db upgrade`" in said
+    assert "`beaconhunt history upgrade`" in said
     assert not missing.parent.exists()
 
 

@@ -137,7 +137,9 @@ def test_a_history_that_does_not_exist_yet_is_refused(empty_url: str) -> None:
     if empty_url.startswith("sqlite"):
         Path(empty_url.removeprefix("sqlite:///")).touch()
 
-    with pytest.raises(HistoryError, match=r"no history in .* yet\. .*`beaconhunt db upgrade`"):
+    with pytest.raises(
+        HistoryError, match=r"no history in .* yet\. .*`beaconhunt history upgrade`"
+    ):
         History.open(empty_url).__enter__()
 
 
@@ -149,7 +151,7 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
         history.record(report(run(), finding()))
     monkeypatch.setattr(schema, "MIGRATIONS", next_release)
 
-    with pytest.raises(HistoryError, match=r"revision 0002\)\. .*`beaconhunt db upgrade`"):
+    with pytest.raises(HistoryError, match=r"revision 0002\)\. .*`beaconhunt history upgrade`"):
         History.open(history_url).__enter__()
     assert upgrade(history_url) == "later"
 

@@ -1,0 +1,116 @@
+"""Upkeep: from a history's URL to what an operator wants of it: is it whole, a copy of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from tasks.errors import HistoryError
+from tasks.history import schema
+from tasks.history.database import RESTORE, connected
+from tasks.history.models import FindingRow, Row, RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a history that is well holds.
+
+    Attributes:
+        place: a path, or a host and a database.
+        revision: of its schema.
+        rows: how many there are, by table.
+    """
+
+    place: str
+    revision: str
+    rows: Mapping[str, int]
+
+
+def check(url: str) -> Inventory:
+    """Find out whether a history can be read and written, and is whole.
+
+    Raises:
+        HistoryError: it is not well. Nothing was changed.
+    """
+    with connected(url) as database:
+        schema.check(database)
+        with database.writing():
+            pass  # Who may write gets as far as this.
+        with database.reading() as session:
+            if faults := list(_faults(session)):
+                raise HistoryError(
+                    f"The history {database.place} is damaged: {faults[0]}"
+                    f"{f', and {len(faults) - 1:,} more faults' if faults[1:] else ''}.",
+                    RESTORE,
+                )
+            _read_documents(session)
+            return Inventory(
+                place=database.place,
+                revision=str(schema.revision(session)),
+                rows={
+                    table.name: session.scalars(select(func.count()).select_from(table)).one()
+                    for table in Row.metadata.sorted_tables
+                },
+            )
+
+
+def backup(url: str, copy: Path) -> None:
+    """Copy a history as it is at one moment, while runs and digests go on.
+
+    Args:
+        url: of a history in SQLite, of any revision: PostgreSQL has tools of its own.
+        copy: the file to write, of which nobody sees a half.
+
+    Raises:
+        HistoryError: there is no history, or it cannot be copied there.
+    """
+    with connected(url) as database:
+        if database.engine.dialect.name != "sqlite":
+            raise HistoryError(
+                f"The history {database.place} is backed up with PostgreSQL's own tools.",
+                f"Run `pg_dump --format=custom --file={copy} {database.place}`.",
+            )
+        schema.found(database)
+        if copy.exists():
+            raise HistoryError(f"{copy} is there already.", "Name a file that is not.")
+        try:
+            with (
+                TemporaryDirectory(prefix=f"{copy.name}.", dir=copy.absolute().parent) as folder,
+                closing(sqlite3.connect(Path(folder) / copy.name)) as target,
+                closing(database.engine.raw_connection()) as source,
+            ):
+                cast("sqlite3.Connection", source.driver_connection).backup(target)
+                target.close()
+                (Path(folder) / copy.name).rename(copy)
+        except (OSError, sqlite3.Error) as error:
+            raise HistoryError(
+                f"The history {database.place} could not be copied to {copy}: {error}.",
+                "Nothing was left behind. Let this user write that folder, which needs room for "
+                "all of the history.",
+            ) from error
+
+
+def _faults(session: Session) -> Iterator[str]:
+    """Ask the database for what it can say; PostgreSQL holds its constraints at every write."""
+    if session.connection().dialect.name != "sqlite":
+        return
+    for (said,) in session.execute(text("PRAGMA integrity_check")).tuples():
+        if said != "ok":
+            yield said
+    for child, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")).tuples():
+        yield f"row {row} of {child} is of no row of {parent}"
+
+
+def _read_documents(session: Session) -> None:
+    """Read every document, which fails at the first that cannot be read."""
+    for document in (RunRow.document, FindingRow.document):
+        for _ in session.scalars(select(document).execution_options(yield_per=1000)):
+            pass
