@@ -397,6 +397,21 @@ def test_runs_and_findings_are_listed(site, command):
     assert f"{SLOT:%Y-%m-%d %H:%MZ}" in command("runs")[1]
 
 
+def test_a_history_is_checked_and_copied(site, command):
+    """An operator learns whether it is well, and has a copy for the day when it is not."""
+    command("history", "upgrade")
+    code, said, _ = command("history", "check")
+    assert (code, said.startswith(f"{site}/history.db is whole, with schema ")) == (0, True)
+    assert command("history", "backup", "copy.db")[0] == 0
+    (site / "history.db").write_bytes(b"damaged")
+    code, said, complaint = command("history", "check")
+    assert (code, said) == (1, "")
+    assert "Restore it from a backup" in complaint
+    (site / "copy.db").replace(site / "history.db")
+    code, said, _ = command("history", "check", "--format", "json")
+    assert (code, json.loads(said)["rows"]["runs"]) == (0, 0)
+
+
 def test_every_command_has_help_with_an_example():
     """`--help` is the first thing that people try."""
     commands = [
