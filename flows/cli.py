@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -35,6 +36,7 @@ from tasks.errors import PipelineError, SettingsError
 from tasks.findings import Status
 from tasks.hostile import visible
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster
+from tasks.verdicts import given_words, withdrawn_words
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -50,6 +52,14 @@ def moment(text: str) -> datetime:
     if given.tzinfo is None:
         raise typer.BadParameter(f"{text!r} names no time zone; end it with Z for UTC.")
     return given.astimezone(UTC)
+
+
+def day_or_moment(text: str) -> datetime:
+    """Read a day, which begins at midnight UTC, or a time that names its zone."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        return moment(text)
 
 
 _told_to_end = threading.Event()
@@ -100,6 +110,8 @@ ArchiveUrl = Annotated[
 ]
 Told = Annotated[Telling, typer.Option("--format", help="For people, or for scripts.")]
 As = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
+FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="Its id, or how that begins.")]
+By = Annotated[str | None, typer.Option(help="Who says so; by default your login name.")]
 Moment = Annotated[
     datetime | None,
     typer.Option(parser=moment, metavar="TIME", help="With its zone: 2026-11-24T06:00Z."),
@@ -240,7 +252,10 @@ def runs(
     """List runs, newest first, with their outcomes and counts."""
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
-    columns = ("slot", "cluster", "hunt", "outcome", "new", "known", "quiet", "detail", "id")
+    columns = (
+        *("slot", "cluster", "hunt", "outcome", "new", "known", "acknowledged", "quiet"),
+        *("detail", "id"),
+    )
     with History.open(_history_url(history_url, config)) as history:
         rows = [
             {
@@ -250,6 +265,7 @@ def runs(
                 "outcome": each.run.outcome.value,
                 "new": each.counts.get(Status.NEW, 0),
                 "known": sum(each.counts.get(status, 0) for status in _KNOWN),
+                "acknowledged": each.acknowledged,
                 "quiet": each.counts.get(Status.QUIET, 0),
                 "detail": each.run.detail,
                 "id": each.run.id,
@@ -279,7 +295,7 @@ def findings(
 
     columns = (
         *("id", "status", "priority", "cluster", "host", "process", "destination"),
-        *("first_seen", "last_seen", "why"),
+        *("first_seen", "last_seen", "acknowledged_by", "acknowledged_until", "why"),
     )
     with History.open(_history_url(history_url, config)) as history:
         rows = [
@@ -293,11 +309,111 @@ def findings(
                 "destination": finding.destination.address,
                 "first_seen": finding.first_seen,
                 "last_seen": finding.last_seen,
+                "acknowledged_by": word.by if (word := finding.acknowledgement) else None,
+                "acknowledged_until": word.end if word else None,
                 "why": finding.why,
             }
-            for finding in history.findings(status=status, cluster=cluster, limit=limit)
+            for finding in history.findings(status, cluster, limit, now=datetime.now(UTC))
         ]
     show(columns, rows, format)
+
+
+@app.command(
+    epilog="Example: `beaconhunt ack BH-24A3C0CA --why 'agent of our own' --until 2026-12-24`"
+)
+def ack(
+    finding: FindingId,
+    why: Annotated[str, typer.Option(help="It is harmless: what it is, and how you know.")],
+    until: Annotated[
+        datetime,
+        typer.Option(parser=day_or_moment, metavar="DATE", help="At most 365 days from now."),
+    ],
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="On every host, also those that are seen later.")
+    ] = False,
+    by: By = None,
+    history_url: HistoryUrl = None,
+    config: Config = CONFIG,
+) -> None:
+    """Acknowledge a finding: until a day, it is not announced unless its binary changes.
+
+    A date is that day's first minute, in UTC.
+    """
+    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+
+    with History.open(_history_url(history_url, config)) as history:
+        word, looked_at = history.acknowledgements.give(
+            finding,
+            by=by or _login(),
+            why=why,
+            until=until,
+            everywhere=everywhere,
+            now=datetime.now(UTC),
+        )
+    out.print(given_words(word, looked_at), markup=False)
+
+
+@app.command(epilog="Example: `beaconhunt unack BH-24A3C0CA`")
+def unack(
+    finding: FindingId,
+    by: By = None,
+    history_url: HistoryUrl = None,
+    config: Config = CONFIG,
+) -> None:
+    """End a finding's acknowledgement now; if it goes on, the next digest says so."""
+    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+
+    with History.open(_history_url(history_url, config)) as history:
+        words = history.acknowledgements.end(finding, by=by or _login(), now=datetime.now(UTC))
+    out.print(withdrawn_words(words), markup=False)
+
+
+@app.command(epilog="Example: `beaconhunt acks --format csv`")
+def acks(
+    format: As = Format.TABLE, history_url: HistoryUrl = None, config: Config = CONFIG
+) -> None:
+    """List acknowledgements, those that hold and those that ended, newest first."""
+    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+
+    columns = (
+        *("finding", "state", "until", "by", "why", "cluster", "host", "process", "destination"),
+        *("given_at", "ended_at", "ended_by", "sha256"),
+    )
+    now = datetime.now(UTC)
+    with History.open(_history_url(history_url, config)) as history:
+        rows = [
+            {
+                "finding": word.finding,
+                "state": "active" if now < word.end else "ended",
+                "until": word.until,
+                "by": word.by,
+                "why": word.why,
+                "cluster": "every cluster" if word.everywhere else finding.cluster,
+                "host": "every host" if word.everywhere else finding.host.name,
+                "process": finding.process.executable or finding.process.name,
+                "destination": finding.destination.address,
+                "given_at": word.given_at,
+                "ended_at": word.ended_at,
+                "ended_by": word.ended_by,
+                "sha256": word.hash_sha256,
+            }
+            for word, finding in history.acknowledgements.all()
+        ]
+    show(columns, rows, format)
+
+
+def _login() -> str:
+    """Give the name under which this person is logged in.
+
+    Raises:
+        SettingsError: the machine knows none.
+    """
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError) as error:  # The latter up to Python 3.12.
+        raise SettingsError(
+            "This machine does not know who you are.", "Say who you are, with `--by`."
+        ) from error
 
 
 @upkeep.command(epilog="Example: `beaconhunt history upgrade`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from tasks.archive import store_daily
 from tasks.blocks import read_block
 from tasks.collect import collect
 from tasks.digest import write
-from tasks.digests import Digest, Medium, Message, readable
+from tasks.digests import DAY, Digest, Medium, Message, readable
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
 from tasks.notify import recover, send, show
@@ -24,8 +24,7 @@ from tasks.report import render_daily
 from tasks.runs import minute
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret, secret_if_any
 from tasks.settle import begin, listen, settle, take_over
-
-DAY = timedelta(hours=24)
+from tasks.verdicts import counted
 
 
 def medium_of(destination: Destination) -> Medium:
@@ -184,6 +183,7 @@ def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> st
         return "nothing to tell: every cluster searched, nothing new"
     new, baseline = len(digest.announcements), len(digest.baselines)
     told = f"{new} new" + (f", {baseline} in baselines" if baseline else "")
+    told += f", {counted(len(digest.ended), 'acknowledgement')} ended" if digest.ended else ""
     posted = digest.medium is Medium.SLACK
     where = "posted to Slack" if posted else "no token: printed, not posted"
     return f"{told}, {'dry run' if dry_run else where}"

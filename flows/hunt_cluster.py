@@ -17,7 +17,7 @@ from flows.slots import never_run, timetable
 from tasks.archive import check_writable, index, store
 from tasks.blocks import read_block
 from tasks.clusters import Client, connect
-from tasks.diff import diff, with_changed_binaries
+from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
 from tasks.errors import ClusterError, PipelineError, RunInProgress
 from tasks.findings import Finding, Status
@@ -174,6 +174,7 @@ def hunted(client: Client, plan: Plan, history: History) -> Report:
     answer, coverage = query(client, plan)
     findings, known, outcome = diff(history, opaque(answer), coverage, plan)
     findings = with_changed_binaries(enriched(client, plan, findings), known)
+    findings = with_acknowledgements(findings, known, plan)
     return reported(
         plan,
         outcome,

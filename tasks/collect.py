@@ -34,6 +34,8 @@ def collected(ledger: Ledger, destination: Destination, medium: Medium, slot: da
         clusters=pending.clusters,
         announcements=pending.announcements,
         baselines=pending.baselines,
+        ended=pending.ended,
+        acknowledged=pending.acknowledged,
         previous=pending.previous,
         undelivered=pending.undelivered,
         may_repeat=pending.may_repeat,
@@ -45,5 +47,7 @@ def collect(ledger: Ledger, destination: Destination, medium: Medium, slot: date
     """Read the ledger."""
     digest = collected(ledger, destination, medium, slot)
     told, known = len(digest.announcements), len(digest.baselines)
-    get_run_logger().info("%d to announce, %d of baselines", told, known)
+    get_run_logger().info(
+        "%d to announce, %d of baselines, %d acknowledged", told, known, digest.acknowledged
+    )
     return digest

@@ -21,6 +21,7 @@ from tasks.findings import (
     Scalar,
     Status,
     Value,
+    acknowledged,
     fingerprint,
 )
 from tasks.history import History, Known
@@ -209,6 +210,13 @@ def _changed(finding: Finding, known: Known) -> bool:
     now = finding.process.hash_sha256
     before = memory.hash_sha256 if memory else None
     return finding.status is not Status.QUIET and None not in {now, before} and now != before
+
+
+def with_acknowledgements(
+    findings: tuple[Finding, ...], known: Known, plan: Plan
+) -> tuple[Finding, ...]:
+    """Mark the findings that an analyst's word covers, once it is known which binary they are."""
+    return tuple(acknowledged(finding, known.acknowledgements, plan.slot) for finding in findings)
 
 
 @task(cache_policy=NO_CACHE)  # No retries: what it reads is local, and what it does is pure.

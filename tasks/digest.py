@@ -34,6 +34,7 @@ from tasks.verdicts import (
     baseline_words,
     counted,
     destination_words,
+    ended_words,
     is_changed,
     news,
     on_hosts,
@@ -41,6 +42,7 @@ from tasks.verdicts import (
     priorities_words,
     priority_word,
     rate_words,
+    word_words,
 )
 
 TOLD_SINGLY = 50
@@ -49,6 +51,7 @@ TOLD_SINGLY = 50
 FINDINGS_PER_MESSAGE = 10
 TOP_GROUPS = 5
 FULL_WARNINGS = 5
+FULL_ENDS = 3
 LINKED_REPORTS = 3
 
 MAX_NEWS = 100
@@ -58,6 +61,8 @@ MAX_ADDRESS = 60
 MAX_DESTINATION = 90
 MAX_NAME = 40
 MAX_NAMES = 400
+MAX_WORD = 120
+MAX_WHY = 100
 
 _HOURS = "duration_hours"
 """The column of a hunt that says for how long where the evidence could not be had."""
@@ -92,7 +97,7 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
         report_base_url: where people open the archive, for links; None means no links.
     """
     warnings = _warnings(digest)
-    if not (digest.announcements or digest.baselines or warnings):
+    if not (digest.announcements or digest.baselines or digest.ended or warnings):
         return None
     ranked = sorted(digest.announcements, key=lambda told: RANKS[told.finding.priority])
     singly = ranked[:TOLD_SINGLY] if len(ranked) <= FLOOD else []
@@ -101,9 +106,10 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
     def blocks_of(part: Sequence[Announcement]) -> list[Block]:
         return [_finding_block(told, digest.slot, report_base_url) for told in part]
 
-    def first(part: Sequence[Announcement]) -> list[Block]:
+    def first(ends: int, part: Sequence[Announcement]) -> list[Block]:
         return [
             *_opening(digest, warnings),
+            *_ends(digest, ends, report_base_url),
             *blocks_of(part),
             *groups,
             *_elsewhere(len(singly) - len(part), 0 if groups else len(ranked) - len(singly)),
@@ -115,8 +121,10 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
         return [_context(place), *blocks_of(part)]
 
     kibanas = {told.run.kibana_url for told in digest.announcements}
-    fitting = partial(_fitting, links_below=tuple(filter(None, {report_base_url, *kibanas})))
-    message = fitting(singly, first, least=0)
+    links_below = tuple(filter(None, {report_base_url, *kibanas}))
+    fitting = partial(_fitting, links_below=links_below)
+    fit = (n for n in (FULL_ENDS, 1) if not violations(_message(first(n, [])), links_below))
+    message = fitting(singly, partial(first, next(fit, 0)), least=0)
     done = len(message.announcements)
     replies: list[Message] = []
     while done < len(singly):
@@ -170,6 +178,7 @@ def _signed(message: Message, digest: Digest, number: int) -> Message:
         "part": number,
         "new": len(digest.announcements),
         "baseline": len(digest.baselines),
+        "ended": len(digest.ended),
         "payload_hash": message.payload_hash,
     }
     return replace(message, metadata={"event_type": EVENT_TYPE, "event_payload": payload})
@@ -217,6 +226,8 @@ def _headline(digest: Digest, warnings: Sequence[_Warning]) -> str:
         words += ": more than usual" if len(findings) > FLOOD else ""
     elif digest.baselines:
         words = _baseline_words(digest)
+    elif digest.ended:
+        words = ended_words(digest.ended)
     else:
         words = "Nothing new, but" if searched else ""
         return f"{words} {gap}".strip()
@@ -232,6 +243,8 @@ def _circumstances(digest: Digest) -> Iterator[str]:
         yield f"events of {moments.short(start)} to {_utc(end)}"
     searched, total = _searched(digest)
     yield f"{searched} of {counted(total, 'cluster')} searched"
+    if digest.acknowledged:
+        yield f"{digest.acknowledged:,} acknowledged"
     if len(digest.announcements) > FINDINGS_PER_MESSAGE:
         yield priorities_words(told.finding for told in digest.announcements)
 
@@ -308,7 +321,28 @@ def _blindness(run: Run, name: str) -> _Warning:
     return _Warning(name, Lack.BLIND, sentence)
 
 
-# The message's body: findings one by one, or in groups.
+# The message's body: acknowledgements that ended, then findings one by one, or in groups.
+
+
+def _ends(digest: Digest, singly: int, report_base_url: str | None) -> Iterator[Block]:
+    """Say in a line each which acknowledgements ended while what they cover goes on."""
+    for ended in digest.ended[:singly]:
+        word, (first, *others) = ended.acknowledgement, ended.still
+        findings = [told.finding for told in ended.still]
+        where = _data(on_hosts(findings, digest.nouns), MAX_NAME) if others else None
+        yield _rich_text(
+            [
+                _text("Acknowledgement ended, still active: ", bold=True),
+                _text(_process(first.finding), code=True),
+                *([_text(where)] if where else [_text(" on "), _text(_host(first), code=True)]),
+                _text(" → "),
+                _text(_destination(first.finding), code=True),
+                _text(f" · {_data(word_words(word), MAX_WORD)}: {_data(word.why, MAX_WHY)} · "),
+                _id(first.finding, first.run, report_base_url),
+            ]
+        )
+    if more := digest.ended[singly:]:
+        yield _section(f"*{ended_words(more)}*: named on the page of the day")
 
 
 def _finding_block(told: Announcement, slot: datetime, report_base_url: str | None) -> Block:

@@ -9,17 +9,21 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
 from tasks import moments
+from tasks.acknowledgements import Acknowledgement
 from tasks.coverage import Fault
 from tasks.findings import Finding
 from tasks.hunts import Nouns
 from tasks.moments import Clock
 from tasks.runs import Outcome, Run
+
+DAY = timedelta(hours=24)
+"""A digest's day: so long before its slot."""
 
 EVENT_TYPE = "beaconhunt_digest"
 """Of a message's metadata: by this and the digest's id a posted digest is found again."""
@@ -81,6 +85,18 @@ class Announcement:
 
     finding: Finding
     run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An acknowledgement that has ended while what it covered goes on.
+
+    Attributes:
+        still: what goes on, each as the newest run has it that searched everything.
+    """
+
+    acknowledgement: Acknowledgement
+    still: tuple[Announcement, ...]
 
 
 class Lack(StrEnum):
@@ -230,6 +246,8 @@ class Digest:
         slot: the moment that the digest stands for; its day is the 24 hours before.
         announcements: new findings and changed binaries, oldest run first, highest priority first.
         baselines: findings of clusters' first runs: told as a count, then known.
+        ended: acknowledgements that do not hold any more, each told once, the newest end first.
+        acknowledged: how many findings of its day's runs are not told for an analyst's word.
         previous: slot of the digest that the destination was sent before this one.
         undelivered: slots of digests since then that Slack does not have, or not whole; what they
             had to tell is told by this one.
@@ -244,6 +262,8 @@ class Digest:
     clusters: tuple[ClusterDay, ...]
     announcements: tuple[Announcement, ...] = ()
     baselines: tuple[Announcement, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    acknowledged: int = 0
     previous: datetime | None = None
     undelivered: tuple[datetime, ...] = ()
     may_repeat: datetime | None = None

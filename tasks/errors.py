@@ -85,6 +85,10 @@ class RunInProgress(HistoryError):
     """Another process records the same slot, or sends the same digest, right now."""
 
 
+class AcknowledgementError(PipelineError):
+    """An acknowledgement cannot be given or ended."""
+
+
 class ArchiveError(PipelineError):
     """The archive cannot be written."""
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from tasks.acknowledgements import Acknowledgement, ByIdentity
+
 IDENTITY_VERSION = 1
 """Part of every fingerprint: a change of the rules below gives new identities, knowingly."""
+
+_OF_ONE_HOST = ("host.", "agent.", "process.entity_id")
+"""Columns of an identity that no other host shares."""
+
+_ANY_CLUSTER = "*"
+"""Not the name of a cluster: those are of letters, digits and hyphens."""
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...]
@@ -182,6 +190,7 @@ class Finding:
         first_seen: slot of the earliest run that saw it. Aware UTC, as every time here.
         last_seen: slot of the newest run that saw it.
         changed_binary: its SHA-256 differs from the one that the history knows.
+        acknowledgement: why it is not announced, in its run: the newest word that covers it.
         why: one plain sentence for the priority.
         faults: what could not be found out, for example "not enriched: ...".
     """
@@ -195,6 +204,7 @@ class Finding:
     first_seen: datetime
     last_seen: datetime
     changed_binary: bool = False
+    acknowledgement: Acknowledgement | None = None
     host: Host = Host()
     user_name: str | None = None
     process: Process = Process()
@@ -206,6 +216,41 @@ class Finding:
     why: str = ""
     reasons: tuple[Reason, ...] = ()
     faults: tuple[str, ...] = ()
+
+    @property
+    def anywhere(self) -> str | None:
+        """What the same program and destination have in common on every host of every cluster.
+
+        None where its identity is nothing but a host.
+        """
+        common = {
+            column: value
+            for column, value in self.identity.items()
+            if not column.startswith(_OF_ONE_HOST)
+        }
+        return fingerprint(self.hunt_uuid, _ANY_CLUSTER, common) if common else None
+
+
+def acknowledged(finding: Finding, among: ByIdentity, slot: datetime) -> Finding:
+    """Give the finding with the word that covers it in the run of a slot, or with none.
+
+    Args:
+        finding: as its run saw it.
+        among: acknowledgements by what they cover.
+        slot: of the run. When the word was given does not matter: it is about the finding.
+    """
+    word = last_word(finding, among)
+    return replace(finding, acknowledgement=word if word and slot < word.end else None)
+
+
+def last_word(finding: Finding, among: ByIdentity) -> Acknowledgement | None:
+    """Give the acknowledgement of a finding that ends or ended last."""
+    if not among or finding.status is Status.QUIET:
+        return None
+    given = (*among.get(finding.fingerprint, ()), *among.get(finding.anywhere or "", ()))
+    binary, changed = finding.process.hash_sha256, finding.changed_binary
+    fitting = (each for each in given if each.is_of(binary, changed=changed))
+    return max(fitting, key=lambda each: (each.end, each.key), default=None)
 
 
 def fingerprint(hunt_uuid: str, cluster: str, identity: Mapping[str, Value]) -> str:

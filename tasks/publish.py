@@ -36,7 +36,7 @@ def row(finding: Finding) -> dict[str, str]:
     address = finding.destination.address
     cells = {
         "id": finding.id,
-        "status": finding.status.value,
+        "status": "acknowledged" if finding.acknowledgement else finding.status.value,
         "priority": finding.priority.value if finding.priority else "",
         "process": finding.process.name or "",
         "host": finding.host.name or "",

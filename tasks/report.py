@@ -95,13 +95,15 @@ def state_message(report: Report) -> str:
     changed = sum(map(is_changed, report.findings))
     counts += f", {changed:,} changed" if changed else ""
     counts += f", {len(report.having(Status.CONTINUING)):,} continuing"
+    besides = f", {len(report.acknowledged):,} acknowledged" if report.acknowledged else ""
+    besides += _faults(run)
     match run.outcome:
         case Outcome.COMPLETE:
-            return f"{counts}{_faults(run)}"
+            return f"{counts}{besides}"
         case Outcome.BASELINE:
-            return f"baseline: {len(report.having(Status.BASELINE)):,}{_faults(run)}"
+            return f"baseline: {len(report.having(Status.BASELINE)):,}{besides}"
         case Outcome.PARTIAL:
-            return f"partial: {counts}{_faults(run)}"
+            return f"partial: {counts}{besides}"
         case Outcome.NO_DATA:
             return f"no data: {newest_event_words(run)}"
         case Outcome.MISSED:
@@ -163,6 +165,9 @@ _COLUMNS: Mapping[str, Callable[[Finding], object]] = {
     "first_seen": lambda finding: finding.first_seen,
     "last_seen": lambda finding: finding.last_seen,
     "changed_binary": lambda finding: finding.changed_binary,
+    "acknowledged_by": lambda finding: finding.acknowledgement and finding.acknowledgement.by,
+    "acknowledged_until": lambda finding: finding.acknowledgement and finding.acknowledgement.end,
+    "acknowledged_why": lambda finding: finding.acknowledgement and finding.acknowledgement.why,
     "host.id": lambda finding: finding.host.id,
     "host.name": lambda finding: finding.host.name,
     "user.name": lambda finding: finding.user_name,

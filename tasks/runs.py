@@ -233,8 +233,17 @@ class Report:
     trend: tuple[Trend, ...] = ()
 
     def having(self, *statuses: Status) -> tuple[Finding, ...]:
-        """Give the findings of these statuses, in their order."""
-        return tuple(finding for finding in self.findings if finding.status in statuses)
+        """Give the findings of these statuses that are not acknowledged, in their order."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.status in statuses and finding.acknowledgement is None
+        )
+
+    @property
+    def acknowledged(self) -> tuple[Finding, ...]:
+        """Those of any status that an analyst's word covers."""
+        return tuple(finding for finding in self.findings if finding.acknowledgement)
 
     def to_json(self) -> bytes:
         """Give the document as indented UTF-8 JSON, the same bytes for the same report."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence, Sized
+from dataclasses import replace
 
 from tasks import moments
+from tasks.acknowledgements import Acknowledgement
 from tasks.coverage import Coverage, Fault
 from tasks.findings import Destination, Evidence, Finding, Priority, Status
-from tasks.hostile import defanged, shortened
+from tasks.hostile import defanged, shortened, visible
 from tasks.hunts import Nouns
 from tasks.runs import Outcome, Report, Run
 
@@ -39,6 +41,9 @@ ONE_PROGRAM_SHARE = 0.8
 """From this share on, of a flood, one program with one destination explains it."""
 
 MAX_PORTS = 3
+
+MAX_ADDRESS = 200
+"""Characters of an address in a line of its own."""
 
 EVENTS_AN_HOUR = "number_of_con_per_hour"
 """The column of a hunt that counts events, whatever its name says: its threshold is for these."""
@@ -95,12 +100,14 @@ def news(findings: Iterable[Finding], nouns: Nouns) -> str:
 
 def is_news(finding: Finding) -> bool:
     """Whether a digest tells it: never seen before, or a known program with another binary."""
-    return finding.status is Status.NEW or is_changed(finding)
+    is_new = finding.status is Status.NEW and finding.acknowledgement is None
+    return is_new or is_changed(finding)
 
 
 def is_changed(finding: Finding) -> bool:
     """Whether it is told for its binary only: a new finding has nothing to differ from."""
-    return finding.changed_binary and finding.status not in {Status.NEW, Status.QUIET}
+    is_known = finding.status not in {Status.NEW, Status.QUIET}
+    return finding.changed_binary and is_known and finding.acknowledgement is None
 
 
 def baseline_words(findings: Collection[Finding], nouns: Nouns) -> str:
@@ -118,6 +125,7 @@ def known_words(report: Report) -> str:
     parts = (
         f"{counted(continuing, f'known {one}', f'known {many}')} {again}" if continuing else "",
         f"{returned:,} returned" if returned else "",
+        f"{len(report.acknowledged):,} acknowledged" if report.acknowledged else "",
         f"{quiet:,} went quiet" if quiet else "",
     )
     words = ", ".join(filter(None, parts))
@@ -217,6 +225,37 @@ def destination_words(destination: Destination, limit: int) -> str:
     more = len(destination.ports) - MAX_PORTS
     host = f"[{shown}]" if address.count(":") > 1 else shown
     return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
+
+
+def word_words(word: Acknowledgement) -> str:
+    """Say of an acknowledgement who gave it and how long it holds or held, without its reason."""
+    if word.ended_at and word.ended_at == word.end:
+        return f"by {word.by}, ended by {word.ended_by} on {moments.full(word.end)}"
+    return f"by {word.by} until {moments.full(word.end)}"
+
+
+def given_words(word: Acknowledgement, finding: Finding) -> str:
+    """Say what is acknowledged from now on, by whom, until when, and of which binary."""
+    process = finding.process.executable or finding.process.name or "its program"
+    host = finding.host.name or finding.host.id or "its host"
+    address = destination_words(replace(finding.destination, ports=()), MAX_ADDRESS)
+    calls = f", calling {address}" if address else ""
+    return visible(
+        f"{word.finding} is acknowledged {word_words(word)}: {process} on "
+        f"{'every host' if word.everywhere else host}{calls}, with the binary of SHA-256 "
+        f"{word.hash_sha256 or 'not known'}"
+    )
+
+
+def withdrawn_words(withdrawn: Sequence[Acknowledgement]) -> str:
+    """Say what is not acknowledged any more."""
+    words = "; ".join(f"{word.by} said: {word.why}" for word in withdrawn)
+    return visible(f"{withdrawn[0].finding} is not acknowledged any more ({words})")
+
+
+def ended_words(ended: Sized) -> str:
+    """Count acknowledgements that ended while what they cover goes on; nothing without any."""
+    return f"{counted(len(ended), 'acknowledgement')} ended, still active" if ended else ""
 
 
 def priorities_words(findings: Iterable[Finding]) -> str:

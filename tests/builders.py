@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.acknowledgements import Acknowledgement
 from tasks.coverage import AgentCoverage, Coverage
 from tasks.findings import (
     CodeSignature,
@@ -123,6 +124,27 @@ def finding(
         evidence=evidence(slot),
         priority=priority,
         why="Unsigned, and it has called one address every 30 seconds for 7 days.",
+    )
+    return replace(plain, **changes)
+
+
+def acknowledgement(
+    of: Finding, until: datetime | None = None, *, everywhere: bool = False, **changes: Any
+) -> Acknowledgement:
+    """Give Ada's word on a finding, with the binary that it has; by default for 30 days.
+
+    Any further field of `Acknowledgement` may be given.
+    """
+    plain = Acknowledgement(
+        key=1,
+        finding=of.id,
+        fingerprint=of.fingerprint,
+        anywhere=of.anywhere if everywhere else None,
+        hash_sha256=of.process.hash_sha256,
+        by="ada",
+        why="Our own agent, not signed yet.",
+        given_at=SLOT,
+        until=until or day(30),
     )
     return replace(plain, **changes)
 

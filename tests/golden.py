@@ -18,7 +18,7 @@ from tasks.findings import Finding, Priority, Status
 from tasks.hunts import load
 from tasks.report import render_report
 from tasks.runs import Outcome, Report, Trend
-from tests.builders import SLOT, coverage, day, evidence, finding, report, run
+from tests.builders import SLOT, acknowledgement, coverage, day, evidence, finding, report, run
 
 FOLDER = Path(__file__).parent / "data" / "golden"
 LARGE = FOLDER / "large.sha256"
@@ -51,6 +51,8 @@ def _finding(number: int, **changes: Any) -> Finding:
 NEW = _finding(1, priority=Priority.HIGH)
 KNOWN = _finding(2, status=Status.CONTINUING, first_seen=day(-9))
 LOOK_UPS = _finding(3, status=Status.RETURNED, first_seen=day(-30))
+MUTED = _finding(5, status=Status.CONTINUING)
+MUTED = replace(MUTED, acknowledgement=acknowledgement(MUTED))
 QUIET = _finding(4, status=Status.QUIET, first_seen=day(-12), last_seen=day(-2))
 DEAF = replace(coverage().agents[0], version="8.17.4", groups=5_000, single_event_groups=4_990)
 
@@ -66,7 +68,7 @@ def documents() -> dict[str, Report]:
     stale = Coverage(73_683, 20, SLOT - timedelta(hours=22))
     return {
         "nothing-new": _report(Outcome.COMPLETE, *known, compared_with=day(-1)),
-        "one-new": _report(Outcome.COMPLETE, NEW, *known, compared_with=day(-1)),
+        "one-new": _report(Outcome.COMPLETE, NEW, *known, MUTED, compared_with=day(-1)),
         "baseline": _report(Outcome.BASELINE, replace(NEW, status=Status.BASELINE)),
         "partial": _report(Outcome.PARTIAL, NEW, KNOWN, warnings=("Cut at 10,000 rows.",)),
         "no-data": _report(Outcome.NO_DATA, KNOWN, coverage=stale, detail="Events stopped."),

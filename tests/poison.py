@@ -37,6 +37,8 @@ _OURS = frozenset(
         "last_seen",
         "first_connection",
         "last_connection",
+        "given_at",
+        "until",
     }
 )
 """Fields whose values we make: ids, times and words of our own."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from flows.acknowledge import acknowledge, unacknowledge
 from flows.check_cluster import check_cluster
 from flows.cli import app
 from flows.daily_digest import daily_digest
@@ -23,6 +24,7 @@ from flows.hunt_cluster import hunt_cluster
 from flows.prefect_server import HEARTBEAT_SECONDS
 from flows.zombie_automation import SILENCE
 from tasks import priorities, trials, verdicts
+from tasks.acknowledgements import LONGEST
 from tasks.channel import LONGEST_WAIT_SECONDS
 from tasks.check import check_archive, check_destination, check_history
 from tasks.checks import Check
@@ -138,7 +140,9 @@ def test_every_setting_is_documented(model):
 
 
 @pytest.mark.parametrize(
-    "flow", [hunt_cluster, daily_digest, check_cluster], ids=["hunt", "digest", "check"]
+    "flow",
+    [hunt_cluster, daily_digest, check_cluster, acknowledge, unacknowledge],
+    ids=lambda flow: flow.name,
 )
 def test_every_parameter_is_documented(flow):
     """So does each parameter of a deployment."""
@@ -279,6 +283,8 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
         ("docs/operations.md", f"at most {LOOK_BACK.days} days"),
         ("docs/operations.md", f"Until {LEASE.seconds // 60} minutes after its last step"),
         ("docs/operations.md", f"up to {LONGEST_WAIT_SECONDS} s"),
+        ("docs/operations.md", f"at most {LONGEST.days} days from now"),
+        ("README.md", f"at most {LONGEST.days} days"),
         ("docs/esql.md", f"there are {DEFAULT_LIMIT:,} rows"),
         ("docs/esql.md", f"above {GREATEST_LIMIT:,} rows"),
         ("docs/hunts.md", f"LIMIT {ROWS_AT_MOST}"),

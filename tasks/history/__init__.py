@@ -1,11 +1,14 @@
 """The history: what every run found, and what every destination was told. Only this speaks SQL."""
 
+from tasks.history.acknowledgements import Acknowledged, Acknowledgements
 from tasks.history.ledger import Ledger, Unsettled
 from tasks.history.pending import Pending
 from tasks.history.schema import upgrade
 from tasks.history.store import History, Known, Memory, RecordedRun
 
 __all__ = [
+    "Acknowledged",
+    "Acknowledgements",
     "History",
     "Known",
     "Ledger",

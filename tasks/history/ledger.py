@@ -11,7 +11,7 @@ from itertools import product
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tasks.digests import Digest, DigestStatus, Medium, Message
+from tasks.digests import DAY, Digest, DigestStatus, Medium, Message
 from tasks.errors import RunInProgress
 from tasks.history.database import Database, batches
 from tasks.history.models import (
@@ -22,7 +22,7 @@ from tasks.history.models import (
     PartRow,
     ScopeRow,
 )
-from tasks.history.pending import DAY, Pending, last_number, news_of, pending, warnings_of
+from tasks.history.pending import Pending, ends_of, last_number, news_of, pending, warnings_of
 from tasks.settings import Destination
 
 LEASE = timedelta(minutes=10)
@@ -100,7 +100,7 @@ class Ledger:
         """
         replies = [tuple(news_of(reply.announcements)) for reply in message.replies]
         elsewhere = {said for reply in replies for said in reply}
-        everything = news_of(digest.announcements + digest.baselines)
+        everything = news_of(digest.announcements + digest.baselines) + ends_of(digest.ended)
         first = tuple(said for said in everything if said not in elsewhere)
         now = datetime.now(UTC)
         with self._database.writing() as session:

@@ -150,6 +150,7 @@ class SightingRow(Row):
     run, so that "when first, when last" is one step in the primary key's index.
 
     Attributes:
+        acknowledgement_key: of the word for which this run did not announce it.
         hash_sha256: of the binary in this run, to tell a changed one later.
         news: what it tells a destination that has not heard it; see `tasks.history.sightings.news`.
     """
@@ -163,17 +164,42 @@ class SightingRow(Row):
             sqlite_where=text("news IS NOT NULL"),
             postgresql_where=text("news IS NOT NULL"),
         ),
+        Index(
+            "ix_sightings_acknowledged",
+            "run_key",
+            "status",
+            sqlite_where=text("acknowledgement_key IS NOT NULL"),
+            postgresql_where=text("acknowledgement_key IS NOT NULL"),
+        ),
     )
 
     finding_key: Mapped[int] = mapped_column(ForeignKey("findings.key"), primary_key=True)
     slot: Mapped[datetime] = mapped_column(primary_key=True)
     run_key: Mapped[int] = mapped_column(ForeignKey("runs.key"))
     status: Mapped[Status]
+    acknowledgement_key: Mapped[int | None] = mapped_column(ForeignKey("acknowledgements.key"))
     changed_binary: Mapped[bool]
     hash_sha256: Mapped[str | None] = mapped_column(String(64))
     priority: Mapped[Priority | None]
     news: Mapped[str | None]
     figures: Mapped[Mapping[str, Value]] = mapped_column(FIGURES)
+
+
+class AcknowledgementRow(Row):
+    """An analyst's word on a finding: ended sooner or later, and never deleted."""
+
+    __tablename__ = "acknowledgements"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    finding_key: Mapped[int] = mapped_column(ForeignKey("findings.key"))
+    anywhere: Mapped[str | None] = mapped_column(String(64))
+    hash_sha256: Mapped[str | None] = mapped_column(String(64))
+    given_by: Mapped[str]
+    why: Mapped[str]
+    given_at: Mapped[datetime]
+    until: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
 
 
 class DestinationRow(Row):

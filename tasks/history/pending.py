@@ -10,8 +10,10 @@ from itertools import product
 from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.orm import Session
 
-from tasks.digests import Announcement, ClusterDay, DigestStatus, Gap, Lack, gaps
-from tasks.findings import Status
+from tasks.acknowledgements import ByIdentity
+from tasks.digests import DAY, Announcement, ClusterDay, DigestStatus, Ended, Gap, Lack, gaps
+from tasks.findings import Status, acknowledged
+from tasks.history.acknowledgements import end_of, ended, given
 from tasks.history.models import (
     DeliveryRow,
     DigestRow,
@@ -22,11 +24,9 @@ from tasks.history.models import (
     ScopeRow,
     SightingRow,
 )
-from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
+from tasks.history.sightings import FOUND, MUTED, by_priority, first_seen, last_seen, news, restored
 from tasks.runs import Outcome
 from tasks.settings import Destination
-
-DAY = timedelta(hours=24)
 
 LOOK_BACK = timedelta(days=14)
 """How days went that are longer ago no digest says; the archive does."""
@@ -49,7 +49,7 @@ class Pending:
     """What a destination has not heard, as of one moment.
 
     Attributes:
-        number: of the digest that may tell it; see `Digest` for this and the last three.
+        number: of the digest that may tell it; see `Digest` for this and the last five.
         announcements: new findings and changed binaries, oldest run first, highest priority first;
             each finding with the status of the run that makes it news, and described as it was
             last seen.
@@ -60,6 +60,8 @@ class Pending:
     number: int
     announcements: tuple[Announcement, ...]
     baselines: tuple[Announcement, ...]
+    ended: tuple[Ended, ...]
+    acknowledged: int
     clusters: tuple[ClusterDay, ...]
     previous: datetime | None
     undelivered: tuple[datetime, ...]
@@ -80,20 +82,29 @@ def pending(
     previous = session.scalar(
         select(DigestRow).where(_posted(whose)).order_by(DigestRow.number.desc()).limit(1)
     )
-    unheard = _unheard(session, whose, destination, slot)
+    words = given(session)
+    unheard = _unheard(session, whose, destination, slot, words)
+    told = [each for each in unheard if each.finding.acknowledgement is None]
+    since = min(slot - LOOK_BACK, previous.slot if previous else slot)
+    over = ended(session, whose, destination, slot, since, words)
     clusters = tuple(
         _cluster_day(session, whose, previous, cluster, hunt, slot)
         for cluster, hunt in product(destination.clusters, destination.hunts)
     )
     return Pending(
         number=last_number(session, whose) + 1,
-        announcements=tuple(each for each in unheard if not _is_baseline(each)),
-        baselines=tuple(each for each in unheard if _is_baseline(each)),
+        announcements=tuple(each for each in told if not _is_baseline(each)),
+        baselines=tuple(each for each in told if _is_baseline(each)),
+        ended=over,
+        acknowledged=_acknowledged(session, clusters, unheard),
         clusters=clusters,
         previous=previous.slot if previous else None,
         undelivered=_undelivered(session, whose, previous, slot),
         may_repeat=_may_repeat(
-            session, whose, frozenset(news_of(unheard)), frozenset(warnings_of(clusters))
+            session,
+            whose,
+            frozenset((*news_of(told), *ends_of(over))),
+            frozenset(warnings_of(clusters)),
         ),
     )
 
@@ -110,15 +121,29 @@ def news_of(announcements: Iterable[Announcement]) -> list[News]:
     return [(finding.fingerprint, said) for finding in findings if (said := news(finding))]
 
 
+def ends_of(over: Iterable[Ended]) -> list[News]:
+    """Give what a destination will have heard that is told these, each on what was looked at."""
+    words = (each.acknowledgement for each in over)
+    return [(word.fingerprint, end_of(word)) for word in words]
+
+
 def warnings_of(clusters: Iterable[ClusterDay]) -> list[Warned]:
     """Give the warnings that a digest tells."""
     return [(day.cluster, day.hunt, gap) for day in clusters for gap in day.gaps]
 
 
 def _unheard(
-    session: Session, whose: int | None, destination: Destination, slot: datetime
+    session: Session,
+    whose: int | None,
+    destination: Destination,
+    slot: datetime,
+    words: ByIdentity,
 ) -> list[Announcement]:
-    """Give what has no delivery, oldest run first, highest priority first."""
+    """Give what has no delivery, oldest run first, highest priority first.
+
+    What was acknowledged only after its run is marked so, also when that has ended by now: then
+    the end is told, and not the past.
+    """
     in_scope = and_(
         ScopeRow.destination_key == whose,
         ScopeRow.cluster == RunRow.cluster,
@@ -145,10 +170,25 @@ def _unheard(
         .order_by(SightingRow.slot)
     ).tuples()
     first: dict[tuple[int, str | None], Announcement] = {}
-    for finding, seen, first_slot, last_slot, run in rows:
-        announcement = Announcement(restored(finding, seen, first_slot, last_slot), run.document)
-        first.setdefault((finding.key, seen.news), announcement)
+    for row, seen, first_slot, last_slot, run in rows:
+        finding = acknowledged(restored(row, seen, first_slot, last_slot), words, run.slot)
+        first.setdefault((row.key, seen.news), Announcement(finding, run.document))
     return sorted(first.values(), key=lambda each: (each.run.slot, by_priority(each.finding)))
+
+
+def _acknowledged(
+    session: Session, clusters: Iterable[ClusterDay], unheard: Iterable[Announcement]
+) -> int:
+    """Count what a day's runs saw and an analyst's word keeps from being told."""
+    today = [day.run.id for day in clusters if day.run]
+    recorded = (
+        select(func.count())
+        .select_from(SightingRow)
+        .join(RunRow, RunRow.key == SightingRow.run_key)
+        .where(RunRow.id.in_(today), MUTED)
+    )
+    later = [each for each in unheard if each.finding.acknowledgement and each.run.id in today]
+    return len(later) + (session.scalar(recorded) or 0)
 
 
 def _is_baseline(announcement: Announcement) -> bool:

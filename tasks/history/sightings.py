@@ -16,6 +16,9 @@ from tasks.history.models import FindingRow, SightingRow
 FOUND = "found"
 """The news that a finding exists: told once, as new or as part of a baseline."""
 
+MUTED = SightingRow.acknowledgement_key.is_not(None)
+"""Sightings that an analyst's word keeps from being told."""
+
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OF_FINDING = aliased(SightingRow)
 
@@ -27,8 +30,10 @@ def news(finding: Finding) -> str | None:
 
     Returns:
         `found` for a new or baseline finding; `changed:<sha256>` for a changed binary, so that
-        another change is other news; None for what is known.
+        another change is other news; None for what is known or acknowledged.
     """
+    if finding.acknowledgement:
+        return None
     if finding.changed_binary and finding.status is not Status.NEW:
         return f"changed:{_hash(finding) or ''}"
     return FOUND if finding.status in {Status.NEW, Status.BASELINE} else None
@@ -36,8 +41,10 @@ def news(finding: Finding) -> str | None:
 
 def sighting(finding: Finding) -> dict[str, Any]:
     """Give the columns that one run decides about a finding."""
+    word = finding.acknowledgement
     return {
         "status": finding.status,
+        "acknowledgement_key": word.key if word else None,
         "changed_binary": finding.changed_binary,
         "hash_sha256": _hash(finding),
         "priority": finding.priority,
@@ -49,18 +56,22 @@ def sighting(finding: Finding) -> dict[str, Any]:
 def restored(
     row: FindingRow, seen: SightingRow, first_seen: datetime, last_seen: datetime
 ) -> Finding:
-    """Give a finding as its newest document describes it, with the status of one sighting."""
+    """Give a finding as its newest document describes it, with the status of one sighting.
+
+    Whether it is acknowledged is for whoever asks to say.
+    """
     finding = replace(
         row.document,
         id=row.id,
         status=seen.status,
         changed_binary=seen.changed_binary,
+        acknowledgement=None,
         first_seen=first_seen,
         last_seen=last_seen,
     )
     if seen.status is Status.QUIET:
         return quiet(finding)
-    if seen.changed_binary:
+    if seen.hash_sha256:
         return replace(finding, process=replace(finding.process, hash_sha256=seen.hash_sha256))
     return finding
 
@@ -71,6 +82,7 @@ def quiet(finding: Finding) -> Finding:
         finding,
         status=Status.QUIET,
         changed_binary=False,
+        acknowledgement=None,
         figures={},
         candidates=0,
         evidence=None,
@@ -92,7 +104,7 @@ def last_seen(before: datetime | None = None) -> ScalarSelect[datetime]:
     return _of_one(_OF_FINDING.slot, _OF_FINDING.slot.desc(), *_earlier(before))
 
 
-def last_hash(before: datetime) -> ScalarSelect[str | None]:
+def last_hash(before: datetime | None = None) -> ScalarSelect[str | None]:
     """Give the subquery for the hash in a finding's newest sighting that knows one."""
     known = _OF_FINDING.hash_sha256.is_not(None)
     return _of_one(_OF_FINDING.hash_sha256, _OF_FINDING.slot.desc(), known, *_earlier(before))

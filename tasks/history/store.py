@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import Select, and_, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, select, true, update
 from sqlalchemy.orm import Session
 
+from tasks.acknowledgements import ByIdentity
 from tasks.digests import Medium
 from tasks.errors import RunInProgress
-from tasks.findings import RANKS, Finding, Priority, Status, short_id
+from tasks.findings import RANKS, Finding, Priority, Status, acknowledged, short_id
 from tasks.history import schema
+from tasks.history.acknowledgements import Acknowledgements, given
 from tasks.history.database import Database, batches, connected
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
 from tasks.history.sightings import (
+    MUTED,
     by_priority,
     first_seen,
     last_hash,
@@ -63,6 +66,7 @@ class Known:
         memories: by fingerprint, of the run's findings that any earlier run saw.
         ids: by fingerprint, the id of each of the run's findings: the one it has always had, or a
             free one.
+        acknowledgements: every one that was given, by what it covers.
     """
 
     comparable: datetime | None
@@ -70,14 +74,21 @@ class Known:
     absent: tuple[Finding, ...]
     memories: Mapping[str, Memory]
     ids: Mapping[str, str]
+    acknowledgements: ByIdentity = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A run and how many findings of each status it has."""
+    """A run and how many findings it has.
+
+    Attributes:
+        counts: by status, without those that are acknowledged.
+        acknowledged: how many these are.
+    """
 
     run: Run
     counts: Mapping[Status, int]
+    acknowledged: int
 
 
 class History:
@@ -103,6 +114,11 @@ class History:
         with connected(url) as database:
             schema.check(database)
             yield cls(database)
+
+    @property
+    def acknowledgements(self) -> Acknowledgements:
+        """What analysts said of its findings."""
+        return Acknowledgements(self._database)
 
     def ledger(self, destination: Destination, medium: Medium) -> Ledger:
         """Give the ledger of what one destination has heard through one medium."""
@@ -149,6 +165,7 @@ class History:
                 absent=_absent(session, sighted.difference(fingerprints), slot),
                 memories=_memories(session, fingerprints, slot),
                 ids=_ids(session, fingerprints),
+                acknowledgements=given(session),
             )
 
     def record(self, report: Report) -> bool:
@@ -236,7 +253,8 @@ class History:
                 new=past.counts[Status.NEW],
                 known=past.counts[Status.CONTINUING]
                 + past.counts[Status.RETURNED]
-                + past.counts[Status.BASELINE],
+                + past.counts[Status.BASELINE]
+                + past.acknowledged,
                 hosts=past.run.coverage.macs if past.run.coverage else None,
             )
             for past in reversed(recorded)
@@ -261,7 +279,11 @@ class History:
             return _counted(session, newest)
 
     def findings(
-        self, status: Status | None = None, cluster: str | None = None, limit: int = 100
+        self,
+        status: Status | None = None,
+        cluster: str | None = None,
+        limit: int = 100,
+        now: datetime | None = None,
     ) -> tuple[Finding, ...]:
         """Give what the newest searched run of every hunt and cluster says, quiet ones included.
 
@@ -269,6 +291,7 @@ class History:
             status: only findings that have this status there.
             cluster: only of this one.
             limit: how many at most, those of the highest priority.
+            now: they are acknowledged as of this moment; by default as of their runs' slots.
         """
         newest = (
             select(RunRow.cluster, RunRow.hunt_uuid, func.max(RunRow.slot).label("slot"))
@@ -303,7 +326,11 @@ class History:
         if cluster is not None:
             wanted = wanted.where(RunRow.cluster == cluster)
         with self._database.reading() as session:
-            return tuple(restored(*row) for row in session.execute(wanted).tuples())
+            words = given(session)
+            return tuple(
+                acknowledged(restored(finding, seen, first, last), words, now or seen.slot)
+                for finding, seen, first, last in session.execute(wanted).tuples()
+            )
 
 
 def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
@@ -431,11 +458,25 @@ def _ids(session: Session, fingerprints: Collection[str]) -> Mapping[str, str]:
 def _counted(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
     """Give runs in their order, with their findings counted."""
     rows = session.scalars(runs).all()
-    counts: dict[int, Counter[Status]] = {row.key: Counter() for row in rows}
+    all_of_them, acknowledged = (_by_status(session, runs, only) for only in (true(), MUTED))
+    return tuple(
+        RecordedRun(
+            row.document,
+            counts=all_of_them[row.key] - acknowledged[row.key],
+            acknowledged=acknowledged[row.key].total(),
+        )
+        for row in rows
+    )
+
+
+def _by_status(
+    session: Session, runs: Select[tuple[RunRow]], only: ColumnElement[bool]
+) -> Mapping[int, Counter[Status]]:
+    counts: dict[int, Counter[Status]] = defaultdict(Counter)
     for run_key, status, count in session.execute(
         select(SightingRow.run_key, SightingRow.status, func.count())
-        .where(SightingRow.run_key.in_(runs.with_only_columns(RunRow.key)))
+        .where(SightingRow.run_key.in_(runs.with_only_columns(RunRow.key)), only)
         .group_by(SightingRow.run_key, SightingRow.status)
     ).tuples():
         counts[run_key][status] = count
-    return tuple(RecordedRun(row.document, counts[row.key]) for row in rows)
+    return counts

@@ -27,6 +27,7 @@ from tasks.verdicts import (
     period_words,
     priority_word,
     rate_words,
+    word_words,
 )
 
 MAX_NAME = 100
@@ -138,6 +139,23 @@ class Quiet:
     last_seen: str
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A finding that an analyst calls harmless.
+
+    Attributes:
+        word: by whom, until when.
+        why: it is harmless, in the analyst's words.
+    """
+
+    id: str
+    process: str
+    host: str
+    destination: str
+    word: str
+    why: str
+
+
 def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -> Card:
     """Lay a finding out at full length.
 
@@ -205,6 +223,19 @@ def quiet(finding: Finding, clock: Clock) -> Quiet:
         host=host(finding),
         destination=destination(finding),
         last_seen=clock.aged(finding.last_seen),
+    )
+
+
+def acknowledged(finding: Finding) -> Acknowledged:
+    """Lay a finding out that is acknowledged."""
+    word = finding.acknowledgement
+    return Acknowledged(
+        id=finding.id,
+        process=name(finding.process.name),
+        host=host(finding),
+        destination=destination(finding),
+        word=text(word_words(word)) if word else NOTHING,
+        why=text(word.why) if word else NOTHING,
     )
 
 

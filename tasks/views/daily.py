@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks import moments, verdicts
-from tasks.digests import Announcement, ClusterDay, Digest
+from tasks.digests import Announcement, ClusterDay, Digest, Ended
 from tasks.findings import RANKS, Finding
 from tasks.hostile import visible
 from tasks.runs import Outcome
@@ -120,7 +120,7 @@ def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) ->
     if missing:
         gap = f"{missing} of {len(digest.clusters)} {pairs} not searched"
     recorded = _recorded(digest) if digest.baselines else ""
-    nothing = recorded or ("Nothing new" if searched else "")
+    nothing = recorded or verdicts.ended_words(digest.ended) or ("Nothing new" if searched else "")
     news = verdicts.news(findings, digest.nouns) or nothing
     return ", ".join(filter(None, (news, gap))) or "No cluster in scope"
 
@@ -153,6 +153,8 @@ def _day_lede(digest: Digest) -> Iterator[str]:
 
 
 def _day_alerts(digest: Digest) -> Iterator[Alert]:
+    for ended in digest.ended:
+        yield Alert("Acknowledgement ended, still active:", _end_words(ended, digest), "info")
     for day in digest.clusters:
         run = day.run
         if day.over:
@@ -175,6 +177,17 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
             yield Alert(f"{day.cluster}:", warning)
 
 
+def _end_words(ended: Ended, digest: Digest) -> str:
+    first, *others = [told.finding for told in ended.still]
+    where = verdicts.on_hosts([first, *others], digest.nouns) if others else ""
+    process = cards.name(first.process.name) + (where or f" on {cards.host(first)}")
+    word = ended.acknowledgement
+    return (
+        f"{process}, calls {cards.destination(first)} ({first.id}), "
+        f"acknowledged {verdicts.word_words(word)}: {cards.text(word.why)}"
+    )
+
+
 def _day_tiles(
     digest: Digest, findings: Sequence[Finding], searched: Sequence[ClusterDay]
 ) -> Iterator[Tile]:
@@ -184,6 +197,9 @@ def _day_tiles(
     hosts = verdicts.capitalised(digest.nouns.host[1])
     yield Tile(f"{hosts} affected", f"{verdicts.host_count(findings):,}", "by new findings")
     missing = len(searched) < len(digest.clusters)
+    if digest.acknowledged:
+        muted = f"{digest.acknowledged:,}"
+        yield Tile("Acknowledged", muted, "in the day's runs", about="acknowledged")
     share = f"{len(searched)}/{len(digest.clusters)}"
     yield Tile("Searched", share, "hunts on clusters", hot=missing)
     yield Tile(f"{hosts} seen", f"{sum(each.macs for each in seen):,}", "where it was searched")

@@ -37,6 +37,12 @@ def explained(nouns: Nouns) -> Mapping[str, Explanation]:
                 "that one.",
             ),
             (
+                "acknowledged",
+                "Acknowledged",
+                "An analyst calls it harmless until the day that is said. It is not announced, "
+                "unless its binary is another than the one that was looked at.",
+            ),
+            (
                 "quiet",
                 "Went quiet",
                 "In the run before, not in this one. Only a run that searched everything may say "

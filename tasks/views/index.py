@@ -30,7 +30,7 @@ class Record:
 
     Attributes:
         headline: the report's verdict.
-        known: findings that continued or returned.
+        known: findings that continued or returned, or are acknowledged.
         recorded: findings of a baseline.
     """
 
@@ -48,7 +48,7 @@ class Record:
             run=report.run,
             headline=verdicts.summary(report),
             new=len(report.having(Status.NEW)),
-            known=len(report.having(Status.CONTINUING, Status.RETURNED)),
+            known=len(report.having(Status.CONTINUING, Status.RETURNED) + report.acknowledged),
             quiet=len(report.having(Status.QUIET)),
             recorded=len(report.having(Status.BASELINE)),
         )

@@ -18,7 +18,7 @@ from tasks.hunts import Hunt
 from tasks.runs import Outcome, Report, Run, Trend
 from tasks.verdicts import counted
 from tasks.views import cards
-from tasks.views.cards import NOTHING, Card, Fact, Quiet
+from tasks.views.cards import NOTHING, Acknowledged, Card, Fact, Quiet
 from tasks.views.explanations import Explanation, explained
 from tasks.views.parts import (
     ARCHIVE_INDEX,
@@ -36,7 +36,7 @@ from tasks.views.parts import (
     table_of,
 )
 
-MAX_QUIET = 200
+MAX_LISTED = 200
 
 RECENT = timedelta(hours=24)
 """A program that connected within it, up to the slot, goes on as far as a run can know."""
@@ -128,6 +128,9 @@ class ReportView:
     hosts: str
     news: Cards
     known: Table
+    acknowledged: tuple[Acknowledged, ...]
+    acknowledged_count: str
+    acknowledged_more: str
     quiet: tuple[Quiet, ...]
     quiet_note: str
     quiet_count: str
@@ -154,7 +157,7 @@ def report_view(report: Report, links: Links) -> ReportView:
     """Lay a run's report out."""
     run, hunt = report.run, report.hunt
     told = tuple(finding for finding in report.findings if _is_carded(finding))
-    quiet = report.having(Status.QUIET)
+    quiet, muted = report.having(Status.QUIET), report.acknowledged
     news = cards_of(
         [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
         len(told),
@@ -181,9 +184,12 @@ def report_view(report: Report, links: Links) -> ReportView:
         hosts=verdicts.capitalised(run.nouns.host[1]),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
-        quiet=tuple(cards.quiet(finding, run.clock) for finding in quiet[:MAX_QUIET]),
+        acknowledged=tuple(map(cards.acknowledged, muted[:MAX_LISTED])),
+        acknowledged_count=f"{len(muted):,}",
+        acknowledged_more=more(len(muted) - MAX_LISTED, "findings.csv"),
+        quiet=tuple(cards.quiet(finding, run.clock) for finding in quiet[:MAX_LISTED]),
         quiet_count=f"{len(quiet):,}",
-        quiet_more=more(len(quiet) - MAX_QUIET, "findings.csv"),
+        quiet_more=more(len(quiet) - MAX_LISTED, "findings.csv"),
         quiet_note=f"In the run before, and not {verdicts.found_words(report)}. "
         f"That does not mean removed from the {run.nouns.host[0]}.",
         coverage=tuple(_coverage_facts(run)) if run.coverage else (),
@@ -214,7 +220,8 @@ _OUTCOME_ALERTS = {
 
 
 def _is_carded(finding: Finding) -> bool:
-    return verdicts.is_news(finding) or finding.status is Status.BASELINE
+    is_recorded = finding.status is Status.BASELINE and finding.acknowledgement is None
+    return is_recorded or verdicts.is_news(finding)
 
 
 def _told_title(report: Report, told: Sequence[Finding]) -> str:
@@ -230,7 +237,8 @@ def _nothing_new(report: Report) -> str:
     run = report.run
     if run.outcome.searched:
         words = verdicts.searched_words(run.coverage, run.nouns)
-        return f"Every finding of this run was known before. {words}"
+        muted = ", or is acknowledged" if report.acknowledged else ""
+        return f"Every finding of this run was known before{muted}. {words}"
     if run.outcome is Outcome.NO_DATA and report.findings:
         return "Nothing is new in the events that there are. What happened since is not known."
     return " ".join(("Nothing was searched, so there may be something new.", *_last_search(report)))
@@ -292,7 +300,8 @@ def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
 
 def _is_first(report: Report) -> bool:
     """Whether there was nothing to compare with; a first run may also be partial, or stale."""
-    return report.run.outcome is Outcome.BASELINE or bool(report.having(Status.BASELINE))
+    recorded = any(finding.status is Status.BASELINE for finding in report.findings)
+    return recorded or report.run.outcome is Outcome.BASELINE
 
 
 def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
@@ -334,6 +343,9 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
             count = f"{len(changed):,}"
             yield Tile("Changed binaries", count, priorities, hot=True, about="changed")
         yield from _known_tiles(report)
+    if report.acknowledged:
+        count = f"{len(report.acknowledged):,}"
+        yield Tile("Acknowledged", count, "by an analyst", about="acknowledged")
     yield Tile(
         f"{verdicts.capitalised(run.nouns.host[1])} affected",
         f"{verdicts.host_count(found):,}",

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -412,6 +412,76 @@ def test_a_history_is_checked_and_copied(site, command):
     assert (code, json.loads(said)["rows"]["runs"]) == (0, 0)
 
 
+@pytest.fixture
+def found(site) -> str:
+    """Give the id of a finding that a run has found."""
+    url = f"sqlite:///{site}/history.db"
+    upgrade(url)
+    new = finding(executable="/opt/agentd\x1b[31m")
+    with History.open(url) as history:
+        history.record(report(run(), new))
+    return new.id
+
+
+def in_days(days: int) -> str:
+    return f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
+
+
+def test_a_finding_is_acknowledged_listed_and_taken_back(found, command, monkeypatch):
+    """Without Prefect, in a second; the list says who, also when it has ended."""
+    monkeypatch.setenv("LOGNAME", "ada")
+    until = in_days(30)
+    code, said, _ = command("ack", found[3:7], "--why", "Ours.", "--until", until, "--everywhere")
+    assert code == 0
+    assert said.startswith(f"{found} is acknowledged by ada until ")
+    assert r"/opt/agentd\u001b[31m on every host, calling 203.0.113[.]47, with" in said
+    _, listed, _ = command("acks", "--format", "json")
+    (word,) = json.loads(listed)
+    assert (word["state"], word["by"], word["why"]) == ("active", "ada", "Ours.")
+    assert word["until"] == f"{until}T00:00:00+00:00"
+    _, findings, _ = command("findings", "--format", "json")
+    assert [each["acknowledged_by"] for each in json.loads(findings)] == ["ada"]
+
+    code, said, _ = command("unack", found, "--by", "kim")
+    assert (code, said) == (0, f"{found} is not acknowledged any more (ada said: Ours.)\n")
+    _, listed, _ = command("acks", "--format", "csv")
+    (word,) = csv.DictReader(io.StringIO(listed))
+    assert (word["state"], word["ended_by"]) == ("ended", "kim")
+    assert f"{found}  ended" in command("acks")[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "named"),
+    [
+        (["BH-0", "--why", "x", "--until", in_days(9)], 1, "knows no finding 'BH-0'"),
+        (["BH-", "--why", " ", "--until", in_days(9)], 1, "Say in `why`"),
+        (["BH-", "--why", "x", "--until", in_days(-1)], 1, "is in the past"),
+        (["BH-", "--why", "x", "--until", in_days(367)], 1, "more than 365 days away"),
+        (["BH-", "--why", "x", "--until", "soon"], 2, "is not a time like"),
+        (["BH-", "--why", "x"], 2, "--until"),
+        (["BH-", "--until", in_days(9)], 2, "--why"),
+    ],
+    ids=["unknown", "why", "past", "far", "date", "no-until", "no-why"],
+)
+def test_a_word_that_cannot_be_given_says_why(found, command, change, code, named):
+    """Nothing is acknowledged, and the next try is right."""
+    ended, _, complaint = command("ack", *change)
+    assert (ended, named in complaint) == (code, True)
+    assert json.loads(command("acks", "--format", "json")[1]) == []
+
+
+def test_who_is_not_known_is_asked(found, command, monkeypatch):
+    """A container without users: the record must say who."""
+
+    def nobody() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    code, _, complaint = command("ack", found, "--why", "x", "--until", in_days(9))
+    assert code == 1
+    assert "--by" in complaint
+
+
 def test_every_command_has_help_with_an_example():
     """`--help` is the first thing that people try."""
     commands = [
@@ -422,6 +492,9 @@ def test_every_command_has_help_with_an_example():
         ["query"],
         ["runs"],
         ["findings"],
+        ["ack"],
+        ["acks"],
+        ["unack"],
         ["demo"],
         ["up"],
         ["history", "upgrade"],

@@ -21,6 +21,7 @@ from tasks.digests import (
     Announcement,
     ClusterDay,
     Digest,
+    Ended,
     Gap,
     Lack,
     Medium,
@@ -40,7 +41,7 @@ from tasks.findings import (
 )
 from tasks.runs import Outcome, Run
 from tests.block_kit.schema import generate
-from tests.builders import HUNT, SLOT, coverage, day, finding, run
+from tests.builders import HUNT, SLOT, acknowledgement, coverage, day, finding, run
 
 REPORTS = "https://reports.example.com/hunts"
 KIBANA = "https://kibana.example.com/s/soc"
@@ -79,6 +80,11 @@ def hostile(number: int) -> Announcement:
         ),
         run(),
     )
+
+
+def over(*still: Announcement, **changes: Any) -> Ended:
+    """Give an acknowledgement that ended this morning while this goes on."""
+    return Ended(acknowledgement(still[0].finding, SLOT, **changes), still)
 
 
 def searched(cluster: str = "demo-eu", hunt: str = HUNT.slug, **changes: Any) -> ClusterDay:
@@ -528,6 +534,7 @@ def test_each_part_can_be_found_again_by_the_digests_id():
         "part": 1,
         "new": 25,
         "baseline": 1,
+        "ended": 0,
         "payload_hash": message.payload_hash,
     }
 
@@ -587,3 +594,65 @@ def test_telemetry_that_got_worse_is_one_sentence():
     message = composed(digest(clusters=(searched(coverage=merged),)))
     assert "some agents now send an attempt and its disconnect as one event" in message.text
     assert violations(message) == ()
+
+
+def test_an_acknowledgement_that_ended_is_one_line():
+    """A day on which nothing else is new has a message for it, which says who, why and what."""
+    message = compose(digest(ended=(over(announced(1)),)), report_base_url=REPORTS)
+    header, _, line, *links = map(in_words, message.blocks)
+    assert header == "1 acknowledgement ended, still active"
+    assert line == (
+        "Acknowledgement ended, still active: updater on mac-1.example → 203.0.113[.]47:443 · "
+        f"by ada until 24 Nov 2026 06:00 UTC: Our own agent, not signed yet. · "
+        f"{finding('mac-1').id}"
+    )
+    assert len(links) == 1
+    assert f"{REPORTS}/{run().folder}/report.html#{finding('mac-1').id}" in str(message.blocks)
+
+
+def test_one_for_every_host_counts_them():
+    """Not a line a host."""
+    still = [announced(number) for number in range(40)]
+    message = compose(digest(ended=(over(*still, everywhere=True),)), report_base_url=None)
+    assert "still active: updater on 40 Macs → " in message.text
+    assert message.text.count("Acknowledgement ended") == 1
+
+
+def test_who_ended_it_before_its_time_is_said():
+    """The team asks that person."""
+    taken_back = over(announced(1), ended_at=day(-1), ended_by="kim")
+    message = compose(digest(ended=(taken_back,)), report_base_url=None)
+    assert "by ada, ended by kim on 23 Nov 2026 06:00 UTC" in message.text
+
+
+def test_ends_stand_before_new_findings_and_are_not_counted_with_them():
+    """The headline counts what is new; what is muted is a count beside what was searched."""
+    day_of_all = digest(announced(1), ended=(over(announced(2)),), acknowledged=7)
+    message = compose(day_of_all, report_base_url=None)
+    assert [in_words(block).splitlines()[0] for block in message.blocks] == [
+        "1 new beaconing process on 1 Mac",
+        "Tue 24 Nov 2026 · events of 17 Nov 06:00 to 24 Nov 06:00 UTC · 1 of 1 cluster searched · "
+        "7 acknowledged",
+        in_words(message.blocks[2]),
+        "MEDIUM updater on mac-1.example → 203.0.113[.]47:443",
+    ]
+    assert in_words(message.blocks[2]).startswith("Acknowledgement ended, still active: updater")
+
+
+def test_findings_that_are_acknowledged_make_no_message():
+    """That is what the word is for."""
+    assert compose(digest(acknowledged=7), report_base_url=None) is None
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 50])
+def test_many_ends_with_hostile_words_break_no_limit_and_are_counted(count: int):
+    """Whatever an analyst wrote, and however many warnings stand above it."""
+    words = "".join(HOSTILE)
+    ends = tuple(over(hostile(number), by=words, why=words) for number in range(count))
+    clusters = tuple(late(f"cluster-{number}-{'x' * 60}") for number in range(20))
+    of_all = digest(*map(hostile, range(50)), ended=ends, clusters=clusters)
+    message = compose(of_all, report_base_url=REPORTS)
+    assert violations(message, [REPORTS]) == ()
+    singly = message.text.count("Acknowledgement ended, still active: ")
+    counted = re.search(r"(\d+) acknowledgements? ended, still active: named", message.text)
+    assert singly + (int(counted.group(1)) if counted else 0) == count

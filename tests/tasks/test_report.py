@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tasks.costs import Cost
 from tasks.coverage import Coverage
-from tasks.digests import Announcement, ClusterDay, Digest, Gap, Lack, Medium
+from tasks.digests import Announcement, ClusterDay, Digest, Ended, Gap, Lack, Medium
 from tasks.discover import discover_url
 from tasks.findings import Effect, Priority, Process, Reason, Status
 from tasks.hunts import Hunt, Pipeline, load
@@ -31,7 +31,17 @@ from tasks.runs import Outcome, Report, Trend
 from tasks.verdicts import summary
 from tasks.views.explanations import explained
 from tasks.views.report import Links
-from tests.builders import HUNT, SLOT, coverage, day, evidence, finding, report, run
+from tests.builders import (
+    HUNT,
+    SLOT,
+    acknowledgement,
+    coverage,
+    day,
+    evidence,
+    finding,
+    report,
+    run,
+)
 from tests.poison import poisoned
 
 SHIPPED = load("macos-unsigned-network")
@@ -85,6 +95,12 @@ def text_of(html):
     return " ".join("".join(Structure(html).words).split())
 
 
+def muted(host, **changes):
+    """Give a finding that Ada acknowledged."""
+    found = finding(host, **changes)
+    return replace(found, acknowledgement=acknowledgement(found))
+
+
 def full_report():
     """Give a report in which every part of the page has something to say."""
     told = finding(
@@ -96,6 +112,7 @@ def full_report():
         run(warnings=("late",), detail="cut", flow_run="calm-otter", compared_with=day(-1)),
         told,
         finding("mac-b", status=Status.CONTINUING),
+        muted("mac-d", status=Status.CONTINUING),
         finding("mac-c", status=Status.QUIET, evidence=None),
         hunt=SHIPPED.model_copy(update={"remarks": ("stray line",)}),
         trend=(Trend(day(-1), Outcome.COMPLETE, 0, 1), Trend(SLOT, Outcome.COMPLETE, 1, 1)),
@@ -113,6 +130,10 @@ def full_digest(of: Report):
         slot=SLOT + timedelta(hours=1),
         clusters=(ClusterDay(of.run.cluster, of.run.hunt, of.run, SLOT), missed),
         announcements=tuple(Announcement(each, of.run) for each in of.having(Status.NEW)),
+        ended=tuple(
+            Ended(each.acknowledgement, (Announcement(each, of.run),)) for each in of.acknowledged
+        ),
+        acknowledged=len(of.acknowledged),
     )
 
 
@@ -811,3 +832,58 @@ def test_the_final_state_names_what_is_wrong_with_the_telemetry():
     blind = replace(agent, version="9.1.2", groups=1_000, single_event_groups=1_000)
     seen = replace(coverage(), agents=(blind,))
     assert state_message(report(run(coverage=seen))) == "0 new, 0 continuing (blind)"
+
+
+def test_what_is_acknowledged_is_listed_apart_with_who_why_and_until():
+    """It is neither news nor among what continues, and its id leads to it."""
+    new = finding("mac-a")
+    of = report(run(), new, muted("mac-b"), muted("mac-c", status=Status.CONTINUING))
+    page = text_of(render_report(of))
+    assert "1 new beaconing process on 1 Mac" in page
+    assert "Acknowledged 2" in page
+    assert (
+        "updater on mac-b.example, calls 203.0.113[.]47:443, acknowledged by ada until "
+        "24 Dec 2026 06:00 UTC: Our own agent, not signed yet."
+    ) in page
+    assert "Continuing0" in page
+    assert state_message(of) == "1 new, 0 continuing, 2 acknowledged"
+
+
+def test_a_run_of_acknowledged_findings_only_has_nothing_new():
+    """Its verdict is that of a quiet day, and its numbers add up."""
+    of = report(run(), muted("mac-b"), muted("mac-c", changed_binary=True))
+    assert summary(of) == "Nothing new"
+    assert "Every finding of this run was known before, or is acknowledged." in text_of(
+        render_report(of)
+    )
+
+
+def test_a_baseline_counts_the_acknowledged_apart():
+    """A new cluster of a fleet whose agent is acknowledged everywhere."""
+    recorded = finding("mac-a", status=Status.BASELINE)
+    of = report(run(outcome=Outcome.BASELINE), recorded, muted("mac-b", status=Status.BASELINE))
+    assert summary(of) == "Baseline recorded: 1 beaconing process on 1 Mac"
+    assert state_message(of) == "baseline: 1, 1 acknowledged"
+
+
+def test_the_csv_says_who_acknowledged_why_and_until_when():
+    """For whoever reviews what is muted."""
+    of = report(run(), muted("mac-a"), finding("mac-b"))
+    first, second = csv.DictReader(io.StringIO(findings_csv(of).decode()))
+    assert [first[f"acknowledged_{column}"] for column in ("by", "until", "why")] == [
+        "ada",
+        "2026-12-24T06:00:00+00:00",
+        "Our own agent, not signed yet.",
+    ]
+    assert {second[f"acknowledged_{column}"] for column in ("by", "until", "why")} == {""}
+
+
+def test_a_day_says_which_acknowledgements_ended():
+    """With who, why, and what goes on."""
+    page = text_of(render_daily(full_digest(report(run(), muted("mac-b")))))
+    assert page.count("1 acknowledgement ended, still active") == 2  # Title and headline.
+    assert (
+        "Acknowledgement ended, still active: updater on mac-b.example, calls 203.0.113[.]47:443"
+    ) in page
+    assert "acknowledged by ada until 24 Dec 2026 06:00 UTC: Our own agent" in page
+    assert "Acknowledged1in the day's runs" in page

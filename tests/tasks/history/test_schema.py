@@ -23,7 +23,7 @@ NEXT_MIGRATION = '''
 import sqlalchemy as sa
 from alembic import op
 revision = "later"
-down_revision = "0002"
+down_revision = "0003"
 def upgrade():
     op.add_column("runs", sa.Column("later", sa.String()))
 '''
@@ -60,39 +60,71 @@ SELECT 1, key, 'found', 'd00000000001' FROM findings WHERE fingerprint = '{a}'
 """What the first release knew of two destinations, one of which was being told something."""
 
 
+SECOND_RELEASE = """
+INSERT INTO destinations (key, name, medium) VALUES (1, 'soc', 'slack');
+
+INSERT INTO scopes (destination_key, cluster, hunt, since)
+VALUES (1, 'demo-eu', 'macos-unsigned-network', '2026-11-23 07:00:00.000000');
+
+INSERT INTO digests
+    (id, destination_key, number, slot, status, payload_hash, begun_at, lease_until, settled_at,
+     gaps)
+VALUES
+    ('d00000000001', 1, 1, '2026-11-24 07:00:00.000000', 'sent', 'hash',
+     '2025-11-24 07:00:01.000000', '2025-11-24 07:10:01.000000', '2025-11-24 07:00:02.000000',
+     '[]');
+
+INSERT INTO deliveries (destination_key, finding_key, news, digest_id)
+SELECT 1, key, 'found', 'd00000000001' FROM findings WHERE fingerprint = '{a}'
+"""
+"""What the second release knew of a destination that was told of one finding."""
+
+A, B = finding("mac-a"), finding("mac-b", slot=day(1))
+SOC = Destination(name="soc", channel="C1", clusters=(CLUSTER,))
+
+
+def of_release(
+    url: str, revision: str, statements: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Make a history of an earlier release, with two findings and what it knew of destinations."""
+    migrations = folder / "earlier migrations"
+    shutil.copytree(schema.MIGRATIONS, migrations)
+    for path in migrations.glob("versions/*.py"):
+        if path.name[:4] > revision:
+            path.unlink()
+    with monkeypatch.context() as then:
+        then.setattr(schema, "MIGRATIONS", migrations)
+        assert upgrade(url) == revision
+        with History.open(url) as history:
+            history.record(report(run(day(0)), A))
+            history.record(report(run(day(1)), B))
+    with connected(url) as database, database.writing() as session:
+        for statement in statements.format(a=A.fingerprint, b=B.fingerprint).split(";"):
+            session.execute(text(statement))
+    return url
+
+
 @pytest.fixture
 def first_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A history of the first release, with two findings, of which one was told."""
-    migrations = tmp_path / "first migrations"
-    shutil.copytree(schema.MIGRATIONS, migrations)
-    for path in migrations.glob("versions/*.py"):
-        if not path.name.startswith("0001"):
-            path.unlink()
-    a, b = finding("mac-a"), finding("mac-b", slot=day(1))
-    with monkeypatch.context() as then:
-        then.setattr(schema, "MIGRATIONS", migrations)
-        upgrade(empty_url)
-        with History.open(empty_url) as history:
-            history.record(report(run(day(0)), a))
-            history.record(report(run(day(1)), b))
-    statements = FIRST_RELEASE.format(a=a.fingerprint, b=b.fingerprint).split(";")
-    with connected(empty_url) as database, database.writing() as session:
-        for statement in statements:
-            session.execute(text(statement))
-    return empty_url
+    return of_release(empty_url, "0001", FIRST_RELEASE, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def second_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same of the second release."""
+    return of_release(empty_url, "0002", SECOND_RELEASE, tmp_path, monkeypatch)
 
 
 def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
     first_release: str,
 ) -> None:
     """Nothing that was told is told again, nothing that was not is lost."""
-    assert upgrade(first_release) == "0002"
+    assert upgrade(first_release) == "0003"
 
     morning = day(2) + timedelta(hours=1)
     with History.open(first_release) as history:
-        soc = history.ledger(
-            Destination(name="soc", channel="C1", clusters=(CLUSTER,)), Medium.SLACK
-        )
+        soc = history.ledger(SOC, Medium.SLACK)
         pending = soc.pending(morning)
         assert [each.finding.host.id for each in pending.announcements] == ["mac-b"]
         assert (pending.number, pending.previous) == (3, day(0) + timedelta(hours=1))
@@ -111,6 +143,22 @@ def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
         assert pending.undelivered == (day(0) + timedelta(hours=1),)
 
 
+def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_acknowledged(
+    second_release: str,
+) -> None:
+    """What was told stays told; nothing was acknowledged yet, and everything can be."""
+    assert upgrade(second_release) == "0003"
+
+    now, morning = day(1) + timedelta(minutes=30), day(1) + timedelta(hours=1)
+    with History.open(second_release) as history:
+        soc = history.ledger(SOC, Medium.SLACK)
+        assert [recorded.acknowledged for recorded in history.runs()] == [0, 0]
+        assert [each.finding.id for each in soc.pending(morning).announcements] == [B.id]
+
+        history.acknowledgements.give(B.id, by="ada", why="Ours.", until=day(9), now=now)
+        assert soc.pending(morning).announcements == ()
+
+
 def test_the_migrations_make_what_the_models_say(history_url: str) -> None:
     """A history that grew by migrations is the one that the code was written for."""
     with connected(history_url) as database, database.reading() as session:
@@ -126,7 +174,7 @@ def test_upgrading_again_keeps_what_is_there(history_url: str) -> None:
     with History.open(history_url) as history:
         history.record(report(run(), finding()))
 
-    assert upgrade(history_url) == "0002"
+    assert upgrade(history_url) == "0003"
 
     with History.open(history_url) as history:
         assert len(history.runs()) == 1
@@ -151,7 +199,7 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
         history.record(report(run(), finding()))
     monkeypatch.setattr(schema, "MIGRATIONS", next_release)
 
-    with pytest.raises(HistoryError, match=r"revision 0002\)\. .*`beaconhunt history upgrade`"):
+    with pytest.raises(HistoryError, match=r"revision 0003\)\. .*`beaconhunt history upgrade`"):
         History.open(history_url).__enter__()
     assert upgrade(history_url) == "later"
 
