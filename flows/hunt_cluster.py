@@ -19,7 +19,7 @@ from tasks.blocks import read_block
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
-from tasks.errors import ClusterError, PipelineError, RunInProgress
+from tasks.errors import ClusterError, HistoryError, PipelineError, RunInProgress
 from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.hunts import load, unread
@@ -104,8 +104,9 @@ def hunt_cluster(
                 plan = plan.at(plan.slot)  # It starts only now.
             report = searched(site, plan)
         except PipelineError as error:
-            if runtime.deployment.id is None:
-                # Whoever started it by hand sees the error; nothing is left behind.
+            if runtime.deployment.id is None or isinstance(error, HistoryError):
+                # Whoever started it by hand sees the error, and nothing is left behind; nothing
+                # is written either into a history of which something cannot be read.
                 raise
             report = not_searched(plan, error)
         report, address = left(site, report)

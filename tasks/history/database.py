@@ -50,6 +50,7 @@ _LOCKED = (
     "is locked by another process",
     "Nothing was written. Wait until the other process has ended, and run again.",
 )
+_FULL = ("cannot grow: the disk is full", "Nothing was written. Make room.")
 _SQLITE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
@@ -64,7 +65,11 @@ _SQLITE = {
         "cannot be written",
         "Nothing was written. Let the worker's user write the file and its folder.",
     ),
-    sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "Nothing was written. Make room."),
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: (
+        "cannot be read or written: disk I/O error",
+        "Nothing was written. Look at the worker's disk, then run `beaconhunt history check`.",
+    ),
 }
 _CONNECT = (
     "Check that the server runs, that the database exists and that this user may use it. A "
@@ -72,6 +77,11 @@ _CONNECT = (
 )
 _POSTGRESQL = {
     "55P03": _LOCKED,
+    "53100": _FULL,
+    "25006": (
+        "cannot be written: its server only answers questions",
+        "Nothing was written. Point `history_url` to the server that takes writes.",
+    ),
     "42501": (
         "does not let this user do that",
         "Let the user of `history_url` own its tables.",

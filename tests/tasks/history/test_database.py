@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -142,6 +143,20 @@ def test_a_history_that_may_not_be_written_says_so(path: Path) -> None:
     ).stdout
 
     assert said.startswith(f"HistoryError The history {path} cannot be written. Nothing was")
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_corrupt_history(path: Path) -> None:
+    """Nobody is told to restore a history that is whole."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    flood = report(run(attempt=2), *(finding(f"mac-{number}") for number in range(100)))
+    with History.open(f"sqlite:///{path}") as history:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+        try:
+            with pytest.raises(HistoryError, match=r"disk I/O error\. Nothing was written\."):
+                history.record(flood)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert history.runs()[0].run == run()
 
 
 def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
