@@ -294,7 +294,7 @@ def findings(
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
     columns = (
-        *("id", "status", "priority", "cluster", "host", "process", "destination"),
+        *("id", "status", "disposition", "priority", "cluster", "host", "process", "destination"),
         *("first_seen", "last_seen", "acknowledged_by", "acknowledged_until", "why"),
     )
     with History.open(_history_url(history_url, config)) as history:
@@ -302,6 +302,7 @@ def findings(
             {
                 "id": finding.id,
                 "status": finding.status.value,
+                "disposition": finding.disposition.value,
                 "priority": finding.priority.value if finding.priority else None,
                 "cluster": finding.cluster,
                 "host": finding.host.name,

@@ -27,7 +27,7 @@ from tasks.publish import publish
 from tasks.query import query
 from tasks.record import missed, not_searched, record, reported
 from tasks.report import markdown_summary, render, state_message
-from tasks.runs import Outcome, Plan, Report, minute, new_run_id
+from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.score import not_scored, score
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, TimeZone, Url
 
@@ -56,6 +56,7 @@ def hunt_cluster(
     delay_minutes: int = 15,
     stale_after_hours: float = 6,
     catch_up_slots: NonNegativeInt = 14,
+    announce_returned_after_days: NonNegativeInt = ANNOUNCE_RETURNED_AFTER_DAYS,
     history_url: Url = HISTORY_URL,
     archive_url: Url = ARCHIVE_URL,
     report_base_url: Url | None = None,
@@ -72,6 +73,7 @@ def hunt_cluster(
         stale_after_hours: a newest event older than this means "no data".
         catch_up_slots: so many slots that were never run are run first, where a schedule asks for
             the run; older ones are recorded as missed.
+        announce_returned_after_days: a finding that was away for so long is announced again.
         history_url: SQLAlchemy URL of the history, without a password.
         archive_url: folder or fsspec URL of the archive.
         report_base_url: where people open the archive, for links.
@@ -93,6 +95,7 @@ def hunt_cluster(
             kibana_url=cluster.kibana,
             time_zone=time_zone,
             scheduled=asked_by is not None,
+            announce_returned_after_days=announce_returned_after_days,
         )
         site = Site(cluster, history, archive_url, report_base_url)
         try:

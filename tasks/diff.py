@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pandas as pd
@@ -142,6 +143,15 @@ def _status(fingerprint: str, known: Known) -> Status:
     return Status.RETURNED if fingerprint in known.memories else Status.NEW
 
 
+def _away_since(fingerprint: str, known: Known, plan: Plan) -> datetime | None:
+    """Give the slot that last saw a returned finding, if that is long enough ago to say so."""
+    if _status(fingerprint, known) is not Status.RETURNED:
+        return None
+    last_seen = known.memories[fingerprint].last_seen
+    long_enough = timedelta(days=plan.announce_returned_after_days)
+    return last_seen if plan.slot - last_seen >= long_enough else None
+
+
 def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
     """Make one finding of the candidates that share an identity, the strongest first."""
     row = {str(column): cell for column, cell in rows.iloc[0].items()}
@@ -161,6 +171,7 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
         status=_status(key, known),
         first_seen=memory.first_seen if memory else plan.slot,
         last_seen=plan.slot,
+        away_since=_away_since(key, known, plan),
         host=Host(id=_text(rows, "host.id"), name=_text(rows, "host.name")),
         user_name=_text(rows, "user.name"),
         process=Process(

@@ -35,6 +35,7 @@ from tasks.verdicts import (
     counted,
     destination_words,
     ended_words,
+    is_back,
     is_changed,
     news,
     on_hosts,
@@ -351,6 +352,7 @@ def _finding_block(told: Announcement, slot: datetime, report_base_url: str | No
     elements = [
         _text(f"{priority_word(finding).upper()} ", bold=True),
         *([_text("changed binary ")] if is_changed(finding) else []),
+        *([_text("returned ")] if is_back(finding) else []),
         _text(_process(finding), code=True),
         _text(" on "),
         _text(_host(told), code=True),
@@ -378,6 +380,8 @@ def _details(told: Announcement, slot: datetime) -> Iterator[str]:
         yield f"every {period}"
     yield _data(finding.cluster, MAX_NAME)
     yield f"first seen {moments.short(finding.first_seen)}"
+    if finding.away_since:
+        yield f"away since {moments.short(finding.away_since)}"
     if run.slot <= slot - timedelta(days=1):
         yield f"from the run of {moments.short(run.slot)}"
     if finding.faults:

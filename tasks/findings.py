@@ -35,6 +35,24 @@ class Status(StrEnum):
     QUIET = "quiet"
 
 
+class Disposition(StrEnum):
+    """What comes of a finding in a run: for every one of them there is one.
+
+    Attributes:
+        ANNOUNCED: new, with another binary, or back after long: destinations are told, each once.
+        BASELINE: of a first run: destinations are told how many.
+        RETURNED: it is back, and was not away for long enough to be announced again.
+        ACKNOWLEDGED: an analyst's word keeps it from being announced.
+    """
+
+    ANNOUNCED = "announced"
+    BASELINE = "baseline"
+    CONTINUING = "continuing"
+    RETURNED = "returned"
+    ACKNOWLEDGED = "acknowledged"
+    QUIET = "quiet"
+
+
 class Priority(StrEnum):
     """How soon an analyst should look, by the stated rules of `tasks.score`."""
 
@@ -189,6 +207,7 @@ class Finding:
         candidates: how many rows of the answer share the identity (several starts of a process).
         first_seen: slot of the earliest run that saw it. Aware UTC, as every time here.
         last_seen: slot of the newest run that saw it.
+        away_since: slot of the run that saw it last, if it is announced again for being back.
         changed_binary: its SHA-256 differs from the one that the history knows.
         acknowledgement: why it is not announced, in its run: the newest word that covers it.
         why: one plain sentence for the priority.
@@ -203,6 +222,7 @@ class Finding:
     status: Status
     first_seen: datetime
     last_seen: datetime
+    away_since: datetime | None = None
     changed_binary: bool = False
     acknowledgement: Acknowledgement | None = None
     host: Host = Host()
@@ -216,6 +236,17 @@ class Finding:
     why: str = ""
     reasons: tuple[Reason, ...] = ()
     faults: tuple[str, ...] = ()
+
+    @property
+    def disposition(self) -> Disposition:
+        """What comes of it in its run."""
+        if self.status is Status.QUIET:
+            return Disposition.QUIET
+        if self.acknowledgement:
+            return Disposition.ACKNOWLEDGED
+        if self.status is Status.NEW or self.changed_binary or self.away_since:
+            return Disposition.ANNOUNCED
+        return Disposition(self.status)
 
     @property
     def anywhere(self) -> str | None:

@@ -18,6 +18,7 @@ from tasks.runs import Outcome, Report, Run
 from tasks.verdicts import (
     OUTCOME_WORDS,
     REASON_WORDS,
+    is_back,
     is_changed,
     is_news,
     known_words,
@@ -94,6 +95,8 @@ def state_message(report: Report) -> str:
     counts = f"{len(report.having(Status.NEW)):,} new"
     changed = sum(map(is_changed, report.findings))
     counts += f", {changed:,} changed" if changed else ""
+    back = sum(map(is_back, report.findings))
+    counts += f", {back:,} back after long" if back else ""
     counts += f", {len(report.having(Status.CONTINUING)):,} continuing"
     besides = f", {len(report.acknowledged):,} acknowledged" if report.acknowledged else ""
     besides += _faults(run)
@@ -159,11 +162,13 @@ def _item(finding: Finding) -> str:
 _COLUMNS: Mapping[str, Callable[[Finding], object]] = {
     "id": lambda finding: finding.id,
     "status": lambda finding: finding.status,
+    "disposition": lambda finding: finding.disposition,
     "priority": lambda finding: finding.priority,
     "why": lambda finding: finding.why,
     "cluster": lambda finding: finding.cluster,
     "first_seen": lambda finding: finding.first_seen,
     "last_seen": lambda finding: finding.last_seen,
+    "away_since": lambda finding: finding.away_since,
     "changed_binary": lambda finding: finding.changed_binary,
     "acknowledged_by": lambda finding: finding.acknowledgement and finding.acknowledgement.by,
     "acknowledged_until": lambda finding: finding.acknowledgement and finding.acknowledgement.end,

@@ -21,6 +21,10 @@ SCHEMA_VERSION = 1
 """Of findings.json."""
 
 
+ANNOUNCE_RETURNED_AFTER_DAYS = 30
+"""Flapping around a threshold is normal; who is back after so long may be somebody else."""
+
+
 def minute(moment: datetime) -> datetime:
     """Give the aware time in UTC, cut to the minute: slots are whole minutes.
 
@@ -101,6 +105,7 @@ class Plan:
         run_id: 12 hex digits, new for every attempt: a repeated slot gets a new id.
         scheduled: a schedule asks for it, not a person.
         stale_after_hours: a newest event older than this as of the slot means "no data".
+        announce_returned_after_days: a finding that was away for so long is announced again.
     """
 
     run_id: str
@@ -113,6 +118,7 @@ class Plan:
     kibana_url: str | None = None
     time_zone: str = "UTC"
     scheduled: bool = False
+    announce_returned_after_days: int = ANNOUNCE_RETURNED_AFTER_DAYS
 
     def at(self, slot: datetime) -> Plan:
         """Give the plan of another run, for another slot, that starts now."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tasks import moments
 from tasks.acknowledgements import Acknowledgement
 from tasks.coverage import Coverage, Fault
-from tasks.findings import Destination, Evidence, Finding, Priority, Status
+from tasks.findings import Destination, Disposition, Evidence, Finding, Priority, Status
 from tasks.hostile import defanged, shortened, visible
 from tasks.hunts import Nouns
 from tasks.runs import Outcome, Report, Run
@@ -86,28 +86,32 @@ def reason(run: Run) -> str:
 
 
 def news(findings: Iterable[Finding], nouns: Nouns) -> str:
-    """Say how many findings are new and how many known programs changed; nothing without any."""
+    """Say how many findings are new, how many known programs changed or are back; or nothing."""
     told = [finding for finding in findings if is_news(finding)]
     new = [finding for finding in told if finding.status is Status.NEW]
     one, many = nouns.finding
-    changed = len(told) - len(new)
+    changed, back = (len(list(filter(kind, told))) for kind in (is_changed, is_back))
     kinds = (
         counted(len(new), f"new {one}", f"new {many}") + on_hosts(new, nouns) if new else "",
         f"{counted(changed, 'known program')} with a changed binary" if changed else "",
+        f"{back:,} back after long" if back else "",
     )
     return ", ".join(filter(None, kinds))
 
 
 def is_news(finding: Finding) -> bool:
-    """Whether a digest tells it: never seen before, or a known program with another binary."""
-    is_new = finding.status is Status.NEW and finding.acknowledgement is None
-    return is_new or is_changed(finding)
+    """Whether a digest tells it: new, a known program with another binary, or back after long."""
+    return finding.disposition is Disposition.ANNOUNCED
 
 
 def is_changed(finding: Finding) -> bool:
     """Whether it is told for its binary only: a new finding has nothing to differ from."""
-    is_known = finding.status not in {Status.NEW, Status.QUIET}
-    return finding.changed_binary and is_known and finding.acknowledgement is None
+    return is_news(finding) and finding.changed_binary and finding.status is not Status.NEW
+
+
+def is_back(finding: Finding) -> bool:
+    """Whether it is told only for being back after long."""
+    return is_news(finding) and finding.away_since is not None and not finding.changed_binary
 
 
 def baseline_words(findings: Collection[Finding], nouns: Nouns) -> str:
@@ -118,7 +122,7 @@ def baseline_words(findings: Collection[Finding], nouns: Nouns) -> str:
 def known_words(report: Report) -> str:
     """Say what is not new, or nothing."""
     continuing = len(report.having(Status.CONTINUING))
-    returned = len(report.having(Status.RETURNED))
+    returned = sum(not is_back(finding) for finding in report.having(Status.RETURNED))
     quiet = len(report.having(Status.QUIET))
     one, many = report.run.nouns.finding
     again = f"{'was' if continuing == 1 else 'were'} again {found_words(report)}"

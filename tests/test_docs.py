@@ -32,7 +32,7 @@ from tasks.clusters import ROWS_AT_MOST
 from tasks.digest import FINDINGS_PER_MESSAGE
 from tasks.errors import PipelineError
 from tasks.esql.translate import DEFAULT_LIMIT, GREATEST_LIMIT
-from tasks.findings import CodeSignature, Effect
+from tasks.findings import CodeSignature, Disposition, Effect
 from tasks.findings import Destination as Address
 from tasks.history.ledger import LEASE
 from tasks.history.pending import LOOK_BACK
@@ -47,7 +47,7 @@ from tasks.priorities import (
     reasons_for,
 )
 from tasks.query import CANDIDATES_AT_MOST
-from tasks.runs import Outcome
+from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome
 from tasks.settings import Cluster, Destination
 from tasks.trials import HuntSettings
 from tests.browser.pictures import DOCS, ROOT
@@ -182,6 +182,12 @@ def test_every_outcome_and_reason_is_explained():
         assert reason in OPERATIONS
 
 
+def test_every_disposition_is_explained():
+    """What comes of a finding is looked up on one page."""
+    for disposition in Disposition:
+        assert f"| `{disposition}` |" in OPERATIONS
+
+
 def test_every_key_of_a_hunt_file_is_shown():
     """An analyst writes a hunt from one page."""
     derived = {"slug", "remarks", "pipeline"}
@@ -284,6 +290,8 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
         ("docs/operations.md", f"Until {LEASE.seconds // 60} minutes after its last step"),
         ("docs/operations.md", f"up to {LONGEST_WAIT_SECONDS} s"),
         ("docs/operations.md", f"at most {LONGEST.days} days from now"),
+        ("docs/operations.md", f"`announce_returned_after_days` ({ANNOUNCE_RETURNED_AFTER_DAYS})"),
+        ("docs/operations.md", f"above {verdicts.FLOOD} at once in groups"),
         ("README.md", f"at most {LONGEST.days} days"),
         ("docs/esql.md", f"there are {DEFAULT_LIMIT:,} rows"),
         ("docs/esql.md", f"above {GREATEST_LIMIT:,} rows"),

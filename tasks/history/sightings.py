@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from tasks.findings import RANKS, Finding, Status
+from tasks.findings import RANKS, Disposition, Finding, Status
 from tasks.history.models import FindingRow, SightingRow
 
 FOUND = "found"
 """The news that a finding exists: told once, as new or as part of a baseline."""
+
+RETURNED = "returned:"
+"""Before the slot since which a finding was away: the news that it is back."""
 
 MUTED = SightingRow.acknowledgement_key.is_not(None)
 """Sightings that an analyst's word keeps from being told."""
@@ -30,13 +33,20 @@ def news(finding: Finding) -> str | None:
 
     Returns:
         `found` for a new or baseline finding; `changed:<sha256>` for a changed binary, so that
-        another change is other news; None for what is known or acknowledged.
+        another change is other news; `returned:<slot>` for one that was away since that slot,
+        whichever run sees first that it is back; None for what is not told.
     """
-    if finding.acknowledgement:
-        return None
-    if finding.changed_binary and finding.status is not Status.NEW:
-        return f"changed:{_hash(finding) or ''}"
-    return FOUND if finding.status in {Status.NEW, Status.BASELINE} else None
+    match finding.disposition:
+        case Disposition.BASELINE:
+            return FOUND
+        case Disposition.ANNOUNCED if finding.status is Status.NEW:
+            return FOUND
+        case Disposition.ANNOUNCED if finding.away_since and not finding.changed_binary:
+            return f"{RETURNED}{finding.away_since.isoformat()}"
+        case Disposition.ANNOUNCED:
+            return f"changed:{_hash(finding) or ''}"
+        case _:
+            return None
 
 
 def sighting(finding: Finding) -> dict[str, Any]:
@@ -64,6 +74,7 @@ def restored(
         row.document,
         id=row.id,
         status=seen.status,
+        away_since=_away_since(seen.news),
         changed_binary=seen.changed_binary,
         acknowledgement=None,
         first_seen=first_seen,
@@ -76,11 +87,18 @@ def restored(
     return finding
 
 
+def _away_since(news: str | None) -> datetime | None:
+    if news is None or not news.startswith(RETURNED):
+        return None
+    return datetime.fromisoformat(news.removeprefix(RETURNED))
+
+
 def quiet(finding: Finding) -> Finding:
     """Give the finding as a run lists it that did not see it: without figures of its own."""
     return replace(
         finding,
         status=Status.QUIET,
+        away_since=None,
         changed_binary=False,
         acknowledgement=None,
         figures={},

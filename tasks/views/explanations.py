@@ -29,6 +29,12 @@ def explained(nouns: Nouns) -> Mapping[str, Explanation]:
                 "Changed binary",
                 "A known program whose SHA-256 differs from the one that earlier runs saw.",
             ),
+            (
+                "back",
+                "Back after long",
+                "A known program that no run has seen for as long as the deployment sets "
+                "(announce_returned_after_days): told again, as somebody else may use it now.",
+            ),
             ("recorded", "Recorded", "Seen by the first run, which has nothing to compare with."),
             (
                 "known",

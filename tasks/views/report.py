@@ -227,10 +227,13 @@ def _is_carded(finding: Finding) -> bool:
 def _told_title(report: Report, told: Sequence[Finding]) -> str:
     if _is_first(report):
         return "Recorded at the first run"
-    changed = any(map(verdicts.is_changed, told))
-    if changed and all(map(verdicts.is_changed, told)):
-        return "Changed binaries"
-    return "New findings and changed binaries" if changed else "New findings"
+    kinds = {
+        "new findings": [each for each in told if each.status is Status.NEW],
+        "changed binaries": list(filter(verdicts.is_changed, told)),
+        "programs that are back": list(filter(verdicts.is_back, told)),
+    }
+    *some, last = [kind for kind, these in kinds.items() if these] or ["new findings"]
+    return verdicts.capitalised(f"{', '.join(some)} and {last}" if some else last)
 
 
 def _nothing_new(report: Report) -> str:
@@ -253,7 +256,7 @@ def _last_search(report: Report) -> Iterator[str]:
 def _known(report: Report) -> tuple[Finding, ...]:
     """Give what is listed only: known findings that are not told again."""
     known = report.having(Status.CONTINUING, Status.RETURNED)
-    return tuple(finding for finding in known if not verdicts.is_changed(finding))
+    return tuple(finding for finding in known if not verdicts.is_news(finding))
 
 
 def _others(report: Report, new: tuple[Finding, ...]) -> Table:
@@ -342,6 +345,9 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
             priorities = verdicts.priorities_words(changed)
             count = f"{len(changed):,}"
             yield Tile("Changed binaries", count, priorities, hot=True, about="changed")
+        if back := [finding for finding in told if verdicts.is_back(finding)]:
+            priorities = verdicts.priorities_words(back)
+            yield Tile("Back after long", f"{len(back):,}", priorities, hot=True, about="back")
         yield from _known_tiles(report)
     if report.acknowledged:
         count = f"{len(report.acknowledged):,}"

@@ -104,6 +104,21 @@ def test_a_finding_that_stops_goes_quiet(site):
     assert statuses(site.reports()[-1]) == [Status.QUIET]
 
 
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(11, "0 new, 1 back after long, 0 continuing"), (13, "0 new, 0 continuing")],
+)
+def test_a_finding_that_was_away_for_longer_than_is_set_is_told_again(site, days, said):
+    """Twelve days between the run that saw it last and the one in which it is back."""
+    first, between = SLOT - 12 * DAY, SLOT - 2 * DAY
+    before = steady("before", first - timedelta(hours=1))
+    cluster = site.cluster(*before, fresh(first), fresh(between), *steady(), fresh())
+    for slot in (first, between):
+        site.hunt(cluster, slot)
+    assert site.hunt(cluster, announce_returned_after_days=days).message == said
+    assert statuses(site.reports()[-1]) == [Status.RETURNED]
+
+
 def test_a_cluster_that_stopped_shipping_is_no_data_and_nothing_goes_quiet(site):
     """Silence of the telemetry is not silence of the program."""
     cluster = site.cluster(*steady(end=SLOT - 2 * DAY), fresh(SLOT - DAY))

@@ -151,6 +151,29 @@ def test_seen_before_but_not_in_the_comparable_run_is_returned():
     assert statuses(before, row()) == [Status.RETURNED]
 
 
+@pytest.mark.parametrize(("hours", "told"), [(719, False), (720, True), (721, True)])
+def test_what_was_away_for_30_days_is_told_again(hours: int, told: bool):
+    """Flapping is normal; what is back after so long may be somebody else."""
+    last_seen = SLOT - timedelta(hours=hours)
+    memory = Memory("BH-1", first_seen=day(-90), last_seen=last_seen, hash_sha256=None)
+    (key,) = fingerprints(row())
+    before = known(key, comparable=frozenset(), memories={key: memory})
+    candidates = identified(answer(row()), HUNT, "prod")
+    (found,) = compared(candidates, before, plan(), Outcome.COMPLETE)
+    assert found.away_since == (last_seen if told else None)
+    sooner = replace(plan(), announce_returned_after_days=1)
+    assert compared(candidates, before, sooner, Outcome.COMPLETE)[0].away_since == last_seen
+
+
+def test_what_no_complete_run_missed_was_not_away():
+    """An outage of the hunt is not silence of the program."""
+    memory = Memory("BH-1", first_seen=day(-90), last_seen=day(-60), hash_sha256=None)
+    (key,) = fingerprints(row())
+    before = known(key, memories={key: memory})
+    candidates = identified(answer(row()), HUNT, "prod")
+    assert compared(candidates, before, plan(), Outcome.COMPLETE)[0].away_since is None
+
+
 def test_one_new_among_five_known_is_exactly_one_new():
     """The only row that an analyst must read."""
     rows = [row(host__id=host) for host in "abcdef"]

@@ -462,6 +462,15 @@ def test_a_changed_binary_is_announced_as_such():
     assert header(composed(digest(changed))) == "1 known program with a changed binary"
 
 
+def test_a_program_that_is_back_after_long_is_announced_as_such():
+    """With the day since which it was away."""
+    back = announced(1, status=Status.RETURNED, away_since=day(-40), first_seen=day(-90))
+    message = composed(digest(back, announced(2)))
+    assert header(message) == "1 new beaconing process on 1 Mac, 1 back after long"
+    assert "MEDIUM returned updater on mac-1.example" in message.text
+    assert "first seen 26 Aug 06:00 · away since 15 Oct 06:00" in message.text
+
+
 @pytest.mark.parametrize(
     ("destination", "shown"),
     [

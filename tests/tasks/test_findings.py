@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.findings import RANKS, CodeSignature, Priority, Value, fingerprint, short_id
+from tasks.findings import (
+    RANKS,
+    CodeSignature,
+    Disposition,
+    Priority,
+    Status,
+    Value,
+    fingerprint,
+    short_id,
+)
+from tests.builders import acknowledgement, day, finding
 
 TRICKY = ["", "null", "true", "1", "1.0", "x", "y", "x, y", 'x","y', "x\x00y", "\u202e", "ﬁ", "fi"]
 SCALARS = st.one_of(
@@ -106,3 +116,24 @@ def test_the_highest_priority_stands_first_and_what_is_unscored_last():
         Priority.LOW,
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "disposition"),
+    [
+        ({"status": Status.NEW}, Disposition.ANNOUNCED),
+        ({"status": Status.BASELINE}, Disposition.BASELINE),
+        ({"status": Status.CONTINUING}, Disposition.CONTINUING),
+        ({"status": Status.RETURNED}, Disposition.RETURNED),
+        ({"status": Status.RETURNED, "away_since": day(-30)}, Disposition.ANNOUNCED),
+        ({"status": Status.CONTINUING, "changed_binary": True}, Disposition.ANNOUNCED),
+        ({"status": Status.BASELINE, "changed_binary": True}, Disposition.ANNOUNCED),
+        ({"status": Status.QUIET}, Disposition.QUIET),
+    ],
+)
+def test_something_comes_of_every_finding(changes: dict[str, object], disposition: Disposition):
+    """In one word; an analyst's word comes before it, but for what is not there."""
+    found = finding(**changes)
+    assert found.disposition is disposition
+    muted = finding(**changes, acknowledgement=acknowledgement(found))
+    assert muted.disposition in {Disposition.ACKNOWLEDGED, Disposition.QUIET}

@@ -278,7 +278,9 @@ def test_every_explanation_explains_a_word_of_some_page():
     pages = [render_report(report(run(outcome=Outcome.BASELINE), finding(status=Status.BASELINE)))]
     of = full_report()
     counted = {"figures": {"number_of_con_per_hour": 136}, "status": Status.CONTINUING}
-    pages.append(render_report(replace(of, findings=(*of.findings, finding(**counted), changed))))
+    back = finding("mac-e", status=Status.RETURNED, away_since=day(-40))
+    findings = (*of.findings, finding(**counted), changed, back)
+    pages.append(render_report(replace(of, findings=findings)))
     for key in explained(HUNT.pipeline.nouns):
         assert any(f'popovertarget="q-{key}"' in page for page in pages), key
 
@@ -767,7 +769,7 @@ def test_the_csv_keeps_addresses_for_programs():
 def test_a_report_without_findings_has_a_csv_with_its_columns():
     """An empty table is still a table."""
     assert cells(report(run())) == []
-    assert findings_csv(report(run())).startswith(b"id,status,priority,")
+    assert findings_csv(report(run())).startswith(b"id,status,disposition,priority,")
 
 
 def test_no_cell_is_longer_than_a_spreadsheet_takes():
@@ -834,6 +836,19 @@ def test_the_final_state_names_what_is_wrong_with_the_telemetry():
     assert state_message(report(run(coverage=seen))) == "0 new, 0 continuing (blind)"
 
 
+def test_what_is_back_after_long_is_told_and_counted_apart():
+    """It has a card; what was away for a few days is in the table."""
+    back = finding("mac-a", status=Status.RETURNED, away_since=day(-40), first_seen=day(-90))
+    flapping = finding("mac-b", status=Status.RETURNED)
+    of = report(run(), back, flapping)
+    page = text_of(render_report(of))
+    assert summary(of) == "1 back after long"
+    assert "Programs that are back 1" in page
+    assert "MEDIUM · RETURNED updater" in page
+    assert "1 returned." in page
+    assert state_message(of) == "0 new, 1 back after long, 0 continuing"
+
+
 def test_what_is_acknowledged_is_listed_apart_with_who_why_and_until():
     """It is neither news nor among what continues, and its id leads to it."""
     new = finding("mac-a")
@@ -864,6 +879,13 @@ def test_a_baseline_counts_the_acknowledged_apart():
     of = report(run(outcome=Outcome.BASELINE), recorded, muted("mac-b", status=Status.BASELINE))
     assert summary(of) == "Baseline recorded: 1 beaconing process on 1 Mac"
     assert state_message(of) == "baseline: 1, 1 acknowledged"
+
+
+def test_the_csv_says_of_every_finding_what_comes_of_it():
+    """For a program that reads it, in one word."""
+    of = report(run(), finding("mac-a"), muted("mac-b"), finding("mac-c", status=Status.QUIET))
+    rows = csv.DictReader(io.StringIO(findings_csv(of).decode()))
+    assert [row["disposition"] for row in rows] == ["announced", "acknowledged", "quiet"]
 
 
 def test_the_csv_says_who_acknowledged_why_and_until_when():

@@ -196,6 +196,22 @@ def test_a_changed_binary_is_told_once_for_each_hash(history: History, ledger: L
     assert told(ledger, 3) == []
 
 
+def test_what_is_back_after_long_is_told_once(history: History, ledger: Ledger) -> None:
+    """Whichever run sees first that it is back; and again the next time that it was away."""
+    history.record(report(run(day(0)), finding()))
+    send(ledger, 0)
+    back = replace(finding(), status=Status.RETURNED, away_since=day(0))
+    for number in (41, 40):  # A slot that was never run is run later.
+        history.record(report(run(day(number)), back))
+    (announcement,) = ledger.pending(morning(41)).announcements
+    assert (announcement.run.slot, announcement.finding.away_since) == (day(40), day(0))
+    send(ledger, 41)
+    assert told(ledger, 42) == []
+
+    history.record(report(run(day(90)), replace(back, away_since=day(41))))
+    assert len(told(ledger, 90)) == 1
+
+
 def test_a_binary_that_changed_before_the_baseline_is_told(
     history: History, ledger: Ledger
 ) -> None:
