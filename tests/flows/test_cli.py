@@ -290,7 +290,7 @@ def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(site):
 
 STUMBLING = """
 import os, signal, sys
-from flows import cli
+from flows.cli import main, options
 
 def library(*_):
     try:
@@ -299,9 +299,9 @@ def library(*_):
         pass
     raise RuntimeError("An error of its own")
 
-cli.deployments = library
+options.deployments = library
 sys.argv = ["beaconhunt", "run", "corp"]
-cli.main()
+main()
 """
 
 

@@ -1,0 +1,76 @@
+"""The command line: each command calls a flow or a noun, and shows what came of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from flows.cli import acknowledging, archive, history, hunting, local, reading
+from flows.cli.output import complain, err
+from flows.prefect_server import QUIET
+from tasks.errors import PipelineError
+
+_told_to_end = threading.Event()
+
+
+def _end(*_: object) -> None:
+    """Hear a signal."""
+    _told_to_end.set()
+    raise KeyboardInterrupt
+
+
+class Commands(TyperGroup):
+    """The commands; a Ctrl-C ends each with a sentence and the exit code that shells expect."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer has no name for them.
+        """Run the command that the words name."""
+        try:
+            return super().invoke(ctx)
+        except BaseException:
+            # Libraries turn what the signal raised into errors of their own.
+            if not _told_to_end.is_set():
+                raise
+        # Out here nothing holds on to what the command had open. The rest takes a second or two.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        err.print("Interrupted. What was recorded stays; run the command again to go on.")
+        raise typer.Exit(128 + signal.SIGINT)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Hunt for unsigned macOS programs that keep calling one public address.",
+)
+for module in (hunting, reading, acknowledging, local):
+    app.add_typer(module.commands)
+app.add_typer(history.commands, name="history")
+app.add_typer(archive.commands, name="archive")
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    # Prefect reads these when it is imported.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    # It warns of what our errors say with a remedy.
+    logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # systemd and a closed window end a command as a Ctrl-C does; nohup keeps it going.
+        if signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, _end)
+    try:
+        app()
+    except PipelineError as error:
+        complain(error)
+        sys.exit(1)

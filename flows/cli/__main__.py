@@ -1,0 +1,5 @@
+"""`python -m flows.cli` is the command `beaconhunt`."""
+
+from flows.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""Look after the archive of reports: `archive verify`, `reindex`."""
+
+from __future__ import annotations
+
+import typer
+
+from flows.cli.options import CONFIG, ArchiveUrl, Config, chosen_archive
+from flows.cli.output import out
+from tasks.hostile import visible
+
+commands = typer.Typer(no_args_is_help=True, help="Look after the archive of reports.")
+
+
+@commands.command(epilog="Example: `beaconhunt archive verify`")
+def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
+    """Render every run again and compare bytes; exit with 1 where a file was changed."""
+    from tasks.archive import verify as verified  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.report import pages_of  # noqa: PLC0415
+
+    runs, changed = 0, False
+    for differences in verified(chosen_archive(archive_url, config), pages_of):
+        runs += 1
+        for each in differences:
+            made = f" now; beaconhunt {each.version} made it" if each.version else ""
+            out.print(visible(f"{each.path} {each.reason}{made}"), markup=False)
+            changed = changed or not each.version
+    out.print(
+        f"Runs read: {runs:,}. {'Files were changed.' if changed else 'No file was changed.'}"
+    )
+    if changed:
+        raise typer.Exit(1)
+
+
+@commands.command(epilog="Example: `beaconhunt archive reindex`")
+def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
+    """Build the archive's index.html anew from the records of its runs."""
+    from tasks.archive import write_index  # noqa: PLC0415 - Prefect takes a second.
+
+    out.print(write_index(chosen_archive(archive_url, config)), markup=False)

@@ -1,0 +1,58 @@
+"""Everything on this machine: `demo`, `up`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from flows.cli.in_process import flows_by_name, progress
+from flows.cli.options import CONFIG, Config, chosen_history
+from flows.cli.output import bar, err, out, quote
+from flows.deployments import deployments
+from flows.prefect_server import own_prefect, prefect_home, serve, serve_this_process
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example: `beaconhunt demo`")
+def demo() -> None:
+    """Hunt two made-up clusters for three days, and show what Slack would have heard."""
+    from flows import demo as story  # noqa: PLC0415 - Prefect takes a second.
+
+    today = story.this_morning(datetime.now(UTC))
+    story.start_over(today)
+    with bar("Making two clusters of events") as advance:
+        events = story.make_clusters(today, advance)
+    for name, count in events.items():
+        out.print(f"{name}: {count:,} events in {today.cluster_folder(name)}")
+    with err.status("Starting Prefect"):
+        serve_this_process(today.folder / "prefect")
+    with progress("Hunting") as spinner:
+        for step in story.steps(today):
+            spinner.update(f"{step.name} done")
+            out.print(f"{step.name}: {step.message}", markup=False)
+            quote(step.digest)
+    out.print(f"\nThe archive: {today.archive / 'index.html'}")
+
+
+@commands.command(epilog="Example: `beaconhunt up --port 4300`")
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+    config: Config = CONFIG,
+) -> None:
+    """Run a Prefect server, deploy prefect.yaml on it, and work until Ctrl-C."""
+    from flows import demo as story  # noqa: PLC0415 - starts faster without.
+    from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
+
+    env = own_prefect(port, prefect_home())
+    flows = flows_by_name()
+    for deployment in deployments(config):
+        if deployment.flow_name in flows:
+            deployment.checked(flows[deployment.flow_name])
+    with bar("Making the demo cluster") as advance:
+        made = story.make_live_cluster(datetime.now(UTC), advance)
+    out.print(f"The demo cluster: {made}")
+    out.print(f"The history has schema {upgrade_history(chosen_history(None, config))}.")
+    serve(env, config, say=out.print)

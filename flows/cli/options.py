@@ -1,0 +1,92 @@
+"""What commands take: from words on the command line to times, deployments and places."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.output import Format, Telling
+from flows.deployments import SUBJECTS, Deployment, deployments
+from tasks.errors import SettingsError
+from tasks.settings import ARCHIVE_URL, HISTORY_URL
+
+
+def moment(text: str) -> datetime:
+    """Read a time that names its zone."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a time like 2026-11-24T06:00Z.") from error
+    if given.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} names no time zone; end it with Z for UTC.")
+    return given.astimezone(UTC)
+
+
+def day_or_moment(text: str) -> datetime:
+    """Read a day, which begins at midnight UTC, or a time that names its zone."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        return moment(text)
+
+
+Config = Annotated[Path, typer.Option(help="The prefect.yaml that lists your deployments.")]
+HistoryUrl = Annotated[
+    str | None, typer.Option(help="The history, where prefect.yaml names none or several.")
+]
+ArchiveUrl = Annotated[
+    str | None, typer.Option(help="The archive, where prefect.yaml names none or several.")
+]
+Told = Annotated[Telling, typer.Option("--format", help="For people, or for scripts.")]
+As = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
+Moment = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="With its zone: 2026-11-24T06:00Z."),
+]
+CONFIG = Path("prefect.yaml")
+
+
+def deployed(config: Path, flow_name: str, subject: str) -> list[Deployment]:
+    """Give every deployment of a flow that is for a cluster or destination.
+
+    Raises:
+        SettingsError: there is none; the error lists those that there are.
+    """
+    listed = [each for each in deployments(config) if each.flow_name == flow_name]
+    mine = [each for each in listed if each.subject == subject]
+    if not mine:
+        known = ", ".join(sorted({str(each.subject) for each in listed}))
+        raise SettingsError(
+            f"There is no {SUBJECTS[flow_name]} {subject!r} in {config}.",
+            f"It has: {known or 'none'}. Correct the name, or add a deployment.",
+        )
+    return mine
+
+
+def chosen_history(given: str | None, config: Path) -> str:
+    """Choose the history: the given one, else the only one that the deployments name."""
+    if given or not config.exists():
+        return given or HISTORY_URL
+    named = {each.history_url for each in deployments(config) if each.flow_name in SUBJECTS}
+    if len(named) > 1:
+        raise SettingsError(
+            f"{config} names {len(named)} histories.",
+            f"Choose one with --history-url: {', '.join(sorted(named))}.",
+        )
+    return next(iter(named), HISTORY_URL)
+
+
+def chosen_archive(given: str | None, config: Path) -> str:
+    """Choose the archive: the given one, else the only one that the deployments name."""
+    if given or not config.exists():
+        return given or ARCHIVE_URL
+    named = {each.archive_url for each in deployments(config) if each.flow_name in SUBJECTS}
+    if len(named) > 1:
+        raise SettingsError(
+            f"{config} names {len(named)} archives.",
+            f"Choose one with --archive-url: {', '.join(sorted(named))}.",
+        )
+    return next(iter(named), ARCHIVE_URL)
