@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from flows.loopback import ADDRESS, bound
 from tasks.errors import SettingsError
 from tasks.settings import home, writing_home
 
@@ -59,7 +59,8 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
     Raises:
         SettingsError: the port is taken.
     """
-    api_url = f"http://127.0.0.1:{_bound(port)}/api"
+    with bound(port) as free:
+        api_url = f"http://{ADDRESS}:{free.getsockname()[1]}/api"
     quiet = {name: os.environ.pop(name) for name in QUIET}
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
@@ -79,25 +80,10 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
     return started
 
 
-def _bound(port: int) -> int:
-    """Have a port on loopback: whoever listens there could answer in place of our server."""
-    with socket.socket() as free:
-        # What the last server left behind is not somebody else.
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            free.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SettingsError(
-                f"Port {port} cannot be had: {error.strerror}.",
-                "Choose another with --port, or end what listens there.",
-            ) from error
-        return int(free.getsockname()[1])
-
-
 def _past_proxies() -> dict[str, str]:
     """Where the environment names a proxy, it is not for the server on this machine."""
     named = urllib.request.getproxies_environment()
-    past = ",".join(filter(None, (named.get("no"), "127.0.0.1")))
+    past = ",".join(filter(None, (named.get("no"), ADDRESS)))
     return {"no_proxy": past, "NO_PROXY": past} if named else {}
 
 
@@ -157,7 +143,7 @@ def server(
         SettingsError: it ended, or was not healthy in `START_SECONDS`.
     """
     url = env["PREFECT_API_URL"]
-    arguments = ("server", "start", "--host", "127.0.0.1", "--port", str(urlsplit(url).port))
+    arguments = ("server", "start", "--host", ADDRESS, "--port", str(urlsplit(url).port))
     with contextlib.ExitStack() as starting:
         starting.enter_context(_alone(Path(env["PREFECT_HOME"])))
         with running(arguments, env, signal.SIGTERM, output) as process:

@@ -1,4 +1,4 @@
-"""Everything on this machine: `demo`, `up`."""
+"""Everything on this machine: `demo`, `up`, `serve-archive`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.in_process import flows_by_name, progress
-from flows.cli.options import CONFIG, Config, chosen_history
+from flows.cli.options import CONFIG, ArchiveUrl, Config, chosen_archive, chosen_history
 from flows.cli.output import bar, err, out, quote
 from flows.deployments import deployments
 from flows.prefect_server import own_prefect, prefect_home, serve, serve_this_process
@@ -37,9 +37,12 @@ def demo() -> None:
     out.print(f"\nThe archive: {today.archive / 'index.html'}")
 
 
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")]
+
+
 @commands.command(epilog="Example: `beaconhunt up --port 4300`")
 def up(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+    port: Port = 4200,
     config: Config = CONFIG,
 ) -> None:
     """Run a Prefect server, deploy prefect.yaml on it, and work until Ctrl-C."""
@@ -56,3 +59,14 @@ def up(
     out.print(f"The demo cluster: {made}")
     out.print(f"The history has schema {upgrade_history(chosen_history(None, config))}.")
     serve(env, config, say=out.print)
+
+
+@commands.command(epilog="Example: `beaconhunt serve-archive --port 8601`")
+def serve_archive(
+    archive_url: ArchiveUrl = None, port: Port = 8600, config: Config = CONFIG
+) -> None:
+    """Show the archive to browsers on this machine, read only, until Ctrl-C."""
+    from flows import archive_server  # noqa: PLC0415 - starts faster without.
+
+    archive = chosen_archive(archive_url, config)
+    archive_server.serve(archive, port, lambda text: out.print(text, markup=False))

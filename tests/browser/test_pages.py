@@ -6,7 +6,6 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tasks.archive import write_daily, write_index, write_run
 from tasks.digests import Announcement, ClusterDay, Digest, Medium
@@ -17,13 +16,6 @@ from tasks.report import findings_csv, render_daily, render_report
 from tasks.runs import Outcome, Trend
 from tests.builders import SLOT, day, evidence, finding, report, run
 from tests.poison import poisoned
-
-CHROMIUM = Path("/usr/bin/chromium")
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists() and os.environ.get("CI") != "true",
-    reason="needs chromium; CI always has it",
-)
 
 TREND = (Trend(day(-1), Outcome.COMPLETE, 1, 3), Trend(SLOT, Outcome.COMPLETE, 1, 3))
 
@@ -84,18 +76,6 @@ def pages(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Start chromium once."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic"],
-        )
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def axe():
     """Give axe-core, which CI always has."""
     module = "axe_playwright_python.sync_playwright"
@@ -105,25 +85,9 @@ def axe():
 
 
 @pytest.fixture
-def look(browser, pages):
-    """Open a page of the archive, and note what it asks for, says and pops up."""
-    contexts = []
-
-    def opened(name, fragment="", **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.heard = []
-        page.on("request", lambda request: page.heard.append(f"request {request.url[:200]}"))
-        page.on("console", lambda message: page.heard.append(f"console {message.text}"))
-        page.on("pageerror", lambda error: page.heard.append(f"error {error}"))
-        page.on("dialog", lambda dialog: (page.heard.append("dialog"), dialog.dismiss()))
-        page.goto(pages[name] + fragment)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
+def look(visit, pages):
+    """Open a page of the archive by its name."""
+    return lambda name, fragment="", **options: visit(pages[name] + fragment, **options)
 
 
 ALL = ["hostile report", "report", "hostile day", "index"]

@@ -1,0 +1,306 @@
+import http.client
+import os
+import shutil
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows import archive_server
+from flows.loopback import bound
+from tasks.archive import write_index, write_run
+from tasks.errors import ArchiveError, SettingsError
+from tasks.report import pages_of
+from tests.builders import finding, report, run
+from tests.terminal import CTRL_C, Terminal, free_port, without_prefect
+
+OF = report(run(), finding())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+
+class Served:
+    """An archive, and the server of it at a terminal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.archive = folder / "archive"
+        self.port = free_port()
+        self.report = Path(write_run(str(self.archive), OF, pages_of(OF)).removeprefix("file://"))
+        write_index(str(self.archive))
+        self.terminal = Terminal(
+            folder / "said",
+            *("serve-archive", "--archive-url", str(self.archive), "--port", str(self.port)),
+            env=without_prefect(),
+        )
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        """Send a path as it is: a client with manners would tidy it up first."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection._validate_path = lambda _: None
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, content)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    served = Served(tmp_path_factory.mktemp("served"))
+    with served.terminal:
+        served.terminal.wait_for("Ready: ")
+        yield served
+
+
+def path_of(served, name):
+    """Give the path of a file of the run."""
+    return f"/{served.report.with_name(name).relative_to(served.archive)}"
+
+
+def test_it_answers_when_it_says_so_and_at_the_root_with_the_index(served):
+    """Who opens the address that is printed sees the archive."""
+    assert f"Ready: http://127.0.0.1:{served.port}/ " in served.terminal.said
+    assert served.ask("/").content == (served.archive / "index.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("report.html", "text/html; charset=utf-8"),
+        ("findings.json", "application/json"),
+        ("run.json", "application/json"),
+        ("findings.csv", "text/csv; charset=utf-8"),
+    ],
+)
+def test_every_file_of_a_run_comes_as_it_is_with_its_type(served, name, kind):
+    """A browser shows pages and schema, and takes nothing for what it is not."""
+    answer = served.ask(path_of(served, name))
+    assert (answer.status, answer.headers["content-type"]) == (200, kind)
+    assert answer.content == served.report.with_name(name).read_bytes()
+    assert served.ask("/schema/findings-1.json").status == 200
+
+
+def test_head_is_get_without_the_content(served):
+    """Programs that watch a page ask so."""
+    head, get = served.ask("/", "HEAD"), served.ask("/")
+    assert (head.status, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.content))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "MKCOL", "TRACE"])
+def test_nothing_but_reading(served, method):
+    """The archive's server changes nothing."""
+    answer = served.ask("/index.html", method)
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8600", ""]
+)
+def test_another_name_for_this_machine_gets_nothing(served, host):
+    """A web site that resolves its own name to loopback cannot read findings."""
+    answer = served.ask("/", host=host)
+    assert answer.status == 421
+    assert b"beaconing" not in answer.content
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9000", "127.0.0.1"])
+def test_this_machine_has_two_names(served, host):
+    """A tunnel ends at another port."""
+    assert served.ask("/", host=host).status == 200
+
+
+def outside(served):
+    """Make what nobody may read: beside the archive, hidden in it, or linked out of it."""
+    secret = served.archive.parent / "secret.html"
+    secret.write_text("canary")
+    (served.archive / "linked.html").unlink(missing_ok=True)
+    (served.archive / "linked.html").symlink_to(secret)
+    (served.archive / "loop.html").unlink(missing_ok=True)
+    (served.archive / "loop.html").symlink_to("loop.html")
+    shutil.rmtree(served.archive / "folder", ignore_errors=True)
+    (served.archive / "folder").unlink(missing_ok=True)
+    (served.archive / "folder").symlink_to(secret.parent)
+    for name in (".hidden.html", "index.html.0a.tmp", "secret.txt", "run.json~", "page.html.gz"):
+        (served.archive / name).write_text("canary")
+    (served.archive / "directory.html").mkdir(exist_ok=True)
+    if not (served.archive / "pipe.html").exists():
+        os.mkfifo(served.archive / "pipe.html")
+    return secret
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.html",
+        "/%2e%2e/secret.html",
+        "/%2E%2E%2Fsecret.html",
+        "/..%2fsecret.html",
+        "/%252e%252e/secret.html",
+        "/..%5csecret.html",
+        "/schema/../../secret.html",
+        "/schema/%2e%2e/%2e%2e/secret.html",
+        "/./index.html",
+        "//index.html",
+        "/schema//findings-1.json",
+        "{secret}",
+        "/{secret}",
+        "/%2f{secret}",
+        "file://{secret}",
+        "/file:{secret}",
+        "http://127.0.0.1/../secret.html",
+        "/index.html%00",
+        "/%00/index.html",
+        "/index.html%00.html",
+        "/index.html%0a",
+        "/linked.html",
+        "/folder/secret.html",
+        "/loop.html",
+        "/pipe.html",
+        "/directory.html",
+        "/.hidden.html",
+        "/%2ehidden.html",
+        "/index.html.0a.tmp",
+        "/secret.txt",
+        "/run.json~",
+        "/page.html.gz",
+        "/INDEX.HTML",
+        "/index.html/",
+        "/schema",
+        "/schema/",
+        "/schema/.html",
+        "/no-such-page.html",
+        "/%ff.html",
+        "/%C0%AE%C0%AE/secret.html",
+    ],
+)
+def test_what_is_no_file_of_the_archive_is_not_found(served, path):
+    """No listing, nothing outside, nothing half written, however the path is spelt."""
+    secret = outside(served)
+    answer = served.ask(path.replace("{secret}", str(secret)))
+    assert answer.status == 404
+    assert b"canary" not in answer.content
+    assert b"The archive has no such page." in answer.content
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_every_answer_has_the_policies(served):
+    """Also a refusal is a page."""
+    answers = [
+        served.ask("/"),
+        served.ask("/no-such-page.html"),
+        served.ask("/", "POST"),
+        served.ask("/", host="evil.example"),
+        served.ask(path_of(served, "findings.json")),
+    ]
+    assert [answer.status for answer in answers] == [200, 404, 405, 421, 200]
+    for headers in (answer.headers for answer in answers):
+        policy = dict(each.split(" ", 1) for each in headers["content-security-policy"].split("; "))
+        for directive in ("default-src", "frame-ancestors", "base-uri", "form-action"):
+            assert policy[directive] == "'none'"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["cache-control"] == "no-store"
+        assert "server" not in headers
+
+
+def test_only_this_machine_is_answered(served):
+    """It listens on 127.0.0.1 and on no other address of the machine."""
+    with pytest.raises(OSError, match=r"refused|assign|timed out"):
+        socket.create_connection(("127.0.0.2", served.port), timeout=5)
+
+
+def test_a_run_that_is_archived_meanwhile_is_shown(served):
+    """The index is read anew each time."""
+    later = report(run(cluster="demo-later"), finding())
+    write_run(str(served.archive), later, pages_of(later))
+    assert b"demo-later" not in served.ask("/").content
+    write_index(str(served.archive))
+    assert b"demo-later" in served.ask("/").content
+
+
+def test_a_file_that_cannot_be_read_says_so(served):
+    """Somebody took the permission away: a page says it, and the server goes on."""
+    forbidden = served.archive / "forbidden.html"
+    forbidden.write_text("canary")
+    forbidden.chmod(0)
+    expected = 200 if os.access(forbidden, os.R_OK) else 503
+    assert served.ask("/forbidden.html").status == expected
+    assert served.ask("/").status == 200
+
+
+def test_a_second_one_is_refused_with_a_remedy(served, tmp_path):
+    """Two archives need two ports."""
+    with Terminal(
+        tmp_path / "said",
+        *("serve-archive", "--archive-url", str(served.archive), "--port", str(served.port)),
+        env=without_prefect(),
+    ) as second:
+        assert second.end() == 1
+    assert f"error: Port {served.port} cannot be had: Address already in use." in second.said
+    assert "remedy: Choose another with --port" in second.said
+
+
+def test_ctrl_c_ends_it_with_a_sentence(served):
+    """Also while a browser holds its connection open and another has asked only half of it."""
+    held = http.client.HTTPConnection("127.0.0.1", served.port)
+    held.request("GET", "/")
+    held.getresponse().read()
+    with socket.create_connection(("127.0.0.1", served.port)) as half:
+        half.sendall(b"GET / HTTP/1.1\r\nHost: 127")
+        served.terminal.press(CTRL_C)
+        assert served.terminal.end() == 0, served.terminal.said
+    held.close()
+    after = served.terminal.said.partition("Ready: ")[2].splitlines()[1:]
+    assert [line.removeprefix("^C") for line in after if line not in {"", "^C"}] == [
+        "Ended: the archive is not served any more."
+    ]
+
+
+def test_an_archive_elsewhere_is_served_too():
+    """What fsspec reads, the server gives: here the memory, an object store the same way."""
+    archive = f"memory://{uuid.uuid4().hex}/archive"
+    write_run(archive, OF, pages_of(OF))
+    write_index(archive)
+    server = archive_server.ArchiveServer(archive)
+    assert server.read(f"{OF.run.folder}/findings.json") == OF.to_json()
+    assert server.read(f"{OF.run.folder}/no-such-file.json") is None
+
+
+def test_where_there_is_no_archive_yet_the_remedy_is_a_run(tmp_path):
+    """A folder that is missing or empty is no archive."""
+    for archive in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ArchiveError) as caught:
+            archive_server.serve(str(archive), free_port(), print)
+        assert caught.value.problem.startswith(f"There is no archive in {archive} yet")
+        assert "Run a hunt" in caught.value.remedy
+
+
+def test_a_url_that_nothing_reads_is_refused():
+    """What is wrong is named, as it is when a run is archived."""
+    with pytest.raises(ArchiveError, match="nosuch") as caught:
+        archive_server.serve("nosuch://bucket/archive", free_port(), print)
+    assert caught.value.remedy
+
+
+def test_a_port_for_root_is_refused_with_a_remedy(monkeypatch):
+    """The system's words alone do not say which ports there are."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(SettingsError) as caught:
+        bound(80)
+    assert caught.value.problem == "Port 80 cannot be had: Permission denied."
+    assert "1024" in caught.value.remedy
