@@ -25,7 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tasks.digests import DigestStatus, Gap, Medium
 from tasks.findings import Finding, Priority, Status, Value
-from tasks.runs import Outcome, Run
+from tasks.runs import Outcome, Report, Run
 
 
 class Moment(TypeDecorator[datetime]):
@@ -65,16 +65,17 @@ class Document(TypeDecorator[object]):
         super().__init__()
         self.of = of
 
-    def process_bind_param(self, value: object, dialect: Dialect) -> str:  # noqa: ARG002 - SQLAlchemy calls it so
-        """Write the value."""
-        return self.of.dump_json(value).decode()
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy calls it so
+        """Write the value; where there is none, nothing."""
+        return None if value is None else self.of.dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> object:  # noqa: ANN401, ARG002 - SQLAlchemy calls it so
         """Read it back."""
-        return self.of.validate_json(value)
+        return None if value is None else self.of.validate_json(value)
 
 
 RUN = Document(TypeAdapter(Run))
+REPORT = Document(TypeAdapter(Report))
 FINDING = Document(TypeAdapter(Finding))
 FIGURES = Document(TypeAdapter(Mapping[str, Value]))
 NEWS = Document(TypeAdapter(tuple[tuple[str, str], ...]))
@@ -113,7 +114,11 @@ class Row(DeclarativeBase):
 
 
 class RunRow(Row):
-    """The run that stands for a slot, with its coverage; a repeated slot takes its place."""
+    """The run that stands for a slot, with its coverage; a repeated slot takes its place.
+
+    Attributes:
+        unreported: its report, until the archive has it.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (UniqueConstraint("cluster", "hunt_uuid", "slot"), Index(None, "slot"))
@@ -126,6 +131,7 @@ class RunRow(Row):
     slot: Mapped[datetime]
     outcome: Mapped[Outcome]
     document: Mapped[Run] = mapped_column(RUN)
+    unreported: Mapped[Report | None] = mapped_column(REPORT, deferred=True)
 
 
 class FindingRow(Row):

@@ -172,7 +172,8 @@ class History:
         """Write a run with all that it saw, in one transaction.
 
         A slot that was recorded before is replaced, sightings included. A finding that no run sees
-        any more keeps its identity, and the last document that was written of it.
+        any more keeps its identity, and the last document that was written of it. The report stays
+        until it is `reported`: whoever is killed before owes it to the archive.
 
         Returns:
             Whether it was written, or the slot has a run that stands: see `Run.standing`.
@@ -198,6 +199,7 @@ class History:
                 return False
             row.id, row.outcome, row.document = run.id, run.outcome, run
             row.hunt_uuid, row.hunt = run.hunt_uuid, run.hunt
+            row.unreported = report
             session.flush()
             session.execute(delete(SightingRow).where(SightingRow.run_key == row.key))
             keys = _remember(session, report.findings, run.slot)
@@ -213,6 +215,18 @@ class History:
             if sightings:
                 session.execute(insert(SightingRow), sightings)
         return True
+
+    def unreported(self, hunt_uuid: str, cluster: str) -> tuple[Report, ...]:
+        """Give the reports of recorded runs that the archive may lack, oldest slot first."""
+        runs = _runs_of(hunt_uuid, cluster).where(RunRow.unreported.is_not(None))
+        with self._database.reading() as session:
+            owed = runs.with_only_columns(RunRow.unreported).order_by(RunRow.slot)
+            return tuple(report for report in session.scalars(owed) if report)
+
+    def reported(self, run_id: str) -> None:
+        """Note that a run has left its report."""
+        with self._database.writing() as session:
+            session.execute(update(RunRow).where(RunRow.id == run_id).values(unreported=None))
 
     def hunt_uuid(self, slug: str) -> str | None:
         """Give the uuid of the hunt that ran last under a slug; None when none has."""
