@@ -78,6 +78,7 @@ RUN = Document(TypeAdapter(Run))
 REPORT = Document(TypeAdapter(Report))
 FINDING = Document(TypeAdapter(Finding))
 FIGURES = Document(TypeAdapter(Mapping[str, Value]))
+COUNTS = Document(TypeAdapter(Mapping[Status, int]))
 NEWS = Document(TypeAdapter(tuple[tuple[str, str], ...]))
 GAPS = Document(TypeAdapter(tuple[tuple[str, str, Gap], ...]))
 
@@ -118,6 +119,10 @@ class RunRow(Row):
 
     Attributes:
         unreported: its report, until the archive has it.
+        counts: of its findings, by status, without those that are acknowledged.
+        acknowledged: how many these are.
+        pruned: some of the sightings of its time are gone, perhaps of its own: nothing can be
+            compared as of its slot any more.
     """
 
     __tablename__ = "runs"
@@ -132,6 +137,9 @@ class RunRow(Row):
     outcome: Mapped[Outcome]
     document: Mapped[Run] = mapped_column(RUN)
     unreported: Mapped[Report | None] = mapped_column(REPORT, deferred=True)
+    counts: Mapped[Mapping[Status, int]] = mapped_column(COUNTS)
+    acknowledged: Mapped[int]
+    pruned: Mapped[bool] = mapped_column(default=False)
 
 
 class FindingRow(Row):
@@ -169,13 +177,6 @@ class SightingRow(Row):
             "run_key",
             sqlite_where=text("news IS NOT NULL"),
             postgresql_where=text("news IS NOT NULL"),
-        ),
-        Index(
-            "ix_sightings_acknowledged",
-            "run_key",
-            "status",
-            sqlite_where=text("acknowledgement_key IS NOT NULL"),
-            postgresql_where=text("acknowledgement_key IS NOT NULL"),
         ),
     )
 

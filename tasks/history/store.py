@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, select, true, update
+from sqlalchemy import Select, and_, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tasks.acknowledgements import ByIdentity
@@ -21,7 +21,6 @@ from tasks.history.database import Database, batches, connected
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
 from tasks.history.sightings import (
-    MUTED,
     by_priority,
     first_seen,
     last_hash,
@@ -35,6 +34,7 @@ from tasks.settings import Destination
 
 _COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
 _SEARCHED = [outcome for outcome in Outcome if outcome.searched]
+_KNOWN = (Status.CONTINUING, Status.RETURNED, Status.BASELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +200,9 @@ class History:
             row.id, row.outcome, row.document = run.id, run.outcome, run
             row.hunt_uuid, row.hunt = run.hunt_uuid, run.hunt
             row.unreported = report
+            announceable = (each for each in report.findings if not each.acknowledgement)
+            row.counts = Counter(finding.status for finding in announceable)
+            row.acknowledged = len(report.acknowledged)
             session.flush()
             session.execute(delete(SightingRow).where(SightingRow.run_key == row.key))
             keys = _remember(session, report.findings, run.slot)
@@ -259,16 +262,13 @@ class History:
         runs = _runs_of(hunt_uuid, cluster).where(RunRow.slot <= slot)
         newest = runs.order_by(RunRow.slot.desc()).limit(limit)
         with self._database.reading() as session:
-            recorded = _counted(session, newest)
+            recorded = _recorded(session, newest)
         return tuple(
             Trend(
                 slot=past.run.slot,
                 outcome=past.run.outcome,
-                new=past.counts[Status.NEW],
-                known=past.counts[Status.CONTINUING]
-                + past.counts[Status.RETURNED]
-                + past.counts[Status.BASELINE]
-                + past.acknowledged,
+                new=past.counts.get(Status.NEW, 0),
+                known=sum(past.counts.get(status, 0) for status in _KNOWN) + past.acknowledged,
                 hosts=past.run.coverage.macs if past.run.coverage else None,
             )
             for past in reversed(recorded)
@@ -290,7 +290,7 @@ class History:
         if hunt is not None:
             newest = newest.where(RunRow.hunt == hunt)
         with self._database.reading() as session:
-            return _counted(session, newest)
+            return _recorded(session, newest)
 
     def findings(
         self,
@@ -345,6 +345,12 @@ class History:
                 acknowledged(restored(finding, seen, first, last), words, now or seen.slot)
                 for finding, seen, first, last in session.execute(wanted).tuples()
             )
+
+
+def _recorded(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
+    return tuple(
+        RecordedRun(row.document, row.counts, row.acknowledged) for row in session.scalars(runs)
+    )
 
 
 def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
@@ -467,30 +473,3 @@ def _ids(session: Session, fingerprints: Collection[str]) -> Mapping[str, str]:
                 taken.add(id)
         digits += 4
     return ids
-
-
-def _counted(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
-    """Give runs in their order, with their findings counted."""
-    rows = session.scalars(runs).all()
-    all_of_them, acknowledged = (_by_status(session, runs, only) for only in (true(), MUTED))
-    return tuple(
-        RecordedRun(
-            row.document,
-            counts=all_of_them[row.key] - acknowledged[row.key],
-            acknowledged=acknowledged[row.key].total(),
-        )
-        for row in rows
-    )
-
-
-def _by_status(
-    session: Session, runs: Select[tuple[RunRow]], only: ColumnElement[bool]
-) -> Mapping[int, Counter[Status]]:
-    counts: dict[int, Counter[Status]] = defaultdict(Counter)
-    for run_key, status, count in session.execute(
-        select(SightingRow.run_key, SightingRow.status, func.count())
-        .where(SightingRow.run_key.in_(runs.with_only_columns(RunRow.key)), only)
-        .group_by(SightingRow.run_key, SightingRow.status)
-    ).tuples():
-        counts[run_key][status] = count
-    return counts

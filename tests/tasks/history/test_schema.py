@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, text
 
 from tasks.digests import DigestStatus, Medium
 from tasks.errors import HistoryError
+from tasks.findings import Status
 from tasks.history import History, schema, upgrade
 from tasks.history.database import connected
 from tasks.history.models import FINDING, RUN, Moment, Row
@@ -23,7 +24,7 @@ NEXT_MIGRATION = '''
 import sqlalchemy as sa
 from alembic import op
 revision = "later"
-down_revision = "0004"
+down_revision = "0005"
 def upgrade():
     op.add_column("runs", sa.Column("later", sa.String()))
 '''
@@ -78,6 +79,16 @@ INSERT INTO deliveries (destination_key, finding_key, news, digest_id)
 SELECT 1, key, 'found', 'd00000000001' FROM findings WHERE fingerprint = '{a}'
 """
 """What the second release knew of a destination that was told of one finding."""
+
+THIRD_RELEASE = """
+INSERT INTO acknowledgements (finding_key, given_by, why, given_at, until)
+SELECT
+    key, 'ada', 'Ours.', '2026-11-25 07:00:00.000000', '2026-12-25 07:00:00.000000'
+FROM findings WHERE fingerprint = '{b}';
+
+UPDATE sightings SET acknowledgement_key = 1, news = NULL WHERE run_key = 2
+"""
+"""What the third release knew besides: one of two findings is acknowledged."""
 
 RUN_OF_THEN = text("""
     INSERT INTO runs (id, hunt_uuid, hunt, cluster, slot, outcome, document)
@@ -142,11 +153,18 @@ def second_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return of_release(empty_url, "0002", SECOND_RELEASE, tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def third_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same of the third release, with a word on the finding that was not told."""
+    known = f"{SECOND_RELEASE};{THIRD_RELEASE}"
+    return of_release(empty_url, "0003", known, tmp_path, monkeypatch)
+
+
 def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
     first_release: str,
 ) -> None:
     """Nothing that was told is told again, nothing that was not is lost."""
-    assert upgrade(first_release) == "0004"
+    assert upgrade(first_release) == "0005"
 
     morning = day(2) + timedelta(hours=1)
     with History.open(first_release) as history:
@@ -173,7 +191,7 @@ def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_ack
     second_release: str,
 ) -> None:
     """What was told stays told; nothing was acknowledged yet, and everything can be."""
-    assert upgrade(second_release) == "0004"
+    assert upgrade(second_release) == "0005"
 
     now, morning = day(1) + timedelta(minutes=30), day(1) + timedelta(hours=1)
     with History.open(second_release) as history:
@@ -183,6 +201,21 @@ def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_ack
 
         history.acknowledgements.give(B.id, by="ada", why="Ours.", until=day(9), now=now)
         assert soc.pending(morning).announcements == ()
+
+
+def test_a_history_of_the_third_release_is_upgraded_and_its_runs_know_what_they_saw(
+    third_release: str,
+) -> None:
+    """Runs are counted as before, whatever becomes of their sightings; words still hold."""
+    assert upgrade(third_release) == "0005"
+
+    with History.open(third_release) as history:
+        b, a = history.runs()
+        assert (a.counts, a.acknowledged) == ({Status.NEW: 1}, 0)
+        assert (b.counts, b.acknowledged) == ({}, 1)
+
+        pending = history.ledger(SOC, Medium.SLACK).pending(day(1) + timedelta(hours=1))
+        assert (pending.announcements, pending.acknowledged) == ((), 1)
 
 
 def test_the_migrations_make_what_the_models_say(history_url: str) -> None:
@@ -200,7 +233,7 @@ def test_upgrading_again_keeps_what_is_there(history_url: str) -> None:
     with History.open(history_url) as history:
         history.record(report(run(), finding()))
 
-    assert upgrade(history_url) == "0004"
+    assert upgrade(history_url) == "0005"
 
     with History.open(history_url) as history:
         assert len(history.runs()) == 1
@@ -225,7 +258,7 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
         history.record(report(run(), finding()))
     monkeypatch.setattr(schema, "MIGRATIONS", next_release)
 
-    with pytest.raises(HistoryError, match=r"revision 0004\)\. .*`beaconhunt history upgrade`"):
+    with pytest.raises(HistoryError, match=r"revision 0005\)\. .*`beaconhunt history upgrade`"):
         History.open(history_url).__enter__()
     assert upgrade(history_url) == "later"
 
