@@ -19,7 +19,7 @@ from tasks.blocks import read_block
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
-from tasks.errors import ClusterError, HistoryError, PipelineError, RunInProgress
+from tasks.errors import ClusterError, HistoryError, PipelineError, RunInProgress, SlotPruned
 from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.hunts import load, unread
@@ -147,7 +147,7 @@ def tried(site: Site, plan: Plan) -> Report:
     """Search the cluster, or say why it was not searched."""
     try:
         return searched(site, plan)
-    except ClusterError as error:
+    except (ClusterError, SlotPruned) as error:
         return not_searched(plan, error)
 
 

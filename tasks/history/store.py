@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tasks.acknowledgements import ByIdentity
 from tasks.digests import Medium
-from tasks.errors import RunInProgress
+from tasks.errors import RunInProgress, SlotPruned
 from tasks.findings import RANKS, Finding, Priority, Status, acknowledged, short_id
 from tasks.history import schema
 from tasks.history.acknowledgements import Acknowledgements, given
@@ -135,8 +135,12 @@ class History:
             slot: the slot of the asking run; later runs have no say, so that the order in which
                 slots are run does not matter. Only ids are remembered from later runs too.
             fingerprints: of the findings of the asking run.
+
+        Raises:
+            SlotPruned: some of what they know is gone.
         """
         with self._database.reading() as session:
+            _refuse_pruned(session, hunt_uuid, cluster, slot)
             comparable = session.execute(
                 select(RunRow.key, RunRow.slot)
                 .where(
@@ -355,6 +359,20 @@ def _recorded(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRu
 
 def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
     return select(RunRow).where(RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid)
+
+
+def _refuse_pruned(session: Session, hunt_uuid: str, cluster: str, slot: datetime) -> None:
+    """Compare nothing with what is only there in part: it would seem to be back, or new."""
+    pruned = select(func.max(RunRow.slot)).where(
+        RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid, RunRow.pruned
+    )
+    newest = session.scalar(pruned)
+    if newest and slot <= newest:
+        raise SlotPruned(
+            f"{cluster}: a run of the slot {slot:%Y-%m-%d %H:%M} UTC cannot be compared any more: "
+            f"the history is pruned up to {newest:%Y-%m-%d %H:%M} UTC.",
+            "Choose a later slot. What was found then stands in the archive.",
+        )
 
 
 def _replaces(run: Run, recorded: Run) -> bool:
