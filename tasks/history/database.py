@@ -179,8 +179,9 @@ def _sqlite(address: URL, path: Path, *, create: bool) -> Engine:
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # Ours is the BEGIN: see `_BEGIN`.
         connection.execute("PRAGMA foreign_keys = ON")
-        if create:  # Both stay with the file; the first only if it is new.
-            connection.execute("PRAGMA auto_vacuum = FULL")
+        if create:  # What is set here stays with the file.
+            if connection.execute("PRAGMA page_count").fetchone() == (0,):
+                connection.execute("PRAGMA auto_vacuum = FULL")  # It shrinks when it is pruned.
             connection.execute("PRAGMA journal_mode = WAL")
 
     return engine

@@ -166,10 +166,14 @@ def _other(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def _is_unheard() -> ColumnElement[bool]:
     """Whether a sighting is news to a destination that should hear of it."""
-    heard = exists().where(
-        DeliveryRow.destination_key == ScopeRow.destination_key,
-        DeliveryRow.finding_key == SightingRow.finding_key,
-        DeliveryRow.news == SightingRow.news,
+    heard = (
+        exists()
+        .where(
+            DeliveryRow.destination_key == ScopeRow.destination_key,
+            DeliveryRow.finding_key == SightingRow.finding_key,
+            DeliveryRow.news == SightingRow.news,
+        )
+        .correlate(ScopeRow, SightingRow)
     )
     listening = exists().where(
         RunRow.key == SightingRow.run_key,

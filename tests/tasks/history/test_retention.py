@@ -112,27 +112,27 @@ def test_news_stays_until_every_destination_has_heard_it(
     ledgers = [history.ledger(each, Medium.SLACK) for each in destinations]
     for ledger in ledgers:
         ledger.listen(day(0))
-    for number in range(6):
-        changed = number == 2
-        at = finding(
-            slot=day(number),
-            status=Status.CONTINUING if number else Status.NEW,
-            changed_binary=changed,
-            binary=f"updater {1 + (number >= 2)}",
-        )
-        history.record(report(run(day(number)), at))
 
-    def tell(number: int) -> None:
-        digest = collected(ledgers[number], destinations[number], Medium.SLACK, day(6))
+    def tell(number: int, slot: int) -> None:
+        digest = collected(ledgers[number], destinations[number], Medium.SLACK, day(slot))
         begun = ledgers[number].begin(digest, compose(digest, report_base_url=None))
         ledgers[number].posted(begun, dict.fromkeys(begun.missing, "1.0"))
         ledgers[number].settle(begun, DigestStatus.SENT)
 
-    tell(0)
+    seen(history, "mac-a", range(2))
+    tell(0, 1)
+    tell(1, 1)
+    changed = {"status": Status.CONTINUING, "changed_binary": True, "binary": "updater 2"}
+    history.record(report(run(day(2)), finding("mac-a", slot=day(2), **changed)))
+    later = ((number, finding("mac-a", slot=day(number), **changed)) for number in range(3, 6))
+    for number, found in later:
+        history.record(report(run(day(number)), replace(found, changed_binary=False)))
+
+    tell(0, 6)
     prune(history_url, day(6))
     assert days_of("mac-a", history_url) == [0, 2, 5]
 
-    tell(1)
+    tell(1, 6)
     prune(history_url, day(6))
     assert days_of("mac-a", history_url) == [0, 5]
 
