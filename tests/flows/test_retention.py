@@ -31,7 +31,9 @@ def site(tmp_path) -> Site:
         for days in (405, 404, 403, 402, 401, 0):
             slot = NOW - timedelta(days=days)
             found = finding(cluster="corp", hunt=HUNT, slot=slot, status=Status.CONTINUING)
-            history.record(report(run(slot, cluster="corp", hunt=HUNT), found))
+            of = run(slot, cluster="corp", hunt=HUNT)
+            history.record(report(of, found))
+            history.reported(of.id)
     return site
 
 

@@ -153,11 +153,16 @@ def second_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return of_release(empty_url, "0002", SECOND_RELEASE, tmp_path, monkeypatch)
 
 
-@pytest.fixture
-def third_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same of the third release, with a word on the finding that was not told."""
+@pytest.fixture(params=["0003", "0004"])
+def third_release(
+    empty_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> str:
+    """The same of the third release and of the one after, with a word on what was not told."""
     known = f"{SECOND_RELEASE};{THIRD_RELEASE}"
-    return of_release(empty_url, "0003", known, tmp_path, monkeypatch)
+    return of_release(empty_url, request.param, known, tmp_path, monkeypatch)
 
 
 def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
@@ -203,7 +208,7 @@ def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_ack
         assert soc.pending(morning).announcements == ()
 
 
-def test_a_history_of_the_third_release_is_upgraded_and_its_runs_know_what_they_saw(
+def test_a_history_with_acknowledgements_is_upgraded_and_its_runs_know_what_they_saw(
     third_release: str,
 ) -> None:
     """Runs are counted as before, whatever becomes of their sightings; words still hold."""
