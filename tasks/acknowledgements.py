@@ -74,6 +74,19 @@ class Acknowledgement:
         return None in {self.hash_sha256, hash_sha256} or self.hash_sha256 == hash_sha256
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The words on one finding, ended by somebody.
+
+    Attributes:
+        words: at least one.
+        covered_by: ids of findings on which a word for every host holds, and covers this one too.
+    """
+
+    words: tuple[Acknowledgement, ...]
+    covered_by: tuple[str, ...] = ()
+
+
 ByIdentity = Mapping[str, Sequence[Acknowledgement]]
 """Acknowledgements by what they cover."""
 
@@ -137,6 +150,10 @@ def the_one(named: str, ids: Sequence[str]) -> str:
     """
     if id_prefix(named) in ids:
         return id_prefix(named)
+    if id_prefix(named) == id_prefix(""):
+        raise AcknowledgementError(
+            "An empty id names no finding.", "Take the id from the digest or the report."
+        )
     if not ids:
         raise AcknowledgementError(
             f"The history knows no finding {named!r}.",

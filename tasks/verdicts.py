@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence, Sized
+from collections.abc import Collection, Iterable, Sized
 from dataclasses import replace
 
 from tasks import moments
-from tasks.acknowledgements import Acknowledgement
+from tasks.acknowledgements import Acknowledgement, Withdrawn
 from tasks.coverage import Coverage, Fault
 from tasks.findings import Destination, Disposition, Evidence, Finding, Priority, Status
 from tasks.hostile import defanged, shortened, visible
@@ -251,10 +251,16 @@ def given_words(word: Acknowledgement, finding: Finding) -> str:
     )
 
 
-def withdrawn_words(withdrawn: Sequence[Acknowledgement]) -> str:
-    """Say what is not acknowledged any more."""
-    words = "; ".join(f"{word.by} said: {word.why}" for word in withdrawn)
-    return visible(f"{withdrawn[0].finding} is not acknowledged any more ({words})")
+def withdrawn_words(withdrawn: Withdrawn) -> str:
+    """Say what is not acknowledged any more, or what of it still is."""
+    finding = withdrawn.words[0].finding
+    reasons = "; ".join(f"{word.by} said: {word.why}" for word in withdrawn.words)
+    if others := " and ".join(withdrawn.covered_by):
+        return visible(
+            f"What was said on {finding} has ended ({reasons}), and it is still acknowledged: the "
+            f"word on {others} is for every host"
+        )
+    return visible(f"{finding} is not acknowledged any more ({reasons})")
 
 
 def ended_words(ended: Sized) -> str:

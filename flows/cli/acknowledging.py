@@ -52,7 +52,7 @@ def ack(
     with History.open(chosen_history(history_url, config)) as history:
         word, looked_at = history.acknowledgements.give(
             finding,
-            by=by or _login(),
+            by=_who(by),
             why=why,
             until=until,
             everywhere=everywhere,
@@ -72,8 +72,8 @@ def unack(
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
     with History.open(chosen_history(history_url, config)) as history:
-        words = history.acknowledgements.end(finding, by=by or _login(), now=datetime.now(UTC))
-    out.print(withdrawn_words(words), markup=False)
+        withdrawn = history.acknowledgements.end(finding, by=_who(by), now=datetime.now(UTC))
+    out.print(withdrawn_words(withdrawn), markup=False)
 
 
 @commands.command(epilog="Example: `beaconhunt acks --format csv`")
@@ -110,12 +110,14 @@ def acks(
     show(columns, rows, format)
 
 
-def _login() -> str:
-    """Give the name under which this person is logged in.
+def _who(by: str | None) -> str:
+    """Give who says so: the one who is named, else whoever is logged in.
 
     Raises:
         SettingsError: the machine knows none.
     """
+    if by is not None:
+        return by
     try:
         return getpass.getuser()
     except (OSError, KeyError) as error:  # The latter up to Python 3.12.

@@ -3,7 +3,6 @@
 from tasks.history.acknowledgements import Acknowledged, Acknowledgements
 from tasks.history.ledger import Ledger, Unsettled
 from tasks.history.pending import Pending
-from tasks.history.retention import prune
 from tasks.history.schema import upgrade
 from tasks.history.store import History, Known, Memory, RecordedRun
 
@@ -17,6 +16,5 @@ __all__ = [
     "Pending",
     "RecordedRun",
     "Unsettled",
-    "prune",
     "upgrade",
 ]

@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain, product
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from tasks.acknowledgements import (
     NAMED_IDS,
     Acknowledgement,
     ByIdentity,
+    Withdrawn,
     by_identity,
     check,
     check_who,
@@ -39,6 +40,7 @@ from tasks.runs import Outcome, Run
 from tasks.settings import Destination
 
 _COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
+_SEARCHED = [outcome for outcome in Outcome if outcome.searched]
 
 Acknowledged = tuple[Acknowledgement, Finding]
 """A word, and the finding that was looked at, described as a run saw it last."""
@@ -98,7 +100,7 @@ class Acknowledgements:
             session.flush()
             return replace(word, key=added.key), finding
 
-    def end(self, named: str, *, by: str, now: datetime) -> tuple[Acknowledgement, ...]:
+    def end(self, named: str, *, by: str, now: datetime) -> Withdrawn:
         """End the words that were given on a finding, and give them as they are now.
 
         Args:
@@ -114,14 +116,18 @@ class Acknowledgements:
             row, finding = _found(session, named)
             active = [each for each, _ in all_of(session) if now < each.end]
             own = [each for each in active if each.fingerprint == row.fingerprint]
+            binary = finding.process.hash_sha256
+            covering = {
+                each.finding
+                for each in active
+                if each not in own
+                and each.covers == finding.anywhere
+                and each.is_of(binary, changed=False)
+            }
             if not own:
-                others = (
-                    each.finding
-                    for each in active
-                    if each.everywhere and each.anywhere == finding.anywhere
-                )
-                raise not_acknowledged(finding.id, others)
-            return tuple(_end(session, each, by.strip(), now) for each in own)
+                raise not_acknowledged(finding.id, covering)
+            words = tuple(_end(session, each, by.strip(), now) for each in own)
+            return Withdrawn(words, tuple(sorted(covering)))
 
     def all(self) -> tuple[Acknowledged, ...]:
         """Give every word that was ever given, the newest first."""
@@ -202,29 +208,31 @@ def _going_on(
     slot: datetime,
     words: Collection[Acknowledgement],
 ) -> Iterator[tuple[Finding, Run]]:
-    """Give what may be covered of the newest run up to a slot that searched everything."""
-    run = session.scalar(
-        select(RunRow)
-        .where(
-            RunRow.cluster == cluster,
-            RunRow.hunt == hunt,
-            RunRow.slot <= slot,
-            RunRow.outcome.in_(_COMPARABLE),
-        )
-        .order_by(RunRow.slot.desc())
-        .limit(1)
-    )
-    if run is None:
-        return
+    """Give what may be covered of all that goes on, each as the newest run has it that saw it.
+
+    What the newest run that searched everything did not see has stopped, unless a later one that
+    searched a part saw it. Of what such a part lacks nothing is known.
+    """
+    of_both = and_(RunRow.cluster == cluster, RunRow.hunt == hunt, RunRow.slot <= slot)
+    whole = select(func.max(RunRow.slot)).where(of_both, RunRow.outcome.in_(_COMPARABLE))
     seen = (
-        select(FindingRow, SightingRow, first_seen(), last_seen())
+        select(FindingRow, SightingRow, first_seen(), last_seen(), RunRow)
         .join(SightingRow, SightingRow.finding_key == FindingRow.key)
-        .where(SightingRow.run_key == run.key, SightingRow.status != Status.QUIET)
+        .join(RunRow, RunRow.key == SightingRow.run_key)
+        .where(
+            of_both,
+            RunRow.slot >= func.coalesce(session.scalar(whole), RunRow.slot),
+            RunRow.outcome.in_(_SEARCHED),
+            SightingRow.status != Status.QUIET,
+        )
+        .order_by(RunRow.slot)
     )
     if not any(word.everywhere for word in words):
         seen = seen.where(FindingRow.fingerprint.in_([word.fingerprint for word in words]))
-    for row in session.execute(seen).tuples():
-        yield restored(*row), run.document
+    newest = {
+        row.key: (restored(row, *how), run.document) for row, *how, run in session.execute(seen)
+    }
+    yield from newest.values()
 
 
 def _found(session: Session, named: str) -> tuple[FindingRow, Finding]:

@@ -24,7 +24,7 @@ from tasks.history.models import (
     ScopeRow,
     SightingRow,
 )
-from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
+from tasks.history.sightings import FOUND, MUTED, by_priority, first_seen, last_seen, news, restored
 from tasks.runs import Outcome
 from tasks.settings import Destination
 
@@ -142,7 +142,8 @@ def _unheard(
     """Give what has no delivery, oldest run first, highest priority first.
 
     What was acknowledged only after its run is marked so, also when that has ended by now: then
-    the end is told, and not the past.
+    the end is told, and not the past. Of the same news from several runs the first counts that is
+    not acknowledged.
     """
     in_scope = and_(
         ScopeRow.destination_key == whose,
@@ -172,7 +173,9 @@ def _unheard(
     first: dict[tuple[int, str | None], Announcement] = {}
     for row, seen, first_slot, last_slot, run in rows:
         finding = acknowledged(restored(row, seen, first_slot, last_slot), words, run.slot)
-        first.setdefault((row.key, seen.news), Announcement(finding, run.document))
+        earlier = first.get((row.key, seen.news))
+        if earlier is None or (earlier.finding.acknowledgement and not finding.acknowledgement):
+            first[row.key, seen.news] = Announcement(finding, run.document)
     return sorted(first.values(), key=lambda each: (each.run.slot, by_priority(each.finding)))
 
 
@@ -181,7 +184,12 @@ def _acknowledged(
 ) -> int:
     """Count what a day's runs saw and an analyst's word keeps from being told."""
     today = [day.run.id for day in clusters if day.run]
-    recorded = select(func.sum(RunRow.acknowledged)).where(RunRow.id.in_(today))
+    recorded = (
+        select(func.count())
+        .select_from(SightingRow)
+        .join(RunRow, RunRow.key == SightingRow.run_key)
+        .where(RunRow.id.in_(today), MUTED)
+    )
     later = [each for each in unheard if each.finding.acknowledgement and each.run.id in today]
     return len(later) + (session.scalar(recorded) or 0)
 

@@ -19,10 +19,9 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.archive import write_run
-from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.report import pages_of
-from tasks.runs import Outcome, minute
+from tasks.runs import Outcome
 from tests.builders import SLOT, day, finding, report, run
 from tests.fleet.builders import network_event, write_events
 from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
@@ -340,8 +339,6 @@ def test_a_run_that_is_terminated_ends_as_by_ctrl_c(site, silent_cluster):
         ("run", "corp", "--slot", "yesterday"),
         ("run", "corp", "--slot", "2026-11-24T06:00"),
         ("backfill", "corp", "2026-11-01"),
-        ("history", "prune"),
-        ("history", "prune", "--older-than", "29"),
         ("backfill", "corp", "2026-11-01T06:00Z", "2026-11-02"),
     ],
 )
@@ -415,26 +412,6 @@ def test_a_history_is_checked_and_copied(site, command):
     assert (code, json.loads(said)["rows"]["runs"]) == (0, 0)
 
 
-def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
-    """A script, or a person in a hurry, first learns how much would go."""
-    url = f"sqlite:///{site}/history.db"
-    upgrade(url)
-    slots = [minute(datetime.now(UTC)) - timedelta(days=days) for days in (410, 405, 402, 401, 1)]
-    with History.open(url) as history:
-        for slot in slots:
-            history.record(report(run(slot), finding(slot=slot, status=Status.CONTINUING)))
-
-    prune = ("history", "prune", "--older-than", "400")
-    code, said, _ = command(*prune)
-    assert (code, said) == (
-        0,
-        "Of 4 sightings older than 400 days 2 would be deleted. "
-        "Nothing was: delete them with --yes.\n",
-    )
-    for deleted in (2, 0):
-        assert f" {deleted} were deleted.\n" in command(*prune, "--yes")[1]
-
-
 @pytest.fixture
 def found(site) -> str:
     """Give the id of a finding that a run has found."""
@@ -480,11 +457,13 @@ def test_a_finding_is_acknowledged_listed_and_taken_back(found, command, monkeyp
         (["BH-", "--why", " ", "--until", in_days(9)], 1, "Say in `why`"),
         (["BH-", "--why", "x", "--until", in_days(-1)], 1, "is in the past"),
         (["BH-", "--why", "x", "--until", in_days(367)], 1, "more than 365 days away"),
+        (["BH-", "--why", "x", "--until", in_days(9)], 1, "An empty id"),
+        (["BH-", "--why", "x", "--until", in_days(9), "--by", ""], 1, "Nobody stands for this"),
         (["BH-", "--why", "x", "--until", "soon"], 2, "is not a time like"),
         (["BH-", "--why", "x"], 2, "--until"),
         (["BH-", "--until", in_days(9)], 2, "--why"),
     ],
-    ids=["unknown", "why", "past", "far", "date", "no-until", "no-why"],
+    ids=["unknown", "why", "past", "far", "empty", "nobody", "date", "no-until", "no-why"],
 )
 def test_a_word_that_cannot_be_given_says_why(found, command, change, code, named):
     """Nothing is acknowledged, and the next try is right."""

@@ -140,6 +140,13 @@ def test_a_whole_id_is_meant_though_another_begins_with_it():
     assert the_one("24a3", ["BH-24A3C0CA"]) == "BH-24A3C0CA"
 
 
+@pytest.mark.parametrize("named", ["", " ", "BH-", "bh-"])
+def test_an_empty_id_names_nothing(named: str):
+    """Also where there is only one finding."""
+    with pytest.raises(AcknowledgementError, match="An empty id names no finding"):
+        the_one(named, ["BH-24A3C0CA"])
+
+
 @pytest.mark.parametrize(
     ("ids", "problem", "remedy"),
     [

@@ -13,6 +13,7 @@ from tasks.findings import Finding, Status, acknowledged
 from tasks.history import History, Ledger, Pending
 from tasks.runs import Outcome
 from tasks.settings import Destination
+from tasks.verdicts import withdrawn_words
 from tests.builders import CLUSTER, SLOT, acknowledgement, day, finding, report, run, sha256
 
 SECOND = timedelta(seconds=1)
@@ -117,7 +118,7 @@ def test_a_word_ends_and_is_never_deleted(history: History):
     """The list says who ended it, and when."""
     see(history, SLOT, A)
     acknowledge(history)
-    (ended,) = history.acknowledgements.end(A.id, by="kim", now=day(3))
+    (ended,) = history.acknowledgements.end(A.id, by="kim", now=day(3)).words
     assert (ended.end, ended.ended_by, ended.until) == (day(3), "kim", day(30))
     assert [word for word, _ in history.acknowledgements.all()] == [ended]
     with pytest.raises(AcknowledgementError, match=r"is not acknowledged\. `beaconhunt acks`"):
@@ -151,6 +152,20 @@ def test_a_finding_that_another_word_covers_names_that_word(history: History):
     acknowledge(history, everywhere=True)
     with pytest.raises(AcknowledgementError, match=f"word on {A.id}.*unack {A.id}"):
         history.acknowledgements.end(B.id, by="kim", now=day(1))
+
+
+def test_who_ends_a_word_hears_of_the_one_that_still_covers_it(history: History):
+    """It is not announced then either; a word on another binary does not count."""
+    see(history, SLOT, A, B, finding("mac-c", binary="updater 2"))
+    acknowledge(history, everywhere=True)
+    acknowledge(history, finding("mac-c", binary="updater 2"), everywhere=True)
+    acknowledge(history, B)
+    withdrawn = history.acknowledgements.end(B.id, by="kim", now=day(1))
+    assert withdrawn.covered_by == (A.id,)
+    assert withdrawn_words(withdrawn) == (
+        f"What was said on {B.id} has ended (ada said: Ours.), and it is still acknowledged: the "
+        f"word on {A.id} is for every host"
+    )
 
 
 def test_an_unknown_finding_changes_nothing(history: History):
@@ -245,6 +260,20 @@ def test_what_has_stopped_by_the_end_is_not_told(history: History, soc: Ledger):
     assert ends(soc, 3) == []
 
 
+def test_what_only_a_part_of_a_cluster_shows_goes_on(history: History, soc: Ledger):
+    """A broken shard makes every run partial for weeks, and the end is told all the same."""
+    see(history, SLOT)
+    see(history, day(1), A, outcome=Outcome.PARTIAL)
+    acknowledge(history, until=day(3), now=day(1) + HOUR / 2)
+    for number in (2, 3):
+        see(history, day(number), again(A), outcome=Outcome.PARTIAL)
+    assert ends(soc, 3) == [["mac-a"]]
+    see(history, day(4), outcome=Outcome.PARTIAL)
+    assert ends(soc, 4) == [["mac-a"]]
+    see(history, day(5))
+    assert ends(soc, 5) == []
+
+
 def test_everywhere_ends_in_one_line_for_what_it_covered(history: History, soc: Ledger):
     """What is first seen after the end is new, and told as such."""
     see(history, SLOT, A)
@@ -295,6 +324,14 @@ def test_an_acknowledged_change_is_not_told(history: History, soc: Ledger):
     see(history, day(1), changed(A, "updater 2"))
     acknowledge(history, now=day(1) + HOUR / 2)
     assert told(soc, 1) == []
+
+
+def test_an_older_binary_that_comes_to_light_later_hides_no_other(history: History, soc: Ledger):
+    """A backfilled run found the one that is harmless; the one that is new today is told."""
+    see(history, day(1), finding("mac-a", binary="updater 2"), B)
+    see(history, SLOT, A)
+    acknowledge(history, B, everywhere=True, now=day(1) + HOUR / 2)
+    assert told(soc, 1) == ["mac-a"]
 
 
 def test_a_slot_that_is_run_again_knows_the_words_given_since(history: History, soc: Ledger):

@@ -8,28 +8,25 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prefect.server.schemas.schedules import CronSchedule
 from sqlalchemy import select
 
 from flows.slots import Timetable, never_run
-from tasks.clusters import Answer
-from tasks.diff import compared, identified
 from tasks.errors import Unreachable
 from tasks.history import History
 from tasks.history.database import connected
 from tasks.history.models import FindingRow, RunRow, SightingRow
 from tasks.hunts import Hunt
-from tasks.record import not_searched, reported
+from tasks.record import not_searched
 from tasks.runs import Outcome, Plan, Report
-from tests.builders import CLUSTER, HUNT, SLOT, coverage, day
+from tests.builders import CLUSTER, HUNT, SLOT, day
+from tests.searching import searched
 
 LATE = (1, 2, 3, 4)
 DAILY = (CronSchedule(cron="0 6 * * *", timezone="UTC"),)
 HOSTS = ("mac-a", "mac-b", "mac-c")
-KEYWORDS = ("host.id", "process.executable", "destination.address")
 
 ANSWERS = st.tuples(
     st.sampled_from([Outcome.COMPLETE, Outcome.COMPLETE, Outcome.PARTIAL, Outcome.FAILED]),
@@ -57,22 +54,7 @@ class Cluster:
         outcome, hosts = self.answers[(plan.slot - SLOT).days]
         if outcome is Outcome.FAILED:
             return not_searched(plan, Unreachable("It is away.", "Wait."))
-        rows = [(host, "/opt/agent", "203.0.113.9") for host in sorted(hosts)]
-        types = dict.fromkeys(KEYWORDS, "keyword")
-        answer = Answer(pd.DataFrame(rows, columns=list(KEYWORDS), dtype=object), types)
-        candidates = identified(answer, plan.hunt, CLUSTER)
-        known = history.known(plan.hunt.uuid, CLUSTER, plan.slot, [*candidates["fingerprint"]])
-        if outcome is Outcome.COMPLETE and known.comparable is None:
-            outcome = Outcome.BASELINE
-        return reported(
-            plan,
-            outcome,
-            answer,
-            coverage(plan.slot),
-            findings=compared(candidates, known, plan, outcome),
-            compared_with=known.comparable,
-            costs=(),
-        )
+        return searched(history, plan, dict.fromkeys(hosts), outcome)
 
 
 def remembered(url: str, hunt: Hunt) -> tuple[Mapping[datetime, Outcome], list[tuple[Any, ...]]]:
