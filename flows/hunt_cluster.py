@@ -19,13 +19,13 @@ from tasks.blocks import read_block
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
-from tasks.errors import ClusterError, HistoryError, PipelineError, RunInProgress
+from tasks.errors import ClusterError, HistoryError, PipelineError, RunInProgress, SlotPruned
 from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.hunts import load, unread
 from tasks.publish import publish
 from tasks.query import query
-from tasks.record import missed, not_searched, record, reported
+from tasks.record import missed, not_searched, record, reported, unreported
 from tasks.report import markdown_summary, render, state_message
 from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.score import not_scored, score
@@ -147,7 +147,7 @@ def tried(site: Site, plan: Plan) -> Report:
     """Search the cluster, or say why it was not searched."""
     try:
         return searched(site, plan)
-    except ClusterError as error:
+    except (ClusterError, SlotPruned) as error:
         return not_searched(plan, error)
 
 
@@ -158,16 +158,28 @@ def searched(site: Site, plan: Plan) -> Report:
 
 
 def left(site: Site, report: Report) -> tuple[Report, str]:
-    """Record a run and leave its pages.
+    """Record a run and leave its pages, after those of runs that were killed in between.
 
     Returns:
         The report with its trend, and the address at which people open it.
     """
     report = record(site.history, opaque(report))
+    for killed in unreported(site.history, opaque(report)):
+        archived(site, killed)
+    return report, archived(site, report)
+
+
+def archived(site: Site, report: Report) -> str:
+    """Leave a recorded run's pages; doing it twice, or in two processes, leaves the same.
+
+    Returns:
+        The address at which people open its report.
+    """
     pages = render(opaque(report))
     address = store(site.archive_url, opaque(report), opaque(pages), site.report_base_url)
     publish(opaque(report), markdown_summary(report), address)
-    return report, address
+    site.history.reported(report.run.id)
+    return address
 
 
 def hunted(client: Client, plan: Plan, history: History) -> Report:

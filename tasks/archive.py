@@ -15,7 +15,7 @@ import posixpath
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import fsspec
@@ -68,9 +68,9 @@ def write_run(archive_url: str, report: Report, pages: Pages) -> str:
     """
     archive = _Archive.at(archive_url)
     folder = report.run.folder
-    record = Record.of(report).to_json()
+    record = Record.of(report)
     if archive.holds(f"{folder}/{RECORD}"):
-        if archive.read([f"{folder}/{RECORD}"]) != {f"{folder}/{RECORD}": record}:
+        if not _tells(archive.read([f"{folder}/{RECORD}"])[f"{folder}/{RECORD}"], record):
             raise ArchiveError(
                 f"{archive_url}: {folder} holds another record of this run already.",
                 "Nothing is rewritten: run the slot again, which gives it a new run id.",
@@ -80,12 +80,20 @@ def write_run(archive_url: str, report: Report, pages: Pages) -> str:
         "report.html": pages.html.encode(),
         "findings.json": report.to_json(),
         "findings.csv": pages.csv,
-        RECORD: record,
+        RECORD: record.to_json(),
     }
     archive.write(SCHEMA, Report.schema())
     for name, content in files.items():
         archive.write(f"{folder}/{name}", content)
     return archive.address(f"{folder}/report.html")
+
+
+def _tells(content: bytes, record: Record) -> bool:
+    """Whether a file is this record; another version may have found another headline for it."""
+    try:
+        return replace(Record.from_json(content), headline=record.headline) == record
+    except ValidationError:
+        return False
 
 
 def write_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:

@@ -85,6 +85,12 @@ class RunInProgress(HistoryError):
     """Another process records the same slot, or sends the same digest, right now."""
 
 
+class SlotPruned(PipelineError):
+    """The history has forgotten too much for a run of so old a slot."""
+
+    reason = "settings"
+
+
 class AcknowledgementError(PipelineError):
     """An acknowledgement cannot be given or ended."""
 

@@ -150,7 +150,7 @@ def evidence_of(
         hours_at_threshold=None
         if threshold is None
         else sum(count >= threshold for count in active),
-        median_per_hour=statistics.median(active),
+        median_per_hour=float(statistics.median(active)),
         gaps=gap_lengths(gaps),
     )
 

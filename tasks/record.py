@@ -130,10 +130,27 @@ def _place(warning: str) -> str:
     return warning.partition(": ")[0]
 
 
+def _with_trend(history: History, report: Report) -> Report:
+    run = report.run
+    return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))
+
+
 @task(cache_policy=NO_CACHE)  # No retries: the transaction is all or nothing, and says why.
 def record(history: History, report: Report) -> Report:
     """Write the run and give its report with the trend of the runs before."""
     run = report.run
     if not history.record(report):
         get_run_logger().warning("An earlier run of slot %s says more and stands", run.slot)
-    return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))
+    return _with_trend(history, report)
+
+
+@task(cache_policy=NO_CACHE)  # No retries: it reads the history.
+def unreported(history: History, report: Report) -> tuple[Report, ...]:
+    """Give the reports of other runs of this hunt and cluster that the archive may lack."""
+    recorded = history.unreported(report.run.hunt_uuid, report.run.cluster)
+    others = tuple(_with_trend(history, each) for each in recorded if each.run.id != report.run.id)
+    for other in others:
+        get_run_logger().warning(
+            "The run of slot %s ended before it had left its report", other.run.slot
+        )
+    return others

@@ -29,6 +29,11 @@ HOME_VARIABLE = "BEACONHUNT_HOME"
 HISTORY_URL = f"sqlite:///${HOME_VARIABLE}/history.db"
 ARCHIVE_URL = f"${HOME_VARIABLE}/archive"
 
+KEPT_DAYS_AT_LEAST = 30
+"""What is younger, late runs and digests may still need."""
+
+KeptDays = Annotated[int, Field(ge=KEPT_DAYS_AT_LEAST)]
+
 
 def _without_password(url: str, about: ValidationInfo) -> str:
     """Refuse a secret where it would be shown and stored in clear.

@@ -22,6 +22,7 @@ from flows.cli import app
 from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
 from flows.prefect_server import HEARTBEAT_SECONDS
+from flows.retention import retention
 from flows.zombie_automation import SILENCE
 from tasks import priorities, trials, verdicts
 from tasks.acknowledgements import LONGEST
@@ -48,7 +49,7 @@ from tasks.priorities import (
 )
 from tasks.query import CANDIDATES_AT_MOST
 from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome
-from tasks.settings import Cluster, Destination
+from tasks.settings import KEPT_DAYS_AT_LEAST, Cluster, Destination
 from tasks.trials import HuntSettings
 from tests.browser.pictures import DOCS, ROOT
 from tests.builders import finding, run
@@ -141,7 +142,7 @@ def test_every_setting_is_documented(model):
 
 @pytest.mark.parametrize(
     "flow",
-    [hunt_cluster, daily_digest, check_cluster, acknowledge, unacknowledge],
+    [hunt_cluster, daily_digest, check_cluster, retention, acknowledge, unacknowledge],
     ids=lambda flow: flow.name,
 )
 def test_every_parameter_is_documented(flow):
@@ -292,6 +293,7 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
         ("docs/operations.md", f"at most {LONGEST.days} days from now"),
         ("docs/operations.md", f"`announce_returned_after_days` ({ANNOUNCE_RETURNED_AFTER_DAYS})"),
         ("docs/operations.md", f"above {verdicts.FLOOD} at once in groups"),
+        ("docs/operations.md", f"at least {KEPT_DAYS_AT_LEAST} days"),
         ("README.md", f"at most {LONGEST.days} days"),
         ("docs/esql.md", f"there are {DEFAULT_LIMIT:,} rows"),
         ("docs/esql.md", f"above {GREATEST_LIMIT:,} rows"),

@@ -1,15 +1,17 @@
-"""Look after the history: `history upgrade`, `check`, `backup`."""
+"""Look after the history: `history upgrade`, `check`, `backup`, `prune`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.cli.options import CONFIG, Config, HistoryUrl, Told, chosen_history
-from flows.cli.output import Telling, err, out, show_facts
+from flows.cli.output import Telling, bar, err, out, show_facts
+from tasks.settings import KEPT_DAYS_AT_LEAST
 
 commands = typer.Typer(no_args_is_help=True, help="Look after the history.")
 
@@ -50,3 +52,28 @@ def backup(
     with err.status("Copying ..."):
         back_up(chosen_history(history_url, config), file)
     out.print(f"Copied to {file}", markup=False)
+
+
+@commands.command(epilog="Example: `beaconhunt history prune --older-than 400`")
+def prune(
+    older_than: Annotated[
+        int, typer.Option(min=KEPT_DAYS_AT_LEAST, metavar="DAYS", help="Age of the sightings.")
+    ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete them; without, they are only counted.")
+    ] = False,
+    history_url: HistoryUrl = None,
+    config: Config = CONFIG,
+) -> None:
+    """Delete old sightings that no later run or digest asks for, while runs go on."""
+    from tasks.history.retention import prune as prune_history  # noqa: PLC0415
+
+    before = datetime.now(UTC) - timedelta(days=older_than)
+    with bar("Sightings") as progress:
+        url = chosen_history(history_url, config)
+        done = prune_history(url, before, dry_run=not yes, tell=progress)
+    out.print(
+        f"Of {done.deleted + done.kept:,} sightings older than {older_than} days "
+        f"{done.deleted:,} {'were' if yes else 'would be'} deleted."
+        f"{'' if yes else ' Nothing was: delete them with --yes.'}"
+    )

@@ -31,6 +31,7 @@ def flows_by_name() -> dict[str, Flow[..., Any]]:
         from flows.check_cluster import check_cluster  # noqa: PLC0415 - Prefect takes a second.
         from flows.daily_digest import daily_digest  # noqa: PLC0415
         from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
+        from flows.retention import retention  # noqa: PLC0415
     except ValidationError as error:
         fault = error.errors()[0]
         raise SettingsError(
@@ -38,7 +39,7 @@ def flows_by_name() -> dict[str, Flow[..., Any]]:
             f"{fault['msg']}.",
             "Correct that setting where it is set: a PREFECT_ variable, or Prefect's profile.",
         ) from error
-    return {flow.name: flow for flow in (hunt_cluster, daily_digest, check_cluster)}
+    return {flow.name: flow for flow in (hunt_cluster, daily_digest, check_cluster, retention)}
 
 
 def run_here(deployment: Deployment, **chosen: object) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from tasks.history.acknowledgements import Acknowledged, Acknowledgements
 from tasks.history.ledger import Ledger, Unsettled
 from tasks.history.pending import Pending
+from tasks.history.retention import prune
 from tasks.history.schema import upgrade
 from tasks.history.store import History, Known, Memory, RecordedRun
 
@@ -16,5 +17,6 @@ __all__ = [
     "Pending",
     "RecordedRun",
     "Unsettled",
+    "prune",
     "upgrade",
 ]

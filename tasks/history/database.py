@@ -179,8 +179,10 @@ def _sqlite(address: URL, path: Path, *, create: bool) -> Engine:
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # Ours is the BEGIN: see `_BEGIN`.
         connection.execute("PRAGMA foreign_keys = ON")
-        if create:
-            connection.execute("PRAGMA journal_mode = WAL")  # Stays with the file.
+        if create:  # What is set here stays with the file.
+            if connection.execute("PRAGMA page_count").fetchone() == (0,):
+                connection.execute("PRAGMA auto_vacuum = FULL")  # It shrinks when it is pruned.
+            connection.execute("PRAGMA journal_mode = WAL")
 
     return engine
 

@@ -25,7 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tasks.digests import DigestStatus, Gap, Medium
 from tasks.findings import Finding, Priority, Status, Value
-from tasks.runs import Outcome, Run
+from tasks.runs import Outcome, Report, Run
 
 
 class Moment(TypeDecorator[datetime]):
@@ -65,18 +65,20 @@ class Document(TypeDecorator[object]):
         super().__init__()
         self.of = of
 
-    def process_bind_param(self, value: object, dialect: Dialect) -> str:  # noqa: ARG002 - SQLAlchemy calls it so
-        """Write the value."""
-        return self.of.dump_json(value).decode()
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy calls it so
+        """Write the value; where there is none, nothing."""
+        return None if value is None else self.of.dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> object:  # noqa: ANN401, ARG002 - SQLAlchemy calls it so
         """Read it back."""
-        return self.of.validate_json(value)
+        return None if value is None else self.of.validate_json(value)
 
 
 RUN = Document(TypeAdapter(Run))
+REPORT = Document(TypeAdapter(Report))
 FINDING = Document(TypeAdapter(Finding))
 FIGURES = Document(TypeAdapter(Mapping[str, Value]))
+COUNTS = Document(TypeAdapter(Mapping[Status, int]))
 NEWS = Document(TypeAdapter(tuple[tuple[str, str], ...]))
 GAPS = Document(TypeAdapter(tuple[tuple[str, str, Gap], ...]))
 
@@ -113,7 +115,15 @@ class Row(DeclarativeBase):
 
 
 class RunRow(Row):
-    """The run that stands for a slot, with its coverage; a repeated slot takes its place."""
+    """The run that stands for a slot, with its coverage; a repeated slot takes its place.
+
+    Attributes:
+        unreported: its report, until the archive has it.
+        counts: of its findings, by status, without those that are acknowledged.
+        acknowledged: how many these are.
+        pruned: some of the sightings of its time are gone, perhaps of its own: nothing can be
+            compared as of its slot any more.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (UniqueConstraint("cluster", "hunt_uuid", "slot"), Index(None, "slot"))
@@ -126,6 +136,10 @@ class RunRow(Row):
     slot: Mapped[datetime]
     outcome: Mapped[Outcome]
     document: Mapped[Run] = mapped_column(RUN)
+    unreported: Mapped[Report | None] = mapped_column(REPORT, deferred=True)
+    counts: Mapped[Mapping[Status, int]] = mapped_column(COUNTS)
+    acknowledged: Mapped[int]
+    pruned: Mapped[bool] = mapped_column(default=False)
 
 
 class FindingRow(Row):
@@ -163,13 +177,6 @@ class SightingRow(Row):
             "run_key",
             sqlite_where=text("news IS NOT NULL"),
             postgresql_where=text("news IS NOT NULL"),
-        ),
-        Index(
-            "ix_sightings_acknowledged",
-            "run_key",
-            "status",
-            sqlite_where=text("acknowledgement_key IS NOT NULL"),
-            postgresql_where=text("acknowledgement_key IS NOT NULL"),
         ),
     )
 

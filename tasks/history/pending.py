@@ -24,7 +24,7 @@ from tasks.history.models import (
     ScopeRow,
     SightingRow,
 )
-from tasks.history.sightings import FOUND, MUTED, by_priority, first_seen, last_seen, news, restored
+from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
 from tasks.runs import Outcome
 from tasks.settings import Destination
 
@@ -184,12 +184,7 @@ def _acknowledged(
 ) -> int:
     """Count what a day's runs saw and an analyst's word keeps from being told."""
     today = [day.run.id for day in clusters if day.run]
-    recorded = (
-        select(func.count())
-        .select_from(SightingRow)
-        .join(RunRow, RunRow.key == SightingRow.run_key)
-        .where(RunRow.id.in_(today), MUTED)
-    )
+    recorded = select(func.sum(RunRow.acknowledged)).where(RunRow.id.in_(today))
     later = [each for each in unheard if each.finding.acknowledgement and each.run.id in today]
     return len(later) + (session.scalar(recorded) or 0)
 

@@ -19,9 +19,6 @@ FOUND = "found"
 RETURNED = "returned:"
 """Before the slot since which a finding was away: the news that it is back."""
 
-MUTED = SightingRow.acknowledgement_key.is_not(None)
-"""Sightings that an analyst's word keeps from being told."""
-
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OF_FINDING = aliased(SightingRow)
 

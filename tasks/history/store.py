@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, select, true, update
+from sqlalchemy import Select, and_, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tasks.acknowledgements import ByIdentity
 from tasks.digests import Medium
-from tasks.errors import RunInProgress
+from tasks.errors import RunInProgress, SlotPruned
 from tasks.findings import RANKS, Finding, Priority, Status, acknowledged, short_id
 from tasks.history import schema
 from tasks.history.acknowledgements import Acknowledgements, given
@@ -21,7 +21,6 @@ from tasks.history.database import Database, batches, connected
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
 from tasks.history.sightings import (
-    MUTED,
     by_priority,
     first_seen,
     last_hash,
@@ -35,6 +34,7 @@ from tasks.settings import Destination
 
 _COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
 _SEARCHED = [outcome for outcome in Outcome if outcome.searched]
+_KNOWN = (Status.CONTINUING, Status.RETURNED, Status.BASELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +135,12 @@ class History:
             slot: the slot of the asking run; later runs have no say, so that the order in which
                 slots are run does not matter. Only ids are remembered from later runs too.
             fingerprints: of the findings of the asking run.
+
+        Raises:
+            SlotPruned: some of what they know is gone.
         """
         with self._database.reading() as session:
+            _refuse_pruned(session, hunt_uuid, cluster, slot)
             comparable = session.execute(
                 select(RunRow.key, RunRow.slot)
                 .where(
@@ -172,7 +176,8 @@ class History:
         """Write a run with all that it saw, in one transaction.
 
         A slot that was recorded before is replaced, sightings included. A finding that no run sees
-        any more keeps its identity, and the last document that was written of it.
+        any more keeps its identity, and the last document that was written of it. The report stays
+        until it is `reported`: whoever is killed before owes it to the archive.
 
         Returns:
             Whether it was written, or the slot has a run that stands: see `Run.standing`.
@@ -198,6 +203,10 @@ class History:
                 return False
             row.id, row.outcome, row.document = run.id, run.outcome, run
             row.hunt_uuid, row.hunt = run.hunt_uuid, run.hunt
+            row.unreported = report
+            announceable = (each for each in report.findings if not each.acknowledgement)
+            row.counts = Counter(finding.status for finding in announceable)
+            row.acknowledged = len(report.acknowledged)
             session.flush()
             session.execute(delete(SightingRow).where(SightingRow.run_key == row.key))
             keys = _remember(session, report.findings, run.slot)
@@ -213,6 +222,18 @@ class History:
             if sightings:
                 session.execute(insert(SightingRow), sightings)
         return True
+
+    def unreported(self, hunt_uuid: str, cluster: str) -> tuple[Report, ...]:
+        """Give the reports of recorded runs that the archive may lack, oldest slot first."""
+        runs = _runs_of(hunt_uuid, cluster).where(RunRow.unreported.is_not(None))
+        with self._database.reading() as session:
+            owed = runs.with_only_columns(RunRow.unreported).order_by(RunRow.slot)
+            return tuple(report for report in session.scalars(owed) if report)
+
+    def reported(self, run_id: str) -> None:
+        """Note that a run has left its report."""
+        with self._database.writing() as session:
+            session.execute(update(RunRow).where(RunRow.id == run_id).values(unreported=None))
 
     def hunt_uuid(self, slug: str) -> str | None:
         """Give the uuid of the hunt that ran last under a slug; None when none has."""
@@ -245,16 +266,13 @@ class History:
         runs = _runs_of(hunt_uuid, cluster).where(RunRow.slot <= slot)
         newest = runs.order_by(RunRow.slot.desc()).limit(limit)
         with self._database.reading() as session:
-            recorded = _counted(session, newest)
+            recorded = _recorded(session, newest)
         return tuple(
             Trend(
                 slot=past.run.slot,
                 outcome=past.run.outcome,
-                new=past.counts[Status.NEW],
-                known=past.counts[Status.CONTINUING]
-                + past.counts[Status.RETURNED]
-                + past.counts[Status.BASELINE]
-                + past.acknowledged,
+                new=past.counts.get(Status.NEW, 0),
+                known=sum(past.counts.get(status, 0) for status in _KNOWN) + past.acknowledged,
                 hosts=past.run.coverage.macs if past.run.coverage else None,
             )
             for past in reversed(recorded)
@@ -276,7 +294,7 @@ class History:
         if hunt is not None:
             newest = newest.where(RunRow.hunt == hunt)
         with self._database.reading() as session:
-            return _counted(session, newest)
+            return _recorded(session, newest)
 
     def findings(
         self,
@@ -333,8 +351,28 @@ class History:
             )
 
 
+def _recorded(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
+    return tuple(
+        RecordedRun(row.document, row.counts, row.acknowledged) for row in session.scalars(runs)
+    )
+
+
 def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
     return select(RunRow).where(RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid)
+
+
+def _refuse_pruned(session: Session, hunt_uuid: str, cluster: str, slot: datetime) -> None:
+    """Compare nothing with what is only there in part: it would seem to be back, or new."""
+    pruned = select(func.max(RunRow.slot)).where(
+        RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid, RunRow.pruned
+    )
+    newest = session.scalar(pruned)
+    if newest and slot <= newest:
+        raise SlotPruned(
+            f"{cluster}: a run of the slot {slot:%Y-%m-%d %H:%M} UTC cannot be compared any more: "
+            f"the history is pruned up to {newest:%Y-%m-%d %H:%M} UTC.",
+            "Choose a later slot. What was found then stands in the archive.",
+        )
 
 
 def _replaces(run: Run, recorded: Run) -> bool:
@@ -453,30 +491,3 @@ def _ids(session: Session, fingerprints: Collection[str]) -> Mapping[str, str]:
                 taken.add(id)
         digits += 4
     return ids
-
-
-def _counted(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
-    """Give runs in their order, with their findings counted."""
-    rows = session.scalars(runs).all()
-    all_of_them, acknowledged = (_by_status(session, runs, only) for only in (true(), MUTED))
-    return tuple(
-        RecordedRun(
-            row.document,
-            counts=all_of_them[row.key] - acknowledged[row.key],
-            acknowledged=acknowledged[row.key].total(),
-        )
-        for row in rows
-    )
-
-
-def _by_status(
-    session: Session, runs: Select[tuple[RunRow]], only: ColumnElement[bool]
-) -> Mapping[int, Counter[Status]]:
-    counts: dict[int, Counter[Status]] = defaultdict(Counter)
-    for run_key, status, count in session.execute(
-        select(SightingRow.run_key, SightingRow.status, func.count())
-        .where(SightingRow.run_key.in_(runs.with_only_columns(RunRow.key)), only)
-        .group_by(SightingRow.run_key, SightingRow.status)
-    ).tuples():
-        counts[run_key][status] = count
-    return counts

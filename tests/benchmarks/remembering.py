@@ -227,6 +227,8 @@ def _run(cluster: str, slot: Any) -> Mapping[str, Any]:
         "slot": slot,
         "outcome": Outcome.COMPLETE,
         "document": made,
+        "counts": {},
+        "acknowledged": 0,
     }
 
 

@@ -63,7 +63,11 @@ def killed_after(
 
 
 def at_once(
-    processes: int, run: Callable[..., object], *arguments: object, environment: Mapping[str, str]
+    processes: int,
+    run: Callable[..., object],
+    *arguments: object,
+    environment: Mapping[str, str],
+    before: str | None = None,
 ) -> None:
     """Run a function in several processes, which begin together, and wait for all of them.
 
@@ -72,9 +76,10 @@ def at_once(
         run: the function, of a module.
         arguments: its arguments.
         environment: what is added to the processes' environment.
+        before: `module:name` of a function of theirs; each waits for the others before it.
     """
     together = _PROCESSES.Barrier(processes)
-    orders = (together, dict(environment), PREFECT_API_URL.value(), run, arguments)
+    orders = (together, before, dict(environment), PREFECT_API_URL.value(), run, arguments)
     started = [_PROCESSES.Process(target=_run_together, args=orders) for _ in range(processes)]
     for process in started:
         process.start()
@@ -85,12 +90,24 @@ def at_once(
 
 def _run_together(
     together: Barrier,
+    before: str | None,
     environment: Mapping[str, str],
     api_url: str,
     run: Callable[..., object],
     arguments: Sequence[Any],
 ) -> None:
     os.environ.update(environment)
+
+    def meeting(_: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def meets(*args: Any, **kwargs: Any) -> Any:
+            together.wait()
+            return function(*args, **kwargs)
+
+        return meets
+
+    if before:
+        _replace(before, meeting)
     together.wait()
     with temporary_settings({PREFECT_API_URL: api_url}):
         run(*arguments)
@@ -120,7 +137,12 @@ def _run(
         return ends
 
     for step in steps:
-        owner, _, name = step.replace(":", ".").rpartition(".")
-        setattr(resolve_name(owner), name, ending(step, resolve_name(step)))
+        _replace(step, ending)
     with temporary_settings({PREFECT_API_URL: api_url}):
         run(*arguments)
+
+
+def _replace(step: str, by: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Replace the function `module:name` by what is made of it."""
+    owner, _, name = step.replace(":", ".").rpartition(".")
+    setattr(resolve_name(owner), name, by(step, resolve_name(step)))

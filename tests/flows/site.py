@@ -18,9 +18,9 @@ DAY = timedelta(days=1)
 class Site:
     """A worker's folders: clusters, history and archive."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, history_url: str | None = None) -> None:
         self.folder = folder
-        self.history_url = f"sqlite:///{folder}/history.db"
+        self.history_url = history_url or f"sqlite:///{folder}/history.db"
         self.archive = folder / "archive"
         upgrade(self.history_url)
 

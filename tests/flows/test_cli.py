@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.archive import write_run
+from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.report import pages_of
-from tasks.runs import Outcome
+from tasks.runs import Outcome, minute
 from tests.builders import SLOT, day, finding, report, run
 from tests.fleet.builders import network_event, write_events
 from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
@@ -339,6 +340,8 @@ def test_a_run_that_is_terminated_ends_as_by_ctrl_c(site, silent_cluster):
         ("run", "corp", "--slot", "yesterday"),
         ("run", "corp", "--slot", "2026-11-24T06:00"),
         ("backfill", "corp", "2026-11-01"),
+        ("history", "prune"),
+        ("history", "prune", "--older-than", "29"),
         ("backfill", "corp", "2026-11-01T06:00Z", "2026-11-02"),
     ],
 )
@@ -410,6 +413,26 @@ def test_a_history_is_checked_and_copied(site, command):
     (site / "copy.db").replace(site / "history.db")
     code, said, _ = command("history", "check", "--format", "json")
     assert (code, json.loads(said)["rows"]["runs"]) == (0, 0)
+
+
+def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
+    """A script, or a person in a hurry, first learns how much would go."""
+    url = f"sqlite:///{site}/history.db"
+    upgrade(url)
+    slots = [minute(datetime.now(UTC)) - timedelta(days=days) for days in (410, 405, 402, 401, 1)]
+    with History.open(url) as history:
+        for slot in slots:
+            history.record(report(run(slot), finding(slot=slot, status=Status.CONTINUING)))
+
+    prune = ("history", "prune", "--older-than", "400")
+    code, said, _ = command(*prune)
+    assert (code, said) == (
+        0,
+        "Of 4 sightings older than 400 days 2 would be deleted. "
+        "Nothing was: delete them with --yes.\n",
+    )
+    for deleted in (2, 0):
+        assert f" {deleted} were deleted.\n" in command(*prune, "--yes")[1]
 
 
 @pytest.fixture

@@ -100,6 +100,17 @@ def test_the_archive_holds_the_schema_of_its_documents(archive):
     Draft202012Validator(schema).validate(json.loads(of.to_json()))
 
 
+def test_a_run_that_is_there_may_have_another_headline(archive):
+    """A run that was killed after its last file is finished by a version with other words."""
+    of = report(run(), finding())
+    location = write_run(archive, of, PAGES)
+    record = replace(Record.of(of), headline="In other words").to_json()
+    with fsspec.open(f"{archive}/{of.run.folder}/run.json", "wb") as file:
+        file.write(record)
+    assert write_run(archive, of, PAGES) == location
+    assert read(archive, f"{of.run.folder}/run.json") == record
+
+
 def test_a_run_s_folder_is_never_rewritten(archive):
     """Another result under the same run id is refused, and the first one stays."""
     of = report(run(), finding())

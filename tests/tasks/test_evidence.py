@@ -106,6 +106,7 @@ def test_a_minutely_beacon_of_ten_hours():
     assert shown.jitter_percent == 0
     assert shown.hours_active == shown.hours_at_threshold == 10
     assert shown.median_per_hour == 60
+    assert isinstance(shown.median_per_hour, float)  # As findings.json gives it back.
     assert shown.gaps == (*[0] * 20, 599, *[0] * 20)
     assert shown.first_connection == WINDOW.start
     assert shown.last_connection == WINDOW.start + timedelta(minutes=599)

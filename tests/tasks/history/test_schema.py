@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 
 from tasks.digests import DigestStatus, Medium
 from tasks.errors import HistoryError
+from tasks.findings import Status
 from tasks.history import History, schema, upgrade
 from tasks.history.database import connected
-from tasks.history.models import Row
+from tasks.history.models import FINDING, RUN, Moment, Row
 from tasks.settings import Destination
 from tests.builders import CLUSTER, day, finding, report, run
 
@@ -23,7 +24,7 @@ NEXT_MIGRATION = '''
 import sqlalchemy as sa
 from alembic import op
 revision = "later"
-down_revision = "0003"
+down_revision = "0005"
 def upgrade():
     op.add_column("runs", sa.Column("later", sa.String()))
 '''
@@ -79,6 +80,34 @@ SELECT 1, key, 'found', 'd00000000001' FROM findings WHERE fingerprint = '{a}'
 """
 """What the second release knew of a destination that was told of one finding."""
 
+THIRD_RELEASE = """
+INSERT INTO acknowledgements (finding_key, given_by, why, given_at, until)
+SELECT
+    key, 'ada', 'Ours.', '2026-11-25 07:00:00.000000', '2026-12-25 07:00:00.000000'
+FROM findings WHERE fingerprint = '{b}';
+
+UPDATE sightings SET acknowledgement_key = 1, news = NULL WHERE run_key = 2
+"""
+"""What the third release knew besides: one of two findings is acknowledged."""
+
+RUN_OF_THEN = text("""
+    INSERT INTO runs (id, hunt_uuid, hunt, cluster, slot, outcome, document)
+    VALUES (:id, :hunt_uuid, :hunt, :cluster, :slot, :outcome, :document)
+""").bindparams(bindparam("slot", type_=Moment), bindparam("document", type_=RUN))
+
+FINDING_OF_THEN = text("""
+    INSERT INTO findings (fingerprint, id, document_slot, document)
+    VALUES (:fingerprint, :id, :slot, :document)
+""").bindparams(bindparam("slot", type_=Moment), bindparam("document", type_=FINDING))
+
+SIGHTING_OF_THEN = text("""
+    INSERT INTO sightings
+        (finding_key, slot, run_key, status, changed_binary, hash_sha256, priority, news, figures)
+    SELECT findings.key, runs.slot, runs.key, 'new', false, :binary, 'medium', 'found', '{}'
+    FROM findings CROSS JOIN runs
+    WHERE findings.fingerprint = :fingerprint AND runs.id = :id
+""")
+
 A, B = finding("mac-a"), finding("mac-b", slot=day(1))
 SOC = Destination(name="soc", channel="C1", clusters=(CLUSTER,))
 
@@ -95,10 +124,18 @@ def of_release(
     with monkeypatch.context() as then:
         then.setattr(schema, "MIGRATIONS", migrations)
         assert upgrade(url) == revision
-        with History.open(url) as history:
-            history.record(report(run(day(0)), A))
-            history.record(report(run(day(1)), B))
     with connected(url) as database, database.writing() as session:
+        for seen, of in ((A, run(day(0))), (B, run(day(1)))):
+            names = ("id", "hunt_uuid", "hunt", "cluster", "slot", "outcome")
+            session.execute(
+                RUN_OF_THEN, {name: getattr(of, name) for name in names} | {"document": of}
+            )
+            described = {"fingerprint": seen.fingerprint, "id": seen.id, "slot": of.slot}
+            session.execute(FINDING_OF_THEN, described | {"document": seen})
+            binary = seen.process.hash_sha256
+            session.execute(
+                SIGHTING_OF_THEN, {"fingerprint": seen.fingerprint, "id": of.id, "binary": binary}
+            )
         for statement in statements.format(a=A.fingerprint, b=B.fingerprint).split(";"):
             session.execute(text(statement))
     return url
@@ -116,11 +153,23 @@ def second_release(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return of_release(empty_url, "0002", SECOND_RELEASE, tmp_path, monkeypatch)
 
 
+@pytest.fixture(params=["0003", "0004"])
+def third_release(
+    empty_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> str:
+    """The same of the third release and of the one after, with a word on what was not told."""
+    known = f"{SECOND_RELEASE};{THIRD_RELEASE}"
+    return of_release(empty_url, request.param, known, tmp_path, monkeypatch)
+
+
 def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
     first_release: str,
 ) -> None:
     """Nothing that was told is told again, nothing that was not is lost."""
-    assert upgrade(first_release) == "0003"
+    assert upgrade(first_release) == "0005"
 
     morning = day(2) + timedelta(hours=1)
     with History.open(first_release) as history:
@@ -147,7 +196,7 @@ def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_ack
     second_release: str,
 ) -> None:
     """What was told stays told; nothing was acknowledged yet, and everything can be."""
-    assert upgrade(second_release) == "0003"
+    assert upgrade(second_release) == "0005"
 
     now, morning = day(1) + timedelta(minutes=30), day(1) + timedelta(hours=1)
     with History.open(second_release) as history:
@@ -157,6 +206,21 @@ def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_ack
 
         history.acknowledgements.give(B.id, by="ada", why="Ours.", until=day(9), now=now)
         assert soc.pending(morning).announcements == ()
+
+
+def test_a_history_with_acknowledgements_is_upgraded_and_its_runs_know_what_they_saw(
+    third_release: str,
+) -> None:
+    """Runs are counted as before, whatever becomes of their sightings; words still hold."""
+    assert upgrade(third_release) == "0005"
+
+    with History.open(third_release) as history:
+        b, a = history.runs()
+        assert (a.counts, a.acknowledged) == ({Status.NEW: 1}, 0)
+        assert (b.counts, b.acknowledged) == ({}, 1)
+
+        pending = history.ledger(SOC, Medium.SLACK).pending(day(1) + timedelta(hours=1))
+        assert (pending.announcements, pending.acknowledged) == ((), 1)
 
 
 def test_the_migrations_make_what_the_models_say(history_url: str) -> None:
@@ -174,7 +238,7 @@ def test_upgrading_again_keeps_what_is_there(history_url: str) -> None:
     with History.open(history_url) as history:
         history.record(report(run(), finding()))
 
-    assert upgrade(history_url) == "0003"
+    assert upgrade(history_url) == "0005"
 
     with History.open(history_url) as history:
         assert len(history.runs()) == 1
@@ -199,7 +263,7 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
         history.record(report(run(), finding()))
     monkeypatch.setattr(schema, "MIGRATIONS", next_release)
 
-    with pytest.raises(HistoryError, match=r"revision 0003\)\. .*`beaconhunt history upgrade`"):
+    with pytest.raises(HistoryError, match=r"revision 0005\)\. .*`beaconhunt history upgrade`"):
         History.open(history_url).__enter__()
     assert upgrade(history_url) == "later"
 

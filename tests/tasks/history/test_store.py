@@ -339,6 +339,29 @@ def test_of_two_runs_of_one_slot_at_once_one_wins_and_the_other_says_so(
     assert recorded.counts == {Status.NEW: 1}
 
 
+def test_a_run_owes_its_report_until_the_archive_has_it(history: History) -> None:
+    """Whoever is killed between the two leaves it to the next run of the hunt on the cluster."""
+    later, first = report(run(day(1)), finding("mac-a")), report(run(day(0), Outcome.BASELINE))
+    for each in (later, first, report(run(day(0), cluster="prod-us"))):
+        history.record(each)
+
+    assert history.unreported(HUNT.uuid, CLUSTER) == (first, later)
+
+    history.reported(first.run.id)
+    assert history.unreported(HUNT.uuid, CLUSTER) == (later,)
+
+
+def test_of_a_slot_only_the_run_that_stands_owes_its_report(history: History) -> None:
+    """It takes over what the one before it owed, and nobody else can settle it."""
+    first, again = (report(run(day(0), attempt=n), finding("mac-a")) for n in (1, 2))
+    history.record(first)
+    history.record(again)
+    history.record(report(run(day(0), Outcome.FAILED, attempt=3)))
+    history.reported(first.run.id)
+
+    assert history.unreported(HUNT.uuid, CLUSTER) == (again,)
+
+
 def test_hostile_text_comes_back_as_it_was(history: History) -> None:
     """NUL, bidi controls and quotes in a command line neither break a run nor change."""
     process = replace(
