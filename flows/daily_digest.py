@@ -20,6 +20,7 @@ from tasks.digests import DAY, Digest, Medium, Message, readable
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
 from tasks.notify import recover, send, show
+from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
 from tasks.runs import minute
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret, secret_if_any
@@ -130,6 +131,7 @@ def composed(
 ) -> tuple[Digest, Message | None]:
     """Collect what there is to tell, and write the message that tells it, if any."""
     digest = collect(ledger, destination, medium, slot)
+    digest = rehearse_day(opaque(digest), report_base_url)
     return digest, write(opaque(digest), report_base_url)
 
 

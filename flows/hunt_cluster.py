@@ -26,6 +26,7 @@ from tasks.hunts import load, unread
 from tasks.publish import publish
 from tasks.query import query
 from tasks.record import missed, not_searched, record, reported, unreported
+from tasks.rehearse import rehearse
 from tasks.report import markdown_summary, render, state_message
 from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.score import not_scored, score
@@ -163,7 +164,7 @@ def left(site: Site, report: Report) -> tuple[Report, str]:
     Returns:
         The report with its trend, and the address at which people open it.
     """
-    report = record(site.history, opaque(report))
+    report = record(site.history, opaque(rehearse(opaque(report))))
     for killed in unreported(site.history, opaque(report)):
         archived(site, killed)
     return report, archived(site, report)

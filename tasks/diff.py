@@ -179,8 +179,8 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
             executable=_text(rows, "process.executable"),
             entity_ids=_all_texts(rows, "process.entity_id"),
             code_signature=CodeSignature(
-                exists=row.get("process.code_signature.exists"),
-                trusted=row.get("process.code_signature.trusted"),
+                exists=_flag(row.get("process.code_signature.exists")),
+                trusted=_flag(row.get("process.code_signature.trusted")),
             ),
         ),
         destination=Destination(
@@ -192,6 +192,11 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
         figures=figures,
         candidates=len(rows),
     )
+
+
+def _flag(cell: Any) -> bool | None:  # noqa: ANN401 - a cell of an answer.
+    """Give a cell that holds yes or no; one that holds both says nothing."""
+    return None if isinstance(cell, list) else cell
 
 
 def _all(rows: pd.DataFrame, column: str) -> set[Any]:

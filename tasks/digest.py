@@ -385,7 +385,7 @@ def _details(told: Announcement, slot: datetime) -> Iterator[str]:
     if run.slot <= slot - timedelta(days=1):
         yield f"from the run of {moments.short(run.slot)}"
     if finding.faults:
-        yield "not fully enriched"
+        yield finding.unshown or "not fully enriched"
 
 
 def _groups(announcements: Sequence[Announcement], nouns: Nouns) -> Iterator[Block]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 from prefect import get_run_logger
@@ -25,6 +27,8 @@ FROM logs-endpoint.events.process-*
 | LIMIT 10000
 """
 
+_LISTS = frozenset({"process.args", "process.Ext.ancestry"})
+
 NO_PROCESS_EVENT = "not enriched: the cluster has no process event of it"
 
 
@@ -37,7 +41,8 @@ def described(findings: tuple[Finding, ...], processes: pd.DataFrame) -> tuple[F
         findings: of a run; quiet ones keep what the history knows.
         processes: answers to `PROCESSES`, newest event of an entity first.
     """
-    newest = processes.groupby("process.entity_id", sort=False).first()
+    single = processes.explode("process.entity_id")
+    newest = single.groupby("process.entity_id", sort=False).first()
     return tuple(
         finding if finding.status is Status.QUIET else _described(finding, newest)
         for finding in findings
@@ -49,7 +54,7 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
     if not known:
         return replace(finding, faults=(*finding.faults, NO_PROCESS_EVENT))
     event = newest.loc[known].sort_values("@timestamp").iloc[-1]
-    said = {column: value for column, value in event.items() if not _is_absent(value)}
+    said = {column: value for column, value in _said(event) if not _is_absent(value)}
     process, signature = finding.process, finding.process.code_signature
     return replace(
         finding,
@@ -78,6 +83,18 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
             ancestry=_several(said.get("process.Ext.ancestry")),
         ),
     )
+
+
+def _said(event: pd.Series) -> Iterator[tuple[str, Any]]:
+    """Give the columns of an event; any field of Elasticsearch may have several values.
+
+    Texts are joined, as a hunt's are. Of flags that contradict each other none is known.
+    """
+    for column, value in event.items():
+        if not isinstance(value, list) or column in _LISTS:
+            yield str(column), value
+        elif all(isinstance(each, str) for each in value):
+            yield str(column), ", ".join(sorted(value))
 
 
 def _is_absent(value: object) -> bool:

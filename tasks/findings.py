@@ -24,6 +24,9 @@ Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...]
 """What a cell of an ES|QL answer holds; several values are a sorted tuple."""
 
+UNSHOWN = "cannot be shown"
+"""Before the names of those parts of a finding of which no page can be made."""
+
 
 class Status(StrEnum):
     """What a finding is in one run, compared with the newest earlier complete run."""
@@ -247,6 +250,11 @@ class Finding:
         if self.status is Status.NEW or self.changed_binary or self.away_since:
             return Disposition.ANNOUNCED
         return Disposition(self.status)
+
+    @property
+    def unshown(self) -> str:
+        """What of it cannot be shown, and why; empty for nearly all."""
+        return next((fault for fault in self.faults if fault.startswith(UNSHOWN)), "")
 
     @property
     def anywhere(self) -> str | None:

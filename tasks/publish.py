@@ -41,7 +41,7 @@ def row(finding: Finding) -> dict[str, str]:
         "process": finding.process.name or "",
         "host": finding.host.name or "",
         "destination": defanged(address) if address else "",
-        "why": finding.why,
+        "why": finding.unshown or finding.why,
     }
     return {column: shortened(visible(text), CELL_AT_MOST) for column, text in cells.items()}
 

@@ -154,7 +154,8 @@ def _item(finding: Finding) -> str:
             destination(finding),
         )
     )
-    why = f": {markdown_text(finding.why)}" if finding.why else ""
+    said = finding.unshown or finding.why
+    why = f": {markdown_text(said)}" if said else ""
     level = f"**{finding.priority}** " if finding.priority else ""
     return f"- {level}{process} on {on} calls {calls} ({finding.id}){why}"
 

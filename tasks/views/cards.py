@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tasks import charts, moments
 from tasks.discover import MAX_ENTITY_IDS, discover_url, traffic_query
-from tasks.findings import Evidence, Finding, Status, Value
+from tasks.findings import UNSHOWN, Evidence, Finding, Status, Value
 from tasks.hostile import defanged, shortened
 from tasks.hunts import Hunt, Nouns
 from tasks.moments import Clock
@@ -291,6 +291,7 @@ def _unexplained(finding: Finding, hunt: Hunt | None) -> str:
 
 _WITHOUT = {
     "not known": "",  # Its fault has a line of its own.
+    UNSHOWN: "",
     "no connection": "No connection was counted: DNS look-ups are none.",
     "not asked": "Its connection times cannot be asked for: the hunt's answer names no process.",
 }
@@ -299,7 +300,7 @@ _WITHOUT = {
 def _without(finding: Finding) -> str:
     """Say in a few words why there is no evidence, which is asked for by entity ids."""
     if finding.faults:
-        return "not known"
+        return UNSHOWN if finding.unshown else "not known"
     return "no connection" if finding.process.entity_ids else "not asked"
 
 

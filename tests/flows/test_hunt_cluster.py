@@ -2,16 +2,20 @@ import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from flows.daily_digest import daily_digest
+from tasks.archive import verify
 from tasks.clusters import Question, ask, connect
 from tasks.digests import Medium
 from tasks.discover import traffic_query
 from tasks.errors import ArchiveError, PipelineError
-from tasks.findings import Status
+from tasks.findings import Finding, Status
 from tasks.history import History
-from tasks.runs import Outcome, Report
+from tasks.report import pages_of
+from tasks.runs import Outcome, Report, Run
 from tasks.settings import Cluster, Destination
 from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
 from tests.fleet.documents import NETWORK, PROCESS
@@ -132,6 +136,51 @@ def test_a_cluster_without_any_event_is_no_data(site):
     """Never "nothing new"."""
     state = site.hunt(site.cluster(network_event(at=SLOT - 30 * DAY)))
     assert state.name == "No data"
+
+
+def test_a_process_event_with_several_values_in_a_field_loses_no_finding(site):
+    """Whoever writes events may send a list anywhere; the history can be read all the same."""
+    cluster = site.cluster(*steady(), fresh(), processes=False)
+    several = {"process.command_line": ["a", "b"], "process.hash.sha256": ["1", "2"]}
+    write_events(site.folder / "corp", [process_event(**several)], PROCESS)
+    site.hunt(cluster)
+    again = site.hunt(cluster, SLOT + timedelta(hours=1))
+    assert again.message == "0 new, 1 continuing"
+    assert site.reports()[0].findings[0].process.command_line == "a, b"
+
+
+def test_a_finding_that_cannot_be_shown_is_told_among_the_others(site, monkeypatch):
+    """In report, history and digest; what is wrong with it is in the log and beside its id."""
+
+    def odd(finding: Finding, of: Run) -> tuple[str, ...]:
+        if finding.process.name == "odd":
+            raise ZeroDivisionError
+        return traffic_query(finding, of)
+
+    logged = []
+    monkeypatch.setattr("tasks.views.cards.traffic_query", odd)
+    monkeypatch.setattr(
+        "tasks.rehearse.get_run_logger",
+        lambda: SimpleNamespace(error=lambda *of: logged.append(of)),
+    )
+    others = steady(entity_id="odd", executable="/opt/odd")
+    secops = Destination(name="secops", channel="C1", clusters=("corp",))
+    places = {"history_url": site.history_url, "archive_url": str(site.archive)}
+    cluster = site.cluster(fresh(SLOT - DAY), *steady(), *others, fresh())
+    site.hunt(cluster, SLOT - DAY)
+    daily_digest(secops, slot=SLOT - DAY, **places)
+    state = site.hunt(cluster)
+    told = daily_digest(secops, slot=SLOT + timedelta(hours=1), **places)["digest"]
+    assert state.message == "2 new, 0 continuing"
+    (_, report) = site.reports()
+    (one,) = (finding for finding in report.findings if finding.unshown)
+    assert one.unshown == "cannot be shown: process (ZeroDivisionError)"
+    assert logged == [("%s %s", one.id, one.unshown)]
+    assert one.identity["process.executable"] == "/opt/odd"
+    assert one.id in told
+    assert one.unshown in told
+    assert "agentd" in told
+    assert set(verify(str(site.archive), pages_of)) == {()}
 
 
 def test_without_process_events_no_finding_is_lost(site):

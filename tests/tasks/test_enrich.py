@@ -61,6 +61,25 @@ def test_what_process_events_say_is_added():
     assert finding.faults == ()
 
 
+def test_fields_with_several_values_are_told_as_one_text():
+    """Elasticsearch lets every field have several, and whoever writes events may use that."""
+    said = event(
+        "e",
+        **{
+            "process.entity_id": ["another", "e"],
+            "process.command_line": ["b", "a"],
+            "process.hash.sha256": ["2", "1"],
+            "process.parent.name": ["sh"],
+            "process.code_signature.trusted": [True, False],
+        },
+    )
+    (finding,) = described((seen("e"),), events(said))
+    assert finding.process.command_line == "a, b"
+    assert finding.process.hash_sha256 == "1, 2"
+    assert finding.process.parent.name == "sh"
+    assert finding.process.code_signature == CodeSignature(exists=False)
+
+
 def test_of_several_starts_the_newest_speaks():
     """A restarted process is described as it runs now."""
     answer = events(
