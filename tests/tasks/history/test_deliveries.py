@@ -355,7 +355,7 @@ class Days:
         if self.history.record(report):
             self.ids |= {(cluster, str(each.host.id)): each.id for each in there}
             recorded = {each.run.id: each for each in self.history.runs(cluster)}[plan.run_id]
-            assert recorded.counts.total() + recorded.acknowledged == len(report.findings)
+            assert sum(recorded.counts.values()) + recorded.acknowledged == len(report.findings)
 
     def acknowledge(self, place: Place, days: int, *, everywhere: bool) -> None:
         """Until the very slot of a later day's run."""
