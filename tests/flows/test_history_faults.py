@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -50,6 +51,17 @@ def locked(url: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_room(_: str) -> Iterator[None]:
+    """Let no file of this process grow beyond some bytes that a first page needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def damaged(url: str, table: str) -> AbstractContextManager[None]:
     """Overwrite a page that opening a history does not read."""
     with closing(sqlite3.connect(path_of(url))) as vandal:
@@ -79,6 +91,7 @@ ON_SQLITE: dict[str, tuple[Fault, str]] = {
         lambda _: on_every_connection("PRAGMA max_page_count = 1"),
         "Make room",
     ),
+    "on a disk that takes no more": (no_room, "Look at the worker's disk"),
     "corrupt": (lambda url: damaged(url, "findings"), "Restore it from a backup"),
     "not a database": (not_a_database, "Restore it from a backup"),
 }
@@ -181,15 +194,16 @@ def site(url: str, tmp_path: Path) -> Site:
 
 
 def held(url: str) -> object:
-    """All that a history holds: the file where it cannot be read, else every row."""
+    """All that a history holds: a file's bytes, and every row where they can be read."""
+    file = path_of(url).read_bytes() if url.startswith("sqlite") else b""
     try:
         with connected(url) as opened, opened.reading() as session:
-            return {
+            return file, {
                 table.name: [tuple(row) for row in session.execute(select(table))]
                 for table in Row.metadata.sorted_tables
             }
     except HistoryError:
-        return path_of(url).read_bytes()
+        return file
 
 
 def failure(state: State) -> HistoryError:
