@@ -68,7 +68,8 @@ _SQLITE = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_IOERR: (
         "cannot be read or written: disk I/O error",
-        "Nothing was written. Look at the worker's disk, then run `beaconhunt history check`.",
+        "Nothing was written. See whether the worker's disk is full or fails, then run "
+        "`beaconhunt history check`.",
     ),
 }
 _CONNECT = (

@@ -91,7 +91,7 @@ ON_SQLITE: dict[str, tuple[Fault, str]] = {
         lambda _: on_every_connection("PRAGMA max_page_count = 1"),
         "Make room",
     ),
-    "on a disk that takes no more": (no_room, "Look at the worker's disk"),
+    "on a disk that takes no more": (no_room, "is full or fails"),
     "corrupt": (lambda url: damaged(url, "findings"), "Restore it from a backup"),
     "not a database": (not_a_database, "Restore it from a backup"),
 }
