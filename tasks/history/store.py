@@ -363,11 +363,8 @@ def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
 
 def _refuse_pruned(session: Session, hunt_uuid: str, cluster: str, slot: datetime) -> None:
     """Compare nothing with what is only there in part: it would seem to be back, or new."""
-    pruned = select(func.max(RunRow.slot)).where(
-        RunRow.cluster == cluster, RunRow.hunt_uuid == hunt_uuid, RunRow.pruned
-    )
-    newest = session.scalar(pruned)
-    if newest and slot <= newest:
+    later = _runs_of(hunt_uuid, cluster).where(RunRow.slot >= slot, RunRow.pruned)
+    if newest := session.scalar(later.with_only_columns(func.max(RunRow.slot))):
         raise SlotPruned(
             f"{cluster}: a run of the slot {slot:%Y-%m-%d %H:%M} UTC cannot be compared any more: "
             f"the history is pruned up to {newest:%Y-%m-%d %H:%M} UTC.",

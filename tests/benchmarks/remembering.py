@@ -11,16 +11,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, event, insert, select, text
+from sqlalchemy import Connection, Engine, bindparam, event, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from tasks.findings import Finding, Status
-from tasks.history import History, Known, upgrade
+from tasks.history import History, Known, prune, upgrade
 from tasks.history.database import connected
-from tasks.history.models import FIGURES, FINDING, FindingRow, Moment, RunRow
+from tasks.history.models import FIGURES, FINDING, FindingRow, Moment, RunRow, SightingRow
 from tasks.runs import Outcome, Report
 from tests import postgresql
 from tests.benchmarks.measurement import Measurement, timed
@@ -134,7 +135,7 @@ def measure_postgresql(past: Past) -> list[Measurement]:
 
 
 def measure(past: Past, url: str) -> list[Measurement]:
-    """The diff of a run of the first cluster, one slot later, and its transaction."""
+    """The diff of a run of the first cluster, its transaction, and pruning a tenth of the past."""
     upgrade(url)
     _make(past, url)
     fingerprints = past.fingerprints
@@ -152,6 +153,10 @@ def measure(past: Past, url: str) -> list[Measurement]:
             one_by_one_seconds, _ = timed(lambda: _look_up(session, fingerprints))
         with database.writing() as session:
             plain_seconds, _ = timed(lambda: _insert(session, document.findings))
+        old = day(-past.slots * 9 // 10)
+        with database.reading() as session:
+            counting_seconds, count = timed(lambda: _count(session, old))
+    pruning_seconds, _ = timed(lambda: prune(url, old))
     return [
         Measurement(
             what=f"diff in {on}",
@@ -170,6 +175,14 @@ def measure(past: Past, url: str) -> list[Measurement]:
             against="inserting as many documents",
             against_seconds=plain_seconds,
             plans=plans[1],
+        ),
+        Measurement(
+            what=f"prune in {on}",
+            size=count,
+            unit="sightings",
+            seconds=pruning_seconds,
+            against="counting them",
+            against_seconds=counting_seconds,
         ),
     ]
 
@@ -290,6 +303,10 @@ def _look_up(session: Session, fingerprints: Sequence[str]) -> None:
     key = select(FindingRow.key).where(FindingRow.fingerprint == bindparam("fingerprint"))
     for fingerprint in fingerprints:
         session.execute(key, {"fingerprint": fingerprint}).all()
+
+
+def _count(session: Session, before: datetime) -> int:
+    return session.scalars(select(func.count()).where(SightingRow.slot < before)).one()
 
 
 def _insert(session: Session, findings: Sequence[Finding]) -> None:

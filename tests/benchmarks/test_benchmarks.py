@@ -46,8 +46,10 @@ def test_a_run_is_remembered_without_reading_all_of_the_past(tmp_path):
 
     But for analysts' words, of which there are as many as people write.
     """
-    diff, record = remembering.measure_sqlite(Past(clusters=2, slots=31, arrivals=2), tmp_path)
-    assert (diff.size, record.size) == (60, 62)
+    diff, record, pruning = remembering.measure_sqlite(
+        Past(clusters=2, slots=31, arrivals=2), tmp_path
+    )
+    assert (diff.size, record.size, pruning.size) == (60, 62, 24)
     plans = "\n".join((diff.plans | record.plans).values())
     assert plans.count("SEARCH") > 1
     assert set(re.findall(r"SCAN (\w+)", plans)) <= {"acknowledgements"}
@@ -56,5 +58,5 @@ def test_a_run_is_remembered_without_reading_all_of_the_past(tmp_path):
 def test_the_past_is_the_same_in_postgresql(postgresql_server):
     """The same findings are known, and the same ones are absent."""
     past = Past(clusters=2, slots=31, arrivals=2)
-    diff, record = remembering.measure(past, postgresql_server.new_schema())
-    assert (diff.size, record.size) == (60, 62)
+    diff, record, pruning = remembering.measure(past, postgresql_server.new_schema())
+    assert (diff.size, record.size, pruning.size) == (60, 62, 24)
