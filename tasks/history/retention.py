@@ -42,12 +42,10 @@ class Pruned:
     """What a pruning did, or would do.
 
     Attributes:
-        before: sightings of slots before this moment were looked at.
         deleted: how many sightings went.
-        kept: how many stayed of those that were looked at.
+        kept: how many of those before its moment stayed.
     """
 
-    before: datetime
     deleted: int
     kept: int
 
@@ -76,18 +74,19 @@ def prune(url: str, before: datetime, *, dry_run: bool = False, tell: Tell | Non
         schema.check(database)
         with database.reading() as session:
             sizes = _sizes(session, before)
-            kept_runs = _newest(session, before)
-        looked_at, deleted = 0, 0
+            newest = _newest(session, before)
         if sizes and not dry_run:
             with database.writing() as session:
                 # First of all: from now on no run is compared with what may be gone.
                 session.execute(update(RunRow).where(RunRow.slot < before).values(pruned=True))
-        for keys in _batches({key: size for key, size in sizes.items() if key not in kept_runs}):
+        old = {key: size for key, size in sizes.items() if key not in newest}
+        looked_at, deleted = 0, 0
+        for keys in _batches(old):
             deleted += _prune_runs(database, keys, before, dry_run=dry_run)
-            looked_at += sum(sizes[key] for key in keys)
+            looked_at += sum(old[key] for key in keys)
             if tell:
-                tell(looked_at, sum(sizes.values()))
-    return Pruned(before, deleted, kept=sum(sizes.values()) - deleted)
+                tell(looked_at, sum(old.values()))
+    return Pruned(deleted, kept=sum(sizes.values()) - deleted)
 
 
 def _sizes(session: Session, before: datetime) -> Mapping[int, int]:

@@ -111,6 +111,6 @@ def _faults(session: Session) -> Iterator[str]:
 
 def _read_documents(session: Session) -> None:
     """Read every document, which fails at the first that cannot be read."""
-    for document in (RunRow.document, FindingRow.document):
+    for document in (RunRow.document, RunRow.counts, RunRow.unreported, FindingRow.document):
         for _ in session.scalars(select(document).execution_options(yield_per=1000)):
             pass

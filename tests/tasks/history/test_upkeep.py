@@ -57,6 +57,10 @@ DAMAGES = {
         "UPDATE findings SET document = '{}' WHERE key = 2",
         "holds a document that this beaconhunt cannot read",
     ),
+    "counts that are none": (
+        'UPDATE runs SET counts = \'{"new": "many"}\' WHERE key = 2',
+        "holds a document that this beaconhunt cannot read",
+    ),
 }
 
 
