@@ -16,14 +16,15 @@ from itertools import groupby
 from markupsafe import Markup
 
 from tasks import moments
-from tasks.runs import Outcome, Trend
+from tasks.runs import TREND_RUNS, Outcome, Trend
 
 ACTIVITY_BARS = 168
 """One an hour for a week; of a longer window each bar is its busiest hour."""
 
 SPARKLINE_BARS = 84
 
-TREND_RUNS = 30
+_SMALL = 18
+"""The height of a chart in a row of a table."""
 
 CLIP_AT_MEDIANS = 3
 """A run that found more than so many times the median is cut off: one flood must not flatten the
@@ -133,21 +134,11 @@ def gaps(counts: Sequence[int], period_seconds: float) -> Markup:
 
 def sparkline(hourly: Sequence[int | None]) -> Markup:
     """Draw connections per hour as small as a row of a table."""
-    height = 18
     bars = _binned(hourly, SPARKLINE_BARS)
     drawn = (_Level.NO_DATA, _Level.REACHED)
     active = sum(1 for count in hourly if count)
-    return Markup(
-        '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" width="120" height="{}"'
-        ' role="img" aria-label="{} of {} hours active">{}</svg>'
-    ).format(
-        len(bars),
-        height,
-        height,
-        active,
-        len(hourly),
-        Markup().join(_outlines(bars, 0, max(_peak(hourly), 1), height, drawn)),
-    )
+    shapes = _outlines(bars, 0, max(_peak(hourly), 1), _SMALL, drawn)
+    return _small("spark", len(bars), f"{active} of {len(hourly)} hours active", shapes)
 
 
 LABELLED_RUNS = 12
@@ -160,38 +151,21 @@ def trend(runs: Sequence[Trend]) -> Markup:
     Args:
         runs: at most 30, oldest first.
     """
-    above, height, width = 14, 96, _BAR
+    above, height = 14, 96
     whole, bars = _in_time(runs)
-    top = _clipped_top([run.new + run.known for run in runs])
-    known = new = cut = dashed = ""
-    words = _first_and_last(runs, whole, above + height + 16)
-    for x, run in bars:
-        if not run.outcome.comparable:
-            dashed += f"M{x} 1h{width}v{height - 1}h-{width}z"
-        if not run.outcome.searched:
-            continue
-        total = _scaled(run.new + run.known, top, height)
-        older = min(_scaled(run.known, top, height), total)
-        known += f"M{x} {height}v-{older}h{width}v{older}z" if older else ""
-        new += f"M{x} {height - total}h{width}v{total - older}h-{width}z" if run.new else ""
-        if run.new + run.known > top:
-            cut += f"M{x - 1} 16l{width + 2} -6v4l-{width + 2} 6z"
-            words.append(
-                _word(x + width // 2, whole, above - 4, f"{run.new + run.known:,}", "middle")
-            )
-    shapes = [
-        _line("axis", "#888888", f"M0 {height}h{whole}"),
-        _shape("known", "#667788", known),
-        _shape("new", "#aa2222", new),
-        _shape("cut", "#ffffff", cut),
-        _line("missing", "#444444", dashed),
+    top = _clipped_top(runs)
+    cut = [
+        _word(x + _BAR // 2, whole, above - 4, f"{run.found:,}", "middle")
+        for x, run in bars
+        if run.outcome.searched and run.found > top
     ]
     return _drawing(
         "trend",
         above + height + 20,
         _told(runs),
-        _stretched(whole, height, shapes, y=above),
-        *words,
+        _stretched(whole, height, _findings(whole, bars, top, height), y=above),
+        *_first_and_last(runs, whole, above + height + 16),
+        *cut,
     )
 
 
@@ -203,29 +177,79 @@ def fleet(runs: Sequence[Trend]) -> Markup:
     """
     height = 36
     whole, bars = _in_time(runs)
-    top = max((run.hosts or 0 for run in runs), default=0)
+    return _drawing(
+        "trend",
+        height + 20,
+        _seen(runs),
+        _stretched(whole, height, _hosts(whole, bars, height)),
+        *_first_and_last(runs, whole, height + 16),
+    )
+
+
+def small_trend(runs: Sequence[Trend]) -> Markup:
+    """Draw what the last runs found as small as a row of a table.
+
+    Args:
+        runs: at most 30, oldest first.
+    """
+    whole, bars = _in_time(runs)
+    shapes = _findings(whole, bars, _clipped_top(runs), _SMALL)
+    return _small("trend", whole, _told(runs), shapes)
+
+
+def small_fleet(runs: Sequence[Trend]) -> Markup:
+    """Draw how many hosts the last runs could see as small as a row of a table.
+
+    Args:
+        runs: at most 30, oldest first.
+    """
+    whole, bars = _in_time(runs)
+    return _small("trend", whole, _seen(runs), _hosts(whole, bars, _SMALL))
+
+
+def _findings(whole: int, bars: Sequence[tuple[int, Trend]], top: int, height: int) -> list[Markup]:
+    """Draw new above known, dashed where a run is missing or partial; cut above the top."""
+    known = new = cut = dashed = ""
+    for x, run in bars:
+        if not run.outcome.comparable:
+            dashed += _frame(x, height)
+        if not run.outcome.searched:
+            continue
+        total = _scaled(run.found, top, height)
+        older = min(_scaled(run.known, top, height), total)
+        known += f"M{x} {height}v-{older}h{_BAR}v{older}z" if older else ""
+        new += f"M{x} {height - total}h{_BAR}v{total - older}h-{_BAR}z" if run.new else ""
+        if run.found > top:
+            at = height // 6
+            cut += f"M{x - 1} {at}l{_BAR + 2} -6v4l-{_BAR + 2} 6z"
+    return [
+        _line("axis", "#888888", f"M0 {height}h{whole}"),
+        _shape("known", "#667788", known),
+        _shape("new", "#aa2222", new),
+        _shape("cut", "#ffffff", cut),
+        _line("missing", "#444444", dashed),
+    ]
+
+
+def _hosts(whole: int, bars: Sequence[tuple[int, Trend]], height: int) -> list[Markup]:
+    """Draw how many hosts each run could see, dashed where it knows nothing of them."""
+    top = max((run.hosts or 0 for _, run in bars), default=0)
     seen = dashed = ""
     for x, run in bars:
         if run.hosts is None:
-            dashed += f"M{x} 1h{_BAR}v{height - 1}h-{_BAR}z"
+            dashed += _frame(x, height)
         else:
             tall = _scaled(run.hosts, top, height)
             seen += f"M{x} {height}v-{tall}h{_BAR}v{tall}z" if tall else ""
-    counts = [run.hosts for run in runs if run.hosts is not None]
-    parts = [f"Hosts seen by {len(runs)} runs", f"{len(runs) - len(counts)} know nothing of them"]
-    parts += [f"highest {max(counts):,}", f"last {counts[-1]:,}"] if counts else []
-    shapes = [
+    return [
         _line("axis", "#888888", f"M0 {height}h{whole}"),
         _shape("known", "#667788", seen),
         _line("missing", "#444444", dashed),
     ]
-    return _drawing(
-        "trend",
-        height + 20,
-        "; ".join(parts),
-        _stretched(whole, height, shapes),
-        *_first_and_last(runs, whole, height + 16),
-    )
+
+
+def _frame(x: int, height: int) -> str:
+    return f"M{x} 1h{_BAR}v{height - 1}h-{_BAR}z"
 
 
 _PLACE, _BAR = 10, 6
@@ -293,9 +317,9 @@ def _peak(hourly: Sequence[int | None]) -> int:
     return max((count or 0 for count in hourly), default=0)
 
 
-def _clipped_top(totals: Sequence[int]) -> int:
+def _clipped_top(runs: Sequence[Trend]) -> int:
     """Give the count at the top of the axis: the runs that found nothing do not lower it."""
-    found = [total for total in totals if total]
+    found = [run.found for run in runs if run.found]
     return min(max(found), round(CLIP_AT_MEDIANS * statistics.median(found))) if found else 0
 
 
@@ -342,6 +366,14 @@ def _drawing(css: str, height: int, said: str, *parts: Markup) -> Markup:
     ).format(css, height, said, Markup().join(parts))
 
 
+def _small(css: str, width: int, said: str, shapes: Iterable[Markup]) -> Markup:
+    """Draw shapes as small as a row of a table."""
+    return Markup(
+        '<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" width="120" height="{}"'
+        ' role="img" aria-label="{}">{}</svg>'
+    ).format(css, width, _SMALL, _SMALL, said, Markup().join(shapes))
+
+
 def _said(hourly: Sequence[int | None], start: datetime, limit: int) -> str:
     """Say an activity chart's numbers."""
     silent = sum(1 for count in hourly if count is None)
@@ -368,9 +400,17 @@ def _told(runs: Sequence[Trend]) -> str:
         [
             f"Findings of {len(runs)} runs from {moments.day(runs[0].slot)} "
             f"to {moments.day(runs[-1].slot)}",
-            f"highest {max(run.new + run.known for run in runs):,}",
+            f"highest {max(run.found for run in runs):,}",
             f"last {runs[-1].new:,} new and {runs[-1].known:,} known",
             f"{missing} not searched",
             f"{partial} partial",
         ]
     )
+
+
+def _seen(runs: Sequence[Trend]) -> str:
+    """Say the fleet chart's numbers."""
+    counts = [run.hosts for run in runs if run.hosts is not None]
+    parts = [f"Hosts seen by {len(runs)} runs", f"{len(runs) - len(counts)} know nothing of them"]
+    parts += [f"highest {max(counts):,}", f"last {counts[-1]:,}"] if counts else []
+    return "; ".join(parts)

@@ -20,7 +20,7 @@ from tasks.coverage import Fault
 from tasks.findings import Finding
 from tasks.hunts import Nouns
 from tasks.moments import Clock
-from tasks.runs import Outcome, Run
+from tasks.runs import Outcome, Run, Trend
 
 DAY = timedelta(hours=24)
 """A digest's day: so long before its slot."""
@@ -191,6 +191,7 @@ class ClusterDay:
         last_searched: slot of the newest run ever that searched it; None when never.
         gaps: what this digest has to tell of this day and of those since the digest before, oldest
             first; nothing that the destination was told already.
+        trend: the newest runs up to the digest's slot, at most 30, oldest first.
     """
 
     cluster: str
@@ -198,6 +199,7 @@ class ClusterDay:
     run: Run | None
     last_searched: datetime | None
     gaps: tuple[Gap, ...] = ()
+    trend: tuple[Trend, ...] = ()
 
     @property
     def searched(self) -> bool:

@@ -20,6 +20,8 @@ from tasks.moments import Clock
 SCHEMA_VERSION = 1
 """Of findings.json."""
 
+TREND_RUNS = 30
+"""So many of the last runs are shown beside each other."""
 
 ANNOUNCE_RETURNED_AFTER_DAYS = 30
 """Flapping around a threshold is normal; who is back after so long may be somebody else."""
@@ -218,6 +220,11 @@ class Trend:
     new: int
     known: int
     hosts: int | None = None
+
+    @property
+    def found(self) -> int:
+        """How many findings it has that are over the threshold."""
+        return self.new + self.known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from tasks.history.acknowledgements import Acknowledged, Acknowledgements
 from tasks.history.ledger import Ledger, Unsettled
 from tasks.history.pending import Pending
+from tasks.history.recorded import RecordedRun
 from tasks.history.retention import prune
 from tasks.history.schema import upgrade
-from tasks.history.store import History, Known, Memory, RecordedRun
+from tasks.history.store import History, Known, Memory
 
 __all__ = [
     "Acknowledged",

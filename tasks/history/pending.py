@@ -24,6 +24,7 @@ from tasks.history.models import (
     ScopeRow,
     SightingRow,
 )
+from tasks.history.recorded import trend
 from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
 from tasks.runs import Outcome
 from tasks.settings import Destination
@@ -248,6 +249,9 @@ def _cluster_day(
             gap
             for gap in (*lacking, *gaps(slot, today, before))
             if not any(_is_same(gap, other) for other in told)
+        ),
+        trend=trend(
+            session, select(RunRow).where(RunRow.cluster == cluster, RunRow.hunt == hunt), slot
         ),
     )
 

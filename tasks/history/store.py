@@ -20,6 +20,7 @@ from tasks.history.acknowledgements import Acknowledgements, given
 from tasks.history.database import Database, batches, connected
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
+from tasks.history.recorded import RecordedRun, recorded, trend
 from tasks.history.sightings import (
     by_priority,
     first_seen,
@@ -29,12 +30,11 @@ from tasks.history.sightings import (
     restored,
     sighting,
 )
-from tasks.runs import Outcome, Report, Run, Trend
+from tasks.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.settings import Destination
 
 _COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
 _SEARCHED = [outcome for outcome in Outcome if outcome.searched]
-_KNOWN = (Status.CONTINUING, Status.RETURNED, Status.BASELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,6 @@ class Known:
     memories: Mapping[str, Memory]
     ids: Mapping[str, str]
     acknowledgements: ByIdentity = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRun:
-    """A run and how many findings it has.
-
-    Attributes:
-        counts: by status, without those that are acknowledged.
-        acknowledged: how many these are.
-    """
-
-    run: Run
-    counts: Mapping[Status, int]
-    acknowledged: int
 
 
 class History:
@@ -260,23 +246,11 @@ class History:
             return dict(session.execute(columns).tuples().all())
 
     def trend(
-        self, hunt_uuid: str, cluster: str, slot: datetime, limit: int = 30
+        self, hunt_uuid: str, cluster: str, slot: datetime, limit: int = TREND_RUNS
     ) -> tuple[Trend, ...]:
         """Give the newest runs of a hunt on a cluster up to a slot, oldest first."""
-        runs = _runs_of(hunt_uuid, cluster).where(RunRow.slot <= slot)
-        newest = runs.order_by(RunRow.slot.desc()).limit(limit)
         with self._database.reading() as session:
-            recorded = _recorded(session, newest)
-        return tuple(
-            Trend(
-                slot=past.run.slot,
-                outcome=past.run.outcome,
-                new=past.counts.get(Status.NEW, 0),
-                known=sum(past.counts.get(status, 0) for status in _KNOWN) + past.acknowledged,
-                hosts=past.run.coverage.macs if past.run.coverage else None,
-            )
-            for past in reversed(recorded)
-        )
+            return trend(session, _runs_of(hunt_uuid, cluster), slot, limit)
 
     def runs(
         self, cluster: str | None = None, hunt: str | None = None, limit: int = 50
@@ -294,7 +268,7 @@ class History:
         if hunt is not None:
             newest = newest.where(RunRow.hunt == hunt)
         with self._database.reading() as session:
-            return _recorded(session, newest)
+            return recorded(session, newest)
 
     def findings(
         self,
@@ -349,12 +323,6 @@ class History:
                 acknowledged(restored(finding, seen, first, last), words, now or seen.slot)
                 for finding, seen, first, last in session.execute(wanted).tuples()
             )
-
-
-def _recorded(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
-    return tuple(
-        RecordedRun(row.document, row.counts, row.acknowledged) for row in session.scalars(runs)
-    )
 
 
 def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:

@@ -6,7 +6,9 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks import moments, verdicts
+from markupsafe import Markup
+
+from tasks import charts, moments, verdicts
 from tasks.digests import Announcement, ClusterDay, Digest, Ended
 from tasks.findings import RANKS, Finding
 from tasks.hostile import visible
@@ -42,6 +44,8 @@ class ClusterRow:
     newest_event: str
     new: str
     link: str
+    trend: Markup | None
+    fleet: Markup | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,4 +229,6 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         else NOTHING,
         new=f"{new:,}" if seen else NOTHING,
         link=href(here, f"{run.folder}/report.html") if run else "",
+        trend=charts.small_trend(day.trend) if day.trend else None,
+        fleet=charts.small_fleet(day.trend) if day.trend else None,
     )

@@ -120,6 +120,11 @@ def explained(nouns: Nouns) -> Mapping[str, Explanation]:
                 "Each bar is a run with what it found. The axis ends at three times the median; a "
                 "bar that is cut says its number.",
             ),
+            (
+                "fleet",
+                f"{hosts} seen",
+                "Each bar is a run with how many it could see; a dashed one knows nothing of them.",
+            ),
             ("compared", "Compared with", "The newest earlier run that searched everything."),
             ("groups", "Groups", "Distinct process, destination address and port."),
             (

@@ -2,6 +2,7 @@ import re
 from datetime import timedelta
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,26 @@ def test_a_trend_is_xml_of_integers_within_its_frame(runs):
     drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
     assert "." not in drawn
     assert all(int(height) <= 96 for height in re.findall(r"v-?(\d+)", drawn))
+
+
+@pytest.mark.parametrize("draw", [charts.small_trend, charts.small_fleet])
+@given(runs=TRENDS)
+def test_the_last_runs_fit_into_a_row(draw, runs):
+    """Any history gives a well-formed small chart of whole numbers that says them."""
+    svg = draw(runs)
+    drawn = " ".join(re.findall(r' d="([^"]*)"', svg))
+    assert "." not in drawn
+    assert all(int(height) <= 18 for height in re.findall(r"v-?(\d+)", drawn))
+    assert said(svg)
+    assert len(svg) < 2_000
+
+
+def test_a_small_trend_says_what_the_large_one_says():
+    """The words are those of the report's chart."""
+    runs = [Trend(day(-1), Outcome.FAILED, 0, 0), Trend(SLOT, Outcome.COMPLETE, 2, 11, 60)]
+    assert said(charts.small_trend(runs)) == said(charts.trend(runs))
+    assert said(charts.small_fleet(runs)) == said(charts.fleet(runs))
+    assert paths(charts.small_trend(runs), "missing")
 
 
 def test_the_same_figures_give_the_same_bytes():

@@ -701,6 +701,16 @@ def test_a_day_says_what_was_not_searched():
     assert "lab was not searched: no run today. Never searched yet." in words
 
 
+def test_a_day_shows_how_each_cluster_went_lately():
+    """What its last runs found, and how many hosts they saw: half a fleet gone silent is seen."""
+    digest = full_digest(full_report())
+    lately = (Trend(day(-1), Outcome.COMPLETE, 1, 4, 60), Trend(SLOT, Outcome.COMPLETE, 0, 5, 31))
+    searched, missed = digest.clusters
+    html = render_daily(replace(digest, clusters=(replace(searched, trend=lately), missed)))
+    assert "Findings of 2 runs from 23 Nov to 24 Nov; highest 5; last 0 new and 5 known" in html
+    assert "Hosts seen by 2 runs; 0 know nothing of them; highest 60; last 31" in html
+
+
 def test_a_day_says_what_was_not_searched_before_it():
     """A page after a weekend names Saturday's failure, and which digests did not arrive."""
     digest = full_digest(full_report())

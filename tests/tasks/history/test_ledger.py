@@ -660,11 +660,24 @@ def test_every_cluster_in_scope_has_its_day(history: History) -> None:
     history.record(report(run(day(-3), Outcome.PARTIAL, cluster="prod-us")))
     history.record(report(failed))
 
-    assert ledger.pending(morning(1)).clusters == (
+    clusters = ledger.pending(morning(1)).clusters
+    assert tuple(replace(each, trend=()) for each in clusters) == (
         ClusterDay("demo-eu", HUNT.slug, searched, day(1)),
         ClusterDay("prod-us", HUNT.slug, failed, day(-3), (Gap(day(1), UNREACHABLE),)),
         ClusterDay("prod-jp", HUNT.slug, None, None, (Gap(morning(1), Lack.LATE),)),
     )
+
+
+def test_every_cluster_in_scope_has_its_trend(history: History, ledger: Ledger) -> None:
+    """The runs up to the digest, oldest first; not those after it, and none of other clusters."""
+    history.record(
+        report(run(day(0), Outcome.BASELINE), replace(finding(), status=Status.BASELINE))
+    )
+    history.record(report(run(day(1), **FAILED)))
+    history.record(report(run(day(2))))
+    history.record(report(run(day(1), cluster="prod-us")))
+    (cluster,) = ledger.pending(morning(1)).clusters
+    assert [(each.slot, each.found) for each in cluster.trend] == [(day(0), 1), (day(1), 0)]
 
 
 def test_a_digests_day_ends_with_its_slot(history: History, ledger: Ledger) -> None:

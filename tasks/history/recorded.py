@@ -1,0 +1,54 @@
+"""Recorded runs: from their rows to how many findings each has, and the trend of the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select
+from sqlalchemy.orm import Session
+
+from tasks.findings import Status
+from tasks.history.models import RunRow
+from tasks.runs import TREND_RUNS, Run, Trend
+
+_KNOWN = (Status.CONTINUING, Status.RETURNED, Status.BASELINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run and how many findings it has.
+
+    Attributes:
+        counts: by status, without those that are acknowledged.
+        acknowledged: how many these are.
+    """
+
+    run: Run
+    counts: Mapping[Status, int]
+    acknowledged: int
+
+
+def recorded(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
+    """Give runs in their order."""
+    return tuple(
+        RecordedRun(row.document, row.counts, row.acknowledged) for row in session.scalars(runs)
+    )
+
+
+def trend(
+    session: Session, runs: Select[tuple[RunRow]], slot: datetime, limit: int = TREND_RUNS
+) -> tuple[Trend, ...]:
+    """Give the newest of some runs up to a slot, oldest first."""
+    newest = runs.where(RunRow.slot <= slot).order_by(RunRow.slot.desc()).limit(limit)
+    return tuple(
+        Trend(
+            slot=past.run.slot,
+            outcome=past.run.outcome,
+            new=past.counts.get(Status.NEW, 0),
+            known=sum(past.counts.get(status, 0) for status in _KNOWN) + past.acknowledged,
+            hosts=past.run.coverage.macs if past.run.coverage else None,
+        )
+        for past in reversed(recorded(session, newest))
+    )
