@@ -59,7 +59,7 @@
       let count = 0;
       entries.forEach(({ row, words }) => {
         row.hidden = !words.includes(wanted)
-          || chosen.some((select) => said(row, select.dataset.column) !== select.value);
+          || chosen.some((select) => said(row, select.dataset.column).split("\n").pop() !== select.value);
         if (!row.hidden) count += 1;
       });
       bodies.forEach((body) => { body.hidden = ![...body.rows].some((row) => !row.hidden && !row.matches(".month")); });

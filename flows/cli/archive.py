@@ -1,6 +1,9 @@
-"""Look after the archive of reports: `archive verify`, `reindex`."""
+"""Look after the archive of reports: `archive verify`, `reindex`, `prune`."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
 
@@ -33,7 +36,37 @@ def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
 
 @commands.command(epilog="Example: `beaconhunt archive reindex`")
 def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
-    """Build the archive's index.html anew from the records of its runs."""
+    """Build the archive's index.html, and the pages of all months, from the records of its runs."""
     from tasks.archive import write_index  # noqa: PLC0415 - Prefect takes a second.
 
-    out.print(write_index(chosen_archive(archive_url, config)), markup=False)
+    out.print(write_index(chosen_archive(archive_url, config), anew=True), markup=False)
+
+
+@commands.command(epilog="Example: `beaconhunt archive prune --older-than 400`")
+def prune(
+    older_than: Annotated[
+        int, typer.Option(min=1, metavar="DAYS", help="Age of the runs and daily pages.")
+    ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove them; without, they are only listed.")
+    ] = False,
+    archive_url: ArchiveUrl = None,
+    config: Config = CONFIG,
+) -> None:
+    """Remove old runs and daily pages, and files that were cut off; list them.
+
+    The newest run of each cluster stays, and the newest complete one.
+    """
+    from tasks.archive import prune as prune_archive  # noqa: PLC0415 - Prefect takes a second.
+
+    gone = prune_archive(
+        chosen_archive(archive_url, config),
+        datetime.now(UTC) - timedelta(days=older_than),
+        dry_run=not yes,
+        tell=lambda path: out.print(visible(path), markup=False),
+    )
+    out.print(
+        f"Removed: {len(gone):,}"
+        if yes
+        else f"To be removed: {len(gone):,}. Nothing was: remove them with --yes."
+    )

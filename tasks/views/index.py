@@ -1,27 +1,32 @@
-"""The archive's first page: from the records of its runs to everything that it shows."""
+"""The archive's own pages: from the records of its runs to everything that they show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import posixpath
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from urllib.parse import quote
 
+from markupsafe import Markup
 from pydantic import TypeAdapter
 
-from tasks import moments, verdicts
+from tasks import charts, moments, verdicts
 from tasks.findings import Status
-from tasks.runs import Outcome, Report, Run
+from tasks.hostile import visible
+from tasks.hunts import Nouns
+from tasks.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.verdicts import counted
 from tasks.views.cards import NOTHING
-from tasks.views.parts import ARCHIVE_INDEX, Badge, Tile, badge
+from tasks.views.explanations import Explanation, explained
+from tasks.views.parts import ARCHIVE_INDEX, Badge, Tile, badge, href
 
 RECENT = timedelta(days=30)
 """How far back "not searched" is counted, from the newest slot."""
 
 MAX_DAYS = 60
-"""So many daily pages are linked, the newest."""
+"""So many daily pages are linked from the first page, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,12 @@ class Record:
         """Read what `to_json` wrote."""
         return _RECORD.validate_json(document)
 
+    @property
+    def trend(self) -> Trend:
+        """What charts show of the run."""
+        run, hosts = self.run, self.run.coverage.macs if self.run.coverage else None
+        return Trend(run.slot, run.outcome, self.new, self.known + self.recorded, hosts)
+
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
@@ -91,6 +102,17 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs as a table, with what they are filtered by."""
+
+    count: str
+    names: tuple[str, ...]
+    hunts: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    months: tuple[Month, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterState:
     """How one hunt on one cluster stands."""
 
@@ -98,17 +120,20 @@ class ClusterState:
     hunt: str
     badge: Badge
     newest: str
+    latest: str
     last_complete: str
     folder: str
     not_searched: str
+    trend: Markup | None
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A link to a daily page."""
+class Link:
+    """A link to another page of the archive, and what is there."""
 
     name: str
     link: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,101 +148,258 @@ class IndexView:
     window: str
     tiles: tuple[Tile, ...]
     clusters: tuple[ClusterState, ...]
-    months: tuple[Month, ...]
-    count: str
-    names: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    days: tuple[Day, ...]
+    runs: Runs
+    days: tuple[Link, ...]
+    months: tuple[Link, ...]
     unreadable: tuple[str, ...]
+    explained: Mapping[str, Explanation]
 
 
-def index_view(
-    records: Mapping[str, Record], days: Sequence[str], unreadable: Sequence[str]
-) -> IndexView:
-    """Lay an archive out.
+@dataclass(frozen=True, slots=True)
+class MonthView:
+    """The page of a month, from top to bottom.
 
-    Args:
+    Attributes:
+        stamp: tells whether the page shows what is there.
+    """
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    headline: str
+    window: str
+    tiles: tuple[Tile, ...]
+    runs: Runs
+    days: tuple[Link, ...]
+    unreadable: tuple[str, ...]
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatestView:
+    """The page that leads to the newest report of a hunt on a cluster."""
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    headline: str
+    window: str
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What a page of the archive speaks of.
+
+    Attributes:
         records: by the folder in which each stands, relative to the archive.
         days: relative paths of the daily pages.
         unreadable: relative paths of run records that cannot be read.
     """
-    newest_first = sorted(records.items(), key=lambda entry: _age(entry[1].run), reverse=True)
-    current = _current(records.values())
-    shown = [(folder, record) for folder, record in newest_first if record.run.id in current]
-    states = tuple(_states(shown))
-    outcomes = [record.run.outcome for _, record in newest_first]
-    missing = sum(not outcome.searched for outcome in _recent(shown))
+
+    records: Mapping[str, Record]
+    days: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
+
+
+def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str, int]) -> IndexView:
+    """Lay the archive's first page out.
+
+    Args:
+        recent: of the last two months.
+        silent: the newest records of the clusters that have none in them, as in a shelf.
+        months: how many runs each month has, the newest first, as `2026-11`.
+    """
+    current = standing(recent.records)
+    lately = _within(current)
+    states = tuple(_states([*current, *silent.items()], lately))
     return IndexView(
         title="Archive · beaconhunt",
         archive=ARCHIVE_INDEX,
-        badge=Badge(f"{missing:,} not searched", "warn") if missing else Badge("complete", "ok"),
+        badge=_searched_badge(lately),
         eyebrow="Archive",
-        headline=counted(len(records), "run", "runs")
-        + f" of {counted(len({state.cluster for state in states}), 'cluster', 'clusters')}",
-        window=_window(newest_first),
-        tiles=tuple(_tiles(shown, missing)),
+        headline=_headline(sum(months.values()), {state.cluster for state in states}),
+        window=_window(recent.records),
+        tiles=tuple(_tiles(lately, f"in {RECENT.days} days")),
         clusters=states,
+        runs=_runs(recent.records, current, here="."),
+        days=_days(recent.days, here=".")[:MAX_DAYS],
         months=tuple(
-            Month(name, tuple(_row(folder, record, current) for folder, record in group))
-            for name, group in groupby(newest_first, key=lambda entry: _month(entry[1].run.slot))
+            Link(_month_name(month), month_page(month), counted(runs, "run", "runs"))
+            for month, runs in months.items()
         ),
-        count=f"{len(records):,}",
-        names=tuple(sorted({record.run.cluster for record in records.values()})),
-        outcomes=tuple(
-            verdicts.OUTCOME_WORDS[outcome] for outcome in Outcome if outcome in outcomes
-        ),
-        days=tuple(Day(_day_name(path), quote(path)) for path in _newest(days)),
-        unreadable=tuple(sorted(unreadable)),
+        unreadable=tuple(sorted(recent.unreadable)),
+        explained=explained(Nouns()),
     )
+
+
+def month_view(month: str, shelf: Shelf, stamp: str) -> MonthView:
+    """Lay the page of a month out.
+
+    Args:
+        month: as `2026-11`.
+        shelf: of the month.
+        stamp: of what is there.
+    """
+    current = standing(shelf.records)
+    runs = [record for _, record in current]
+    here = posixpath.dirname(month_page(month))
+    return MonthView(
+        title=f"{_month_name(month)} · Archive · beaconhunt",
+        archive=href(here, ARCHIVE_INDEX),
+        badge=_searched_badge(runs),
+        eyebrow=f"Archive · {_month_name(month)}",
+        headline=_headline(len(shelf.records), {record.run.cluster for record in runs}),
+        window=_window(shelf.records),
+        tiles=tuple(_tiles(runs, "in this month")),
+        runs=_runs(shelf.records, current, here),
+        days=_days(shelf.days, here),
+        unreadable=tuple(sorted(shelf.unreadable)),
+        stamp=stamp,
+    )
+
+
+def latest_views(records: Mapping[str, Record]) -> Mapping[str, LatestView]:
+    """Lay out, by their paths, the pages that lead to the newest report of each cluster.
+
+    Args:
+        records: as in a shelf.
+    """
+    newest = {latest_page(folder): (folder, each) for folder, each in standing(records)[::-1]}
+    return {path: _latest(posixpath.dirname(path), *entry) for path, entry in newest.items()}
+
+
+def standing(records: Mapping[str, Record]) -> list[tuple[str, Record]]:
+    """Give the runs that stand for their slots, as in the history, newest first.
+
+    Args:
+        records: as in a shelf.
+    """
+    of_slot: dict[tuple[str, str, datetime], str] = {}
+    for folder, record in sorted(records.items(), key=lambda entry: entry[1].run.standing):
+        of_slot[record.run.hunt, record.run.cluster, record.run.slot] = folder
+    return _newest_first({folder: records[folder] for folder in of_slot.values()})
+
+
+def month_page(month: str) -> str:
+    """Give where the page of a month (`2026-11`) stands below the archive."""
+    return f"months/{month}.html"
+
+
+def latest_page(folder: str) -> str:
+    """Give where the page stands that leads to the newest report of a hunt on a cluster.
+
+    Args:
+        folder: of any of its runs.
+    """
+    hunt, cluster, *_ = folder.split("/")
+    return f"{hunt}/{cluster}/latest.html"
+
+
+def _latest(here: str, folder: str, record: Record) -> LatestView:
+    run = record.run
+    return LatestView(
+        title=visible(f"{record.headline} · {run.cluster} · {moments.full(run.slot)}"),
+        archive=href(here, ARCHIVE_INDEX),
+        badge=badge(run.outcome, run),
+        eyebrow=f"Newest run · {run.cluster} · {run.hunt}",
+        headline=record.headline,
+        window=moments.full(run.slot),
+        report=quote(href(here, f"{folder}/report.html")),
+    )
+
+
+def _newest_first(records: Mapping[str, Record]) -> list[tuple[str, Record]]:
+    return sorted(records.items(), key=lambda entry: _age(entry[1].run), reverse=True)
 
 
 def _age(run: Run) -> tuple[datetime, str, str, datetime, str]:
     return run.slot, run.cluster, run.hunt, run.finished_at, run.id
 
 
-def _current(records: Iterable[Record]) -> frozenset[str]:
-    """Give the ids of the runs that stand for their slots, as in the history."""
-    standing: dict[tuple[str, str, datetime], Run] = {}
-    for run in sorted((record.run for record in records), key=lambda run: run.standing):
-        standing[run.hunt, run.cluster, run.slot] = run
-    return frozenset(run.id for run in standing.values())
+def _within(current: Sequence[tuple[str, Record]]) -> list[Record]:
+    """Give the runs of the last days, newest first."""
+    records = [record for _, record in current]
+    return [each for each in records if records[0].run.slot - each.run.slot < RECENT]
 
 
-def _recent(shown: Sequence[tuple[str, Record]]) -> list[Outcome]:
-    """Give the outcomes of the last days, newest first."""
-    runs = [record.run for _, record in shown]
-    return [run.outcome for run in runs if runs[0].slot - run.slot < RECENT]
-
-
-def _states(shown: Sequence[tuple[str, Record]]) -> Iterator[ClusterState]:
+def _states(
+    current: Sequence[tuple[str, Record]], lately: Sequence[Record]
+) -> Iterator[ClusterState]:
     def hunted(entry: tuple[str, Record]) -> tuple[str, str]:
         return entry[1].run.cluster, entry[1].run.hunt
 
-    for (cluster, hunt), group in groupby(sorted(shown, key=hunted), key=hunted):
+    for (cluster, hunt), group in groupby(sorted(current, key=hunted), key=hunted):
         runs = list(group)
         newest = runs[0][1].run
         complete = next((entry for entry in runs if entry[1].run.outcome.comparable), None)
-        recent = _recent(runs)
+        mine = [each for each in lately if (each.run.cluster, each.run.hunt) == (cluster, hunt)]
+        trend = [record.trend for _, record in reversed(runs[:TREND_RUNS])]
         yield ClusterState(
             cluster=cluster,
             hunt=hunt,
-            badge=badge(newest.outcome),
+            badge=badge(newest.outcome, newest) if mine else _NO_RUN,
             newest=moments.full(newest.slot),
-            last_complete=moments.full(complete[1].run.slot) if complete else "never",
+            latest=quote(latest_page(runs[0][0])),
+            last_complete=moments.full(complete[1].run.slot) if complete else _NOT_LATELY,
             folder=quote(complete[0]) if complete else "",
-            not_searched=f"{sum(not outcome.searched for outcome in recent):,} of {len(recent):,}",
+            not_searched=f"{_missing(mine):,} of {len(mine):,}" if mine else "no run",
+            trend=charts.small_trend(trend),
         )
 
 
-def _tiles(shown: Sequence[tuple[str, Record]], missing: int) -> Iterator[Tile]:
-    recent = _recent(shown)
-    new = sum(record.new for _, record in shown[: len(recent)])
-    yield Tile("Runs", f"{len(recent):,}", f"in {RECENT.days} days")
+_NO_RUN = Badge("no run lately", "fail")
+_NOT_LATELY = "none lately"
+
+
+def _missing(records: Iterable[Record]) -> int:
+    return sum(not record.run.outcome.searched for record in records)
+
+
+def _searched_badge(records: Sequence[Record]) -> Badge:
+    missing = _missing(records)
+    return Badge(f"{missing:,} not searched", "warn") if missing else Badge("complete", "ok")
+
+
+def _headline(runs: int, clusters: Collection[str]) -> str:
+    return f"{counted(runs, 'run', 'runs')} of {counted(len(clusters), 'cluster', 'clusters')}"
+
+
+def _tiles(records: Sequence[Record], when: str) -> Iterator[Tile]:
+    missing = _missing(records)
+    yield Tile("Runs", f"{len(records):,}", when)
     yield Tile("Not searched", f"{missing:,}", "missed, failed or without data", hot=bool(missing))
-    yield Tile("New findings", f"{new:,}", f"in {RECENT.days} days")
+    yield Tile("New findings", f"{sum(record.new for record in records):,}", when)
 
 
-def _row(folder: str, record: Record, current: frozenset[str]) -> RunRow:
+def _runs(records: Mapping[str, Record], current: Iterable[tuple[str, Record]], here: str) -> Runs:
+    newest_first, stand = _newest_first(records), {folder for folder, _ in current}
+    outcomes = {record.run.outcome for record in records.values()}
+    return Runs(
+        count=f"{len(newest_first):,}",
+        names=tuple(sorted({record.run.cluster for record in records.values()})),
+        hunts=tuple(sorted({record.run.hunt for record in records.values()})),
+        outcomes=tuple(
+            verdicts.OUTCOME_WORDS[outcome] for outcome in Outcome if outcome in outcomes
+        ),
+        months=tuple(
+            Month(
+                _month_name(month),
+                tuple(
+                    _row(quote(href(here, folder)), record, superseded=folder not in stand)
+                    for folder, record in group
+                ),
+            )
+            for month, group in groupby(
+                newest_first, key=lambda entry: f"{entry[1].run.slot:%Y-%m}"
+            )
+        ),
+    )
+
+
+def _row(folder: str, record: Record, *, superseded: bool) -> RunRow:
     run = record.run
     counts = (record.new, record.known, record.quiet)
     new, known, quiet = (f"{n:,}" if run.outcome.searched else NOTHING for n in counts)
@@ -230,25 +412,25 @@ def _row(folder: str, record: Record, current: frozenset[str]) -> RunRow:
         new=new,
         known=f"{record.recorded:,}" if run.outcome is Outcome.BASELINE else known,
         quiet=quiet,
-        folder=quote(folder),
-        superseded=run.id not in current,
+        folder=folder,
+        superseded=superseded,
     )
 
 
-def _window(newest_first: Sequence[tuple[str, Record]]) -> str:
-    if not newest_first:
-        return "No run yet."
-    newest, oldest = newest_first[0][1].run.slot, newest_first[-1][1].run.slot
-    return f"{moments.full(oldest)} to {moments.full(newest)}"
+def _window(records: Mapping[str, Record]) -> str:
+    slots = [record.run.slot for record in records.values()]
+    return f"{moments.full(min(slots))} to {moments.full(max(slots))}" if slots else "No run yet."
 
 
-def _month(slot: datetime) -> str:
-    return f"{moments.MONTHS[slot.month - 1]} {slot.year}"
+def _month_name(month: str) -> str:
+    year, number = month.split("-")
+    return f"{moments.MONTHS[int(number) - 1]} {year}"
 
 
-def _newest(days: Sequence[str]) -> list[str]:
-    """Sort daily pages by their date, which stands behind `daily/<destination>/`."""
-    return sorted(days, key=lambda path: (path.split("/")[2:], path), reverse=True)[:MAX_DAYS]
+def _days(paths: Sequence[str], here: str) -> tuple[Link, ...]:
+    """Link daily pages, the newest first: dates stand behind `daily/<destination>/`."""
+    newest = sorted(paths, key=lambda path: (path.split("/")[2:], path), reverse=True)
+    return tuple(Link(_day_name(path), quote(href(here, path))) for path in newest)
 
 
 def _day_name(path: str) -> str:

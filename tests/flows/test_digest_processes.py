@@ -28,8 +28,8 @@ STEPS = [
     *public(Channel),
     "tasks.collect:collected",
     "tasks.digest:compose",
-    "tasks.archive:write_daily",
-    "tasks.archive:write_index",
+    "tasks.archive.steps:write_daily",
+    "tasks.archive.steps:write_index",
 ]
 """Between any two of these a process may end: whatever it does that others can see is one."""
 

@@ -1,0 +1,32 @@
+"""The archive: every run and day as files that are never rewritten, and the pages that lead there.
+
+    <archive>/index.html                       the last two months
+    <archive>/months/2026-11.html              one for each month
+    <archive>/<hunt>/<cluster>/latest.html     leads to the newest run's report
+    <archive>/<hunt>/<cluster>/2026/11/24/0600Z-<run id>/{report.html,findings.json,...}
+    <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.{html,json}
+    <archive>/schema/findings-1.json
+
+Every file is written under a temporary name and renamed, so nobody ever reads half of one; a run's
+`run.json` comes last, and a folder without it does not count.
+"""
+
+from tasks.archive.folder import check_writable
+from tasks.archive.index import write_index
+from tasks.archive.pruning import prune
+from tasks.archive.steps import index, store, store_daily
+from tasks.archive.verification import Difference, verify
+from tasks.archive.writing import write_daily, write_run
+
+__all__ = [
+    "Difference",
+    "check_writable",
+    "index",
+    "prune",
+    "store",
+    "store_daily",
+    "verify",
+    "write_daily",
+    "write_index",
+    "write_run",
+]

@@ -1,0 +1,125 @@
+"""The folder that holds an archive, on any file system; translates that one's errors."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from tasks.archive.paths import TEMPORARY
+from tasks.errors import ArchiveError
+from tasks.settings import located
+
+
+def check_writable(archive_url: str) -> None:
+    """Find out before a run whether its report can be kept; leave nothing behind.
+
+    Raises:
+        ArchiveError: an unknown kind of URL, a file in the way, or no permission.
+    """
+    Folder.at(archive_url).probe()
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a file system; paths are relative to it. Translates the file system's errors."""
+
+    url: str
+    system: fsspec.AbstractFileSystem
+    root: str
+
+    @classmethod
+    def at(cls, url: str) -> Folder:
+        """Take the folder at a path or an fsspec URL; it need not be there yet."""
+        with _translated(url, "reached"):
+            system, root = url_to_fs(located(url))
+        return cls(url, system, root.rstrip("/"))
+
+    def address(self, path: str) -> str:
+        """Give where a file stands, as a person or another program finds it."""
+        return str(self.system.unstrip_protocol(self._full(path)))
+
+    def holds(self, path: str) -> bool:
+        """Whether there is such a file."""
+        with _translated(self.url):
+            return bool(self.system.exists(self._full(path)))
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Read files, many at once where the file system can."""
+        with _translated(self.url):
+            contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
+        return {self._relative(path): content for path, content in contents.items()}
+
+    def listed(self) -> list[str]:
+        """List every file."""
+        with _translated(self.url):
+            return sorted(map(self._relative, self.system.find(self.root)))
+
+    def changed_at(self, path: str) -> datetime:
+        """Give when a file was written, aware UTC."""
+        with _translated(self.url):
+            written: datetime = self.system.modified(self._full(path))
+        return written.astimezone(UTC) if written.tzinfo else written.replace(tzinfo=UTC)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file under a temporary name, then give it its own."""
+        target = self._full(path)
+        temporary = f"{target}.{uuid.uuid4().hex}{TEMPORARY}"
+        with _translated(self.url, "written"):
+            self.system.makedirs(posixpath.dirname(target), exist_ok=True)
+            self.system.pipe_file(temporary, content)
+            self.system.mv(temporary, target)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and the folders that hold nothing else; one that is gone is no fault."""
+        with _translated(self.url, "written"):
+            with suppress(FileNotFoundError):
+                self.system.rm_file(self._full(path))
+            folder = posixpath.dirname(path)
+            while folder and self.system.isdir(self._full(folder)):
+                if self.system.ls(self._full(folder), detail=False):
+                    break
+                self.system.rmdir(self._full(folder))
+                folder = posixpath.dirname(folder)
+
+    def probe(self) -> None:
+        """Write and remove a file where the archive stands, or in the folder that will hold it."""
+        folder = self.root
+        with _translated(self.url, "written"):
+            while not self.system.exists(folder) and folder not in {"", "/"}:
+                folder = posixpath.dirname(folder)
+            if not self.system.isdir(folder or "/"):
+                raise NotADirectoryError(f"{folder} is a file")
+            temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
+            self.system.pipe_file(temporary, b"")
+            self.system.rm_file(temporary)
+
+    def _full(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(f"{self.root}/")
+
+
+@contextmanager
+def _translated(url: str, wanted: str = "read") -> Iterator[None]:
+    """Turn the refusals of an archive's file system into ours."""
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise ArchiveError(
+            f"{url}: no archive can be kept there: {error}.",
+            "Name a folder, or a URL that fsspec knows and whose package is installed.",
+        ) from error
+    except Exception as error:  # Every kind of file system has errors of its own.
+        raise ArchiveError(
+            f"The archive {url} cannot be {wanted}: {getattr(error, 'strerror', None) or error}.",
+            "Make it a place that answers and that the worker may read and write, or correct "
+            "`archive_url`.",
+        ) from error

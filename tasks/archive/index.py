@@ -1,0 +1,157 @@
+"""Index an archive: from the records of its runs to the pages that lead to their reports."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import groupby
+
+from pydantic import ValidationError
+
+from tasks.archive.folder import Folder
+from tasks.archive.paths import hunted, is_day, is_month_page, is_record, month_of, slot_of
+from tasks.pages import page
+from tasks.views.index import Record, Shelf, index_view, latest_views, month_page, month_view
+from tasks.views.parts import ARCHIVE_INDEX
+
+
+def write_index(archive_url: str, *, anew: bool = False) -> str:
+    """Write the pages that lead to the reports, and give where the first one stands.
+
+    Only the records of the last two months are read, and those of a month whose page does not show
+    what is there. When another writer added a run meanwhile, the pages are built again: whoever
+    renames last has seen every run.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        anew: whether the pages of all months are built, also those that show what is there.
+
+    Raises:
+        ArchiveError: it cannot be read or written.
+    """
+    folder = Folder.at(archive_url)
+    built = None
+    while built != (there := _Files.of(folder.listed())):
+        _write(folder, there, anew=anew and built is None)
+        built = there
+    return folder.address(ARCHIVE_INDEX)
+
+
+def read_shelf(folder: Folder, records: Sequence[str], days: Sequence[str] = ()) -> Shelf:
+    """Read the records that can be read, and name those that cannot."""
+    read: dict[str, Record] = {}
+    unreadable = []
+    for path, content in folder.read(records).items():
+        try:
+            read[posixpath.dirname(path)] = Record.from_json(content)
+        except ValidationError:
+            unreadable.append(path)
+    return Shelf(read, days, unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the pages speak of, each sorted by path: two of the same are shown by the same pages.
+
+    Attributes:
+        records: of runs.
+        days: daily pages.
+        others: every other file.
+    """
+
+    records: tuple[str, ...]
+    days: tuple[str, ...]
+    others: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @classmethod
+    def of(cls, listed: Collection[str]) -> _Files:
+        records, days = filter(is_record, listed), filter(is_day, listed)
+        return cls(tuple(records), tuple(days), frozenset(listed))
+
+    @property
+    def by_month(self) -> Mapping[str, _Files]:
+        """The same by month, as `2026-11`, the newest first."""
+        records, days = _grouped(self.records), _grouped(self.days)
+        months = sorted({*records, *days}, reverse=True)
+        return {month: _Files(records[month], days[month]) for month in months}
+
+    @property
+    def newest(self) -> Mapping[str, str]:
+        """The newest record of each hunt on each cluster."""
+        return {hunted(path): path for path in sorted(self.records, key=slot_of)}
+
+    @property
+    def stamp(self) -> str:
+        """A hash of what is there, and of the version whose pages show it."""
+        said = "\n".join((version("beaconhunt"), *self.records, *self.days))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _grouped(paths: Iterable[str]) -> defaultdict[str, tuple[str, ...]]:
+    months: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for month, of_month in groupby(sorted(paths, key=month_of), key=month_of):
+        months[month] = tuple(of_month)
+    return months
+
+
+def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
+    """Write the pages that do not show what is there."""
+    months = there.by_month
+    recent = [files for month, files in months.items() if month in _last_two(months)]
+    shelf = read_shelf(
+        folder,
+        [path for files in recent for path in files.records],
+        [path for files in recent for path in files.days],
+    )
+    lately = {hunted(path) for files in recent for path in files.records}
+    silent = read_shelf(folder, [path for pair, path in there.newest.items() if pair not in lately])
+    runs = {month: len(files.records) for month, files in months.items()}
+    _put(
+        folder,
+        there,
+        {
+            ARCHIVE_INDEX: page("archive.html.j2", index_view(shelf, silent.records, runs)),
+            **{
+                path: page("latest.html.j2", view)
+                for path, view in latest_views({**shelf.records, **silent.records}).items()
+            },
+        },
+    )
+    _write_months(folder, there, months, anew=anew)
+
+
+def _write_months(
+    folder: Folder, there: _Files, months: Mapping[str, _Files], *, anew: bool
+) -> None:
+    """Write the pages of months that do not show what is there, and remove those of no month."""
+    pages = {month_page(month): month for month in months}
+    shown = folder.read([path for path in pages if path in there.others])
+    for path, month in pages.items():
+        files = months[month]
+        if anew or files.stamp.encode() not in shown.get(path, b""):
+            view = month_view(month, read_shelf(folder, files.records, files.days), files.stamp)
+            folder.write(path, page("month.html.j2", view).encode())
+    for path in there.others:
+        if is_month_page(path) and path not in pages:
+            folder.remove(path)
+
+
+def _last_two(months: Iterable[str]) -> Collection[str]:
+    """Give the newest month and the one before it in the calendar."""
+    newest = max(months, default=None)
+    if newest is None:
+        return ()
+    year, number = map(int, newest.split("-"))
+    return newest, f"{year}-{number - 1:02}" if number > 1 else f"{year - 1}-12"
+
+
+def _put(folder: Folder, there: _Files, pages: Mapping[str, str]) -> None:
+    """Write the pages that are not what is there."""
+    shown = folder.read([path for path in pages if path in there.others])
+    for path, html in pages.items():
+        if shown.get(path) != (content := html.encode()):
+            folder.write(path, content)

@@ -1,0 +1,102 @@
+"""Prune an archive: from an age to the runs and days that are gone."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from tasks.archive.folder import Folder
+from tasks.archive.index import read_shelf, write_index
+from tasks.archive.paths import (
+    RECORD,
+    hunted,
+    is_day_file,
+    is_record,
+    is_run_file,
+    is_temporary,
+    slot_of,
+)
+from tasks.views.index import Record, standing
+
+ABANDONED = timedelta(days=1)
+"""What was cut off so long ago, nobody is writing any more."""
+
+
+def prune(
+    archive_url: str,
+    before: datetime,
+    *,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
+    """Remove the runs and daily pages of slots before a moment, and what was cut off.
+
+    The newest run of each hunt on each cluster stays, and the newest one that is complete. Of a run
+    the record goes first: whatever is left of it then counts as cut off, and goes the next time.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        before: slots before it are old, aware UTC.
+        dry_run: remove nothing.
+        tell: called with each path, before it is removed.
+
+    Returns:
+        What is removed, or would be: the folders of runs, daily pages with their messages, and
+        files that were cut off, relative to the archive.
+
+    Raises:
+        ArchiveError: it cannot be read or written.
+    """
+    folder = Folder.at(archive_url)
+    gone = []
+    try:
+        for path, files in _old(folder, before):
+            tell(path)
+            gone.append(path)
+            for file in () if dry_run else files:
+                folder.remove(file)
+    finally:
+        if gone and not dry_run:
+            write_index(archive_url)
+    return tuple(gone)
+
+
+def _old(folder: Folder, before: datetime) -> Iterator[tuple[str, Sequence[str]]]:
+    """Give what goes, and of each the files in the order in which they go."""
+    listed = folder.listed()
+    for path in filter(is_temporary, listed):
+        if _is_abandoned(folder, path):
+            yield path, [path]
+    runs: defaultdict[str, list[str]] = defaultdict(list)
+    for path in listed:
+        if is_run_file(path) and not is_temporary(path):
+            runs[posixpath.dirname(path)].append(path)
+    kept = _kept(read_shelf(folder, list(filter(is_record, listed))).records)
+    for run, files in runs.items():
+        record = f"{run}/{RECORD}"
+        if record in files:
+            goes = run not in kept and slot_of(record) < before
+        else:
+            goes = all(_is_abandoned(folder, file) for file in files)
+        if goes:
+            yield run, sorted(files, key=lambda file: file != record)
+    for path in filter(is_day_file, listed):
+        if slot_of(path) < before:
+            yield path, [path]
+
+
+def _kept(records: Mapping[str, Record]) -> frozenset[str]:
+    """Give the newest run of each hunt on each cluster, and the newest complete one."""
+    newest: dict[str, str] = {}
+    complete: dict[str, str] = {}
+    for folder, record in standing(records):
+        newest.setdefault(hunted(folder), folder)
+        if record.run.outcome.comparable:
+            complete.setdefault(hunted(folder), folder)
+    return frozenset((*newest.values(), *complete.values()))
+
+
+def _is_abandoned(folder: Folder, path: str) -> bool:
+    return folder.changed_at(path) < datetime.now(UTC) - ABANDONED

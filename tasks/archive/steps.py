@@ -1,0 +1,37 @@
+"""Archive a run or a day: the pages go into the folder, and the index leads there."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.archive.index import write_index
+from tasks.archive.writing import write_daily, write_run
+from tasks.digests import Digest, Message
+from tasks.pages import Pages
+from tasks.runs import Report
+
+
+@task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.
+def store(archive_url: str, report: Report, pages: Pages, report_base_url: str | None) -> str:
+    """Archive a run and give its report's address: as people open it, else where it stands."""
+    address = write_run(archive_url, report, pages)
+    if report_base_url:
+        address = f"{report_base_url.rstrip('/')}/{report.run.folder}/report.html"
+    get_run_logger().info("Report: %s", address)
+    return address
+
+
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def index(archive_url: str) -> None:
+    """Build the archive's first page anew."""
+    get_run_logger().info("Archive: %s", write_index(archive_url))
+
+
+@task(cache_policy=NO_CACHE)  # No retries: as above.
+def store_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:
+    """Archive a daily page."""
+    location = write_daily(archive_url, digest, message, html)
+    write_index(archive_url)
+    get_run_logger().info("Daily page: %s", location)
+    return location

@@ -1,0 +1,85 @@
+"""Verify an archive: from each run's document to what in its folder is not what that gives."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from pydantic import ValidationError
+
+from tasks.archive.folder import Folder
+from tasks.archive.paths import RECORD, is_record
+from tasks.errors import ArchiveError
+from tasks.pages import Pages
+from tasks.runs import Report
+from tasks.views.index import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file of a run that is not what its findings.json gives.
+
+    Attributes:
+        path: relative to the archive.
+        reason: what is wrong with it, in words.
+        version: the version of beaconhunt that made it, if that is another than this one: its
+            pages may look different without anybody having touched them.
+    """
+
+    path: str
+    reason: str
+    version: str | None = None
+
+
+def verify(archive_url: str, render: Callable[[Report], Pages]) -> Iterator[tuple[Difference, ...]]:
+    """Render every run again from its findings.json, and compare bytes.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        render: gives a run's pages.
+
+    Yields:
+        What differs, run by run; nothing for a run that is as it was written.
+
+    Raises:
+        ArchiveError: it cannot be read, or holds no run.
+    """
+    archive = Folder.at(archive_url)
+    there = frozenset(archive.listed())
+    records = sorted(filter(is_record, there))
+    if not records:
+        raise ArchiveError(
+            f"The archive {archive_url} holds no run.", "Name the archive with --archive-url."
+        )
+    for record in records:
+        yield tuple(_differences(archive, posixpath.dirname(record), there, render))
+
+
+def _differences(
+    archive: Folder, folder: str, there: frozenset[str], render: Callable[[Report], Pages]
+) -> Iterator[Difference]:
+    """Compare a run's files with what its document gives."""
+    document = f"{folder}/findings.json"
+    if document not in there:
+        yield Difference(document, "is missing")
+        return
+    try:
+        report = Report.from_json(archive.read([document])[document])
+    except ValidationError as error:
+        yield Difference(document, f"cannot be read: {error.errors()[0]['msg']}")
+        return
+    pages = render(report)
+    expected = {
+        f"{folder}/report.html": pages.html.encode(),
+        f"{folder}/findings.csv": pages.csv,
+        f"{folder}/{RECORD}": Record.of(report).to_json(),
+    }
+    found = archive.read([path for path in expected if path in there])
+    other = report.beaconhunt if report.beaconhunt != version("beaconhunt") else None
+    for path, content in expected.items():
+        if path not in found:
+            yield Difference(path, "is missing")
+        elif found[path] != content:
+            yield Difference(path, "is not what findings.json gives", other)

@@ -1,0 +1,84 @@
+"""Write runs and days: from rendered pages to files that are never rewritten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from tasks.archive.folder import Folder
+from tasks.archive.paths import RECORD
+from tasks.digests import Digest, Message
+from tasks.errors import ArchiveError
+from tasks.pages import Pages
+from tasks.runs import Report
+from tasks.views.daily import daily_path
+from tasks.views.index import Record
+from tasks.views.parts import SCHEMA
+
+
+def write_run(archive_url: str, report: Report, pages: Pages) -> str:
+    """Write a run's files into a folder of its own.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        report: the run's document.
+        pages: what was rendered from it.
+
+    Returns:
+        Where report.html stands.
+
+    Raises:
+        ArchiveError: it cannot be written, or the folder holds another run's record.
+    """
+    archive = Folder.at(archive_url)
+    folder = report.run.folder
+    record = Record.of(report)
+    if archive.holds(f"{folder}/{RECORD}"):
+        if not _tells(archive.read([f"{folder}/{RECORD}"])[f"{folder}/{RECORD}"], record):
+            raise ArchiveError(
+                f"{archive_url}: {folder} holds another record of this run already.",
+                "Nothing is rewritten: run the slot again, which gives it a new run id.",
+            )
+        return archive.address(f"{folder}/report.html")
+    files = {
+        "report.html": pages.html.encode(),
+        "findings.json": report.to_json(),
+        "findings.csv": pages.csv,
+        RECORD: record.to_json(),
+    }
+    archive.write(SCHEMA, Report.schema())
+    for name, content in files.items():
+        archive.write(f"{folder}/{name}", content)
+    return archive.address(f"{folder}/report.html")
+
+
+def _tells(content: bytes, record: Record) -> bool:
+    """Whether a file is this record; another version may have found another headline for it."""
+    try:
+        return replace(Record.from_json(content), headline=record.headline) == record
+    except ValidationError:
+        return False
+
+
+def write_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:
+    """Write a destination's daily page, and beside it the message as it is for Slack.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        digest: whose day it is.
+        message: what is posted; None on a day with nothing to say.
+        html: the rendered page.
+
+    Returns:
+        Where the page stands.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    archive = Folder.at(archive_url)
+    path = daily_path(digest)
+    if message:
+        archive.write(f"{path.removesuffix('.html')}.json", message.to_json())
+    archive.write(path, html.encode())
+    return archive.address(path)
