@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
 from socket import socket
 
 import uvicorn
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from flows.loopback import ADDRESS, bound
+from tasks.archive.folder import Folder
 from tasks.errors import ArchiveError
-from tasks.settings import located
 from tasks.views.parts import ARCHIVE_INDEX
 
 TYPES = {
@@ -77,32 +73,12 @@ class ArchiveServer:
         Raises:
             ArchiveError: there is none yet, or it cannot be read.
         """
-        self._url = archive_url
-        with self._reading():
-            self._system, root = url_to_fs(located(archive_url))
-        self._root = root.rstrip("/")
-        if self.read(ARCHIVE_INDEX) is None:
+        self._folder = Folder.at(archive_url)
+        if self._folder.read_inside(ARCHIVE_INDEX) is None:
             raise ArchiveError(
                 f"There is no archive in {archive_url} yet: it has no {ARCHIVE_INDEX}.",
                 "Run a hunt, which makes one, or name the archive with --archive-url.",
             )
-
-    def read(self, path: str) -> bytes | None:
-        """Read a file; None where the archive holds none of this name.
-
-        Raises:
-            ArchiveError: it cannot be read.
-        """
-        full = f"{self._root}/{path}"
-        with self._reading():
-            if isinstance(self._system, LocalFileSystem):
-                file, root = Path(full), Path(self._root).resolve()
-                if not (file.is_file() and file.resolve().is_relative_to(root)):
-                    return None
-            try:
-                return bytes(self._system.cat_file(full))
-            except FileNotFoundError:
-                return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -124,7 +100,7 @@ class ArchiveServer:
             return refusal
         path = request.scope["path"].removeprefix("/") or ARCHIVE_INDEX
         try:
-            content = self.read(path) if _FILE.fullmatch(path) else None
+            content = self._folder.read_inside(path) if _FILE.fullmatch(path) else None
         except ArchiveError as error:
             return _note(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         if content is None:
@@ -133,18 +109,6 @@ class ArchiveServer:
                 "The archive has no such page. It may have been removed when its time was over.",
             )
         return Response(content, headers={"Content-Type": TYPES[path.rpartition(".")[2]]})
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turn the refusals of the archive's file system into ours."""
-        try:
-            yield
-        except Exception as error:  # Every kind of file system has errors of its own.
-            raise ArchiveError(
-                f"The archive {self._url} cannot be read: "
-                f"{getattr(error, 'strerror', None) or error}.",
-                "Make it a place that answers and that this user may read.",
-            ) from error
 
 
 def serve(archive_url: str, port: int, say: Callable[[str], None]) -> None:

@@ -52,7 +52,7 @@ def _without_password(url: str, about: ValidationInfo) -> str:
         raise SettingsError(
             f"`{about.field_name}` must not hold a password.",
             "For Elasticsearch set `api_key_env`; for PostgreSQL set PGPASSWORD or use ~/.pgpass "
-            "on the worker.",
+            "on the worker; for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY there.",
         )
     return url
 

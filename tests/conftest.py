@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import postgresql
+from tests import postgresql, s3_server
 from tests.certificates import Authority
 
 _HOME = tempfile.mkdtemp(prefix="beaconhunt-tests-")
@@ -44,3 +44,10 @@ def postgresql_server() -> Iterator[postgresql.Server]:
     """One server for the session, started by the first test that asks for it."""
     with postgresql.running(postgresql.require_binaries()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """Give the URL of a bucket in S3; one server for the session, as above."""
+    with s3_server.running() as bucket:
+        yield bucket

@@ -7,8 +7,8 @@
     <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.{html,json}
     <archive>/schema/findings-1.json
 
-Every file is written under a temporary name and renamed, so nobody ever reads half of one; a run's
-`run.json` comes last, and a folder without it does not count.
+Nobody ever reads half of a file: in a folder it is written under a temporary name and renamed, in
+an object store it appears whole. A run's `run.json` comes last; without it a folder does not count.
 """
 
 from tasks.archive.folder import check_writable

@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from tasks.archive.paths import TEMPORARY
 from tasks.errors import ArchiveError
 from tasks.settings import located
+
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+"""Kinds of URL with objects that appear whole, and without folders that would have to be made."""
 
 
 def check_writable(archive_url: str) -> None:
@@ -56,9 +62,23 @@ class Folder:
             contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
         return {self._relative(path): content for path, content in contents.items()}
 
+    def read_inside(self, path: str) -> bytes | None:
+        """Read a file; None where there is none, or a link that leads out of the archive."""
+        with _translated(self.url):
+            if isinstance(self.system, LocalFileSystem):
+                file, root = Path(self._full(path)), Path(self.root).resolve()
+                if not (file.is_file() and file.resolve().is_relative_to(root)):
+                    return None
+            try:
+                return bytes(self.system.cat_file(self._full(path)))
+            except FileNotFoundError:
+                return None
+
     def listed(self) -> list[str]:
         """List every file."""
         with _translated(self.url):
+            # A store's client remembers listings, also of folders that others were still writing.
+            self.system.invalidate_cache()
             return sorted(map(self._relative, self.system.find(self.root)))
 
     def changed_at(self, path: str) -> datetime:
@@ -68,10 +88,13 @@ class Folder:
         return written.astimezone(UTC) if written.tzinfo else written.replace(tzinfo=UTC)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file under a temporary name, then give it its own."""
+        """Write a file so that nobody reads half of it."""
         target = self._full(path)
-        temporary = f"{target}.{uuid.uuid4().hex}{TEMPORARY}"
         with _translated(self.url, "written"):
+            if self._is_store:
+                self._put(target, content)
+                return
+            temporary = f"{target}.{uuid.uuid4().hex}{TEMPORARY}"
             self.system.makedirs(posixpath.dirname(target), exist_ok=True)
             self.system.pipe_file(temporary, content)
             self.system.mv(temporary, target)
@@ -81,7 +104,7 @@ class Folder:
         with _translated(self.url, "written"):
             with suppress(FileNotFoundError):
                 self.system.rm_file(self._full(path))
-            folder = posixpath.dirname(path)
+            folder = "" if self._is_store else posixpath.dirname(path)
             while folder and self.system.isdir(self._full(folder)):
                 if self.system.ls(self._full(folder), detail=False):
                     break
@@ -92,13 +115,27 @@ class Folder:
         """Write and remove a file where the archive stands, or in the folder that will hold it."""
         folder = self.root
         with _translated(self.url, "written"):
-            while not self.system.exists(folder) and folder not in {"", "/"}:
+            while not (self._is_store or self.system.exists(folder)) and folder not in {"", "/"}:
                 folder = posixpath.dirname(folder)
-            if not self.system.isdir(folder or "/"):
+            if not (self._is_store or self.system.isdir(folder or "/")):
                 raise NotADirectoryError(f"{folder} is a file")
             temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
             self.system.pipe_file(temporary, b"")
             self.system.rm_file(temporary)
+
+    @property
+    def _is_store(self) -> bool:
+        return self.url.partition("://")[0] in OBJECT_STORES
+
+    def _put(self, target: str, content: bytes) -> None:
+        """Send an object from a file of its name, which tells the store its type.
+
+        A browser that opens an object without a type would save it, and show nothing.
+        """
+        with TemporaryDirectory() as folder:
+            file = Path(folder, posixpath.basename(target))
+            file.write_bytes(content)
+            self.system.put_file(str(file), target)
 
     def _full(self, path: str) -> str:
         return f"{self.root}/{path}"

@@ -11,6 +11,7 @@ from tests.builders import finding, report, run
 from tests.terminal import Terminal, free_port, without_prefect
 
 TOLD = finding()
+OF = report(run(), TOLD)
 
 WITHOUT = """<!doctype html>
 <base href="/elsewhere/">
@@ -27,8 +28,7 @@ def address(tmp_path_factory):
     """Serve an archive with one run."""
     folder = tmp_path_factory.mktemp("served")
     archive, port = str(folder / "archive"), str(free_port())
-    of = report(run(), TOLD)
-    write_run(archive, of, pages_of(of))
+    write_run(archive, OF, pages_of(OF))
     write_index(archive)
     Path(archive, "without.html").write_text(WITHOUT)
     with Terminal(
@@ -61,6 +61,16 @@ def test_from_the_index_a_link_leads_to_a_report_and_a_fragment_into_it(visit, a
         f"request {report_address}",
         f"request {address}index.html",
     ]
+
+
+def test_a_page_that_leads_on_does_so(visit, address):
+    """A bookmark of a cluster's newest report, and the page of a month, work through it too."""
+    page = visit(f"{address}{OF.run.hunt}/{OF.run.cluster}/latest.html")
+    page.wait_for_url(f"{address}{OF.run.folder}/report.html")
+    month = visit(f"{address}months/{OF.run.slot:%Y-%m}.html")
+    month.locator("tbody a[href$='report.html']").first.click()
+    month.wait_for_url(f"{address}{OF.run.folder}/report.html")
+    assert not [each for each in page.heard + month.heard if not each.startswith("request ")]
 
 
 def test_a_page_without_a_policy_of_its_own_gets_the_server_s(visit, address):

@@ -1,3 +1,4 @@
+import asyncio
 import http.client
 import os
 import shutil
@@ -6,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows import archive_server
@@ -267,14 +269,22 @@ def test_ctrl_c_ends_it_with_a_sentence(served):
     ]
 
 
-def test_an_archive_elsewhere_is_served_too():
-    """What fsspec reads, the server gives: here the memory, an object store the same way."""
-    archive = f"memory://{uuid.uuid4().hex}/archive"
+def test_an_archive_in_s3_is_served_too(bucket):
+    """What an object store keeps, a browser on this machine reads; what it does not is no page."""
+    archive = f"{bucket}/{uuid.uuid4().hex}"
     write_run(archive, OF, pages_of(OF))
     write_index(archive)
-    server = archive_server.ArchiveServer(archive)
-    assert server.read(f"{OF.run.folder}/findings.json") == OF.to_json()
-    assert server.read(f"{OF.run.folder}/no-such-file.json") is None
+    paths = (f"/{OF.run.folder}/findings.json", f"/{OF.run.folder}/no-such-file.json")
+    there, gone = asyncio.run(answered(archive_server.ArchiveServer(archive), paths))
+    assert there.content == OF.to_json()
+    assert gone.status_code == 404
+
+
+async def answered(server, paths):
+    """Ask a server that has no socket."""
+    transport = httpx.ASGITransport(server)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
+        return [await browser.get(path) for path in paths]
 
 
 def test_where_there_is_no_archive_yet_the_remedy_is_a_run(tmp_path):

@@ -77,7 +77,7 @@ def test_a_host_that_goes_away_is_told_as_any_other_refusal(archive, monkeypatch
     def gone(*_, **__):
         raise TimeoutError("no answer in 30 s")
 
-    monkeypatch.setattr(type(files), "exists", gone)
+    monkeypatch.setattr(files, "exists", gone)
     with pytest.raises(ArchiveError, match="no answer in 30 s"):
         write_run(archive, report(run()), PAGES)
 

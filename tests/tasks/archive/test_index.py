@@ -278,7 +278,6 @@ def test_writers_at_once_never_leave_half_an_index(folder):
 WRITER = """
 import sys
 from tasks.archive import write_index, write_run
-from tasks.archive.folder import Folder
 from tasks.pages import Pages
 from tests.builders import day, report, run
 
@@ -289,15 +288,16 @@ for number in range(5):
 """
 
 
-def test_processes_at_once_leave_an_index_of_every_run(folder):
+@pytest.mark.parametrize("shared", ["folder", "store"])
+def test_processes_at_once_leave_an_index_of_every_run(shared, request):
     """Workers share an archive: the last index names what all of them wrote, and is whole."""
+    url = str(request.getfixturevalue(shared))
     names = ["one", "two", "three"]
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), name], cwd=ROOT)
-        for name in names
+        subprocess.Popen([sys.executable, "-c", WRITER, url, name], cwd=ROOT) for name in names
     ]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
-    html = (folder / "index.html").read_text()
+    html = read(url, "index.html").decode()
     for name in names:
         for number in range(5):
             assert run(day(number), cluster=name).folder in html
