@@ -1,4 +1,4 @@
-"""Delete what is too old to be asked for: sightings of the history."""
+"""Delete what is too old to be asked for: sightings of the history, reports of the archive."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from tasks.archive import discard
 from tasks.forget import forget
-from tasks.settings import HISTORY_URL, KeptDays, Url
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, KeptDays, Url
 
 
 @flow(name="retention")
-def retention(history_url: Url = HISTORY_URL, history_days: KeptDays | None = None) -> State:
+def retention(
+    history_url: Url = HISTORY_URL,
+    archive_url: Url = ARCHIVE_URL,
+    history_days: KeptDays | None = None,
+    archive_days: KeptDays | None = None,
+) -> State:
     """Delete what is old.
 
     Args:
         history_url: SQLAlchemy URL of the history, without a password.
+        archive_url: folder or fsspec URL of the archive.
         history_days: older sightings are deleted; without it all are kept.
+        archive_days: older runs and daily pages are deleted; without it all are kept.
 
     Returns:
         The final state: what was deleted, in words.
     """
-    return Completed(message=forget(history_url, history_days))
+    done = forget(history_url, history_days), discard(archive_url, archive_days)
+    return Completed(message=", ".join(done))

@@ -10,6 +10,7 @@ import typer
 from flows.cli.options import CONFIG, ArchiveUrl, Config, chosen_archive
 from flows.cli.output import out
 from tasks.hostile import visible
+from tasks.settings import KEPT_DAYS_AT_LEAST
 
 commands = typer.Typer(no_args_is_help=True, help="Look after the archive of reports.")
 
@@ -45,7 +46,10 @@ def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
 @commands.command(epilog="Example: `beaconhunt archive prune --older-than 400`")
 def prune(
     older_than: Annotated[
-        int, typer.Option(min=1, metavar="DAYS", help="Age of the runs and daily pages.")
+        int,
+        typer.Option(
+            min=KEPT_DAYS_AT_LEAST, metavar="DAYS", help="Age of the runs and daily pages."
+        ),
     ],
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove them; without, they are only listed.")

@@ -1,15 +1,20 @@
-"""Archive a run or a day: the pages go into the folder, and the index leads there."""
+"""Archive runs and days, and discard the old: what the flows do with an archive."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.archive.index import write_index
+from tasks.archive.pruning import prune
 from tasks.archive.writing import write_daily, write_run
 from tasks.digests import Digest, Message
 from tasks.pages import Pages
 from tasks.runs import Report
+from tasks.verdicts import counted
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.
@@ -35,3 +40,13 @@ def store_daily(archive_url: str, digest: Digest, message: Message | None, html:
     write_index(archive_url)
     get_run_logger().info("Daily page: %s", location)
     return location
+
+
+@task(cache_policy=NO_CACHE)  # No retries: the next run goes on where this one ended.
+def discard(archive_url: str, days: int | None) -> str:
+    """Prune the archive, and say what was deleted; without a number of days nothing is."""
+    if days is None:
+        return "every report kept"
+    before = datetime.now(UTC) - timedelta(days=days)
+    gone = prune(archive_url, before, tell=partial(get_run_logger().info, "Deleted: %s"))
+    return f"{counted(len(gone), 'report')} older than {days} days deleted"

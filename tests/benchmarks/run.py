@@ -28,6 +28,7 @@ from tests.benchmarks import (
     flow_run,
     generating,
     hunting,
+    indexing,
     many_clusters,
     recording,
     remembering,
@@ -57,6 +58,7 @@ class Sizes:
         large_fleet: to generate and to hunt besides, once.
         recorded: findings of a run that is recorded.
         rendered: findings of a report.
+        indexed: runs of an archive.
         candidates: findings of a flow run.
         past: of the history that a run is diffed against, and recorded in.
         clusters: due at once on one worker, and how many of them fail.
@@ -66,6 +68,7 @@ class Sizes:
     large_fleet: Fleet | None
     recorded: int
     rendered: int
+    indexed: int
     candidates: int
     past: Past
     clusters: tuple[int, int] | None
@@ -76,6 +79,7 @@ QUICK = Sizes(
     large_fleet=None,
     recorded=2_000,
     rendered=1_000,
+    indexed=200,
     candidates=200,
     past=Past(clusters=2, slots=40, arrivals=20),
     clusters=None,
@@ -85,6 +89,7 @@ FULL = Sizes(
     large_fleet=Fleet(macs=870, encoding="paired"),
     recorded=10_000,
     rendered=5_000,
+    indexed=10_000,
     candidates=1_000,
     # A million findings, thirty million sightings: 9 GB, which take minutes to make.
     past=Past(clusters=10, slots=315, arrivals=334),
@@ -117,6 +122,7 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         ),
         ("Remembering in PostgreSQL", lambda: remembering.measure_postgresql(past)),
         ("Rendering a report", lambda: [reporting.measure(sizes.rendered)]),
+        ("Indexing an archive", lambda: indexing.measure(sizes.indexed, scratch / "archive")),
         ("Running the flow", lambda: [flow_run.measure(sizes.candidates, scratch / "flow")]),
         *_of_clusters(sizes.clusters, scratch),
         *_of_large(sizes.large_fleet, scratch / "large"),

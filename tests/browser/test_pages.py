@@ -72,6 +72,8 @@ def pages(tmp_path_factory):
     )
     paths["hostile day"] = write_daily(str(root), digest, None, render_daily(digest))
     paths["index"] = write_index(str(root))
+    for name, path in (("month", "months/2026-11.html"), ("hostile latest", "h/c/latest.html")):
+        paths[name] = (root / path).as_uri()
     return paths
 
 
@@ -90,7 +92,7 @@ def look(visit, pages):
     return lambda name, fragment="", **options: visit(pages[name] + fragment, **options)
 
 
-ALL = ["hostile report", "report", "hostile day", "index"]
+ALL = ["hostile report", "report", "hostile day", "index", "month"]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -108,6 +110,49 @@ def test_nothing_that_an_attacker_wrote_runs(look, name):
     assert page.title() != "PWNED"
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 1
+
+
+INJECTED = {
+    "script": ("textContent", "document.title = 1"),
+    "style": ("textContent", "h1 { color: #010203 }"),
+    "base": ("href", "https://example.org/"),
+    "img": ("src", "https://example.org/pixel"),
+    "iframe": ("src", "https://example.org/"),
+}
+"""Elements, each with what would give it an effect."""
+
+
+@pytest.mark.parametrize("kind", INJECTED)
+def test_what_were_injected_is_blocked_by_the_page_s_policy(look, kind):
+    """A script, a style, another base, an image, a frame: none has any effect, nothing is sent."""
+    page = look("report")
+    before, title = page.evaluate("document.baseURI"), page.title()
+    page.heard.clear()
+    page.evaluate(
+        "([kind, name, value]) => {"
+        " const it = document.createElement(kind); it[name] = value; document.body.append(it); }",
+        [kind, *INJECTED[kind]],
+    )
+    page.wait_for_timeout(100)
+    assert page.title() == title
+    assert page.evaluate("document.baseURI") == before
+    assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") != "rgb(1, 2, 3)"
+    assert not [heard for heard in page.heard if heard.startswith("request")]
+    assert any("Content Security Policy" in heard for heard in page.heard)
+
+
+def test_a_form_that_were_injected_is_not_sent(look):
+    """The policy has no place to send it to."""
+    page = look("report")
+    where = page.url
+    page.heard.clear()
+    page.evaluate(
+        """const it = document.createElement("form"); it.action = "https://example.org/";
+        document.body.append(it); it.submit()"""
+    )
+    page.wait_for_timeout(100)
+    assert page.url == where
+    assert any("Content Security Policy" in heard for heard in page.heard)
 
 
 def test_an_attacker_s_script_would_not_run_even_unescaped(look):
@@ -226,6 +271,22 @@ def test_the_index_is_filtered_by_cluster(look):
     page = look("index")
     page.get_by_role("combobox").first.select_option("demo-eu")
     assert page.locator("#runs ~ .scroll tbody tr:not(.month):visible").count() == 2
+
+
+def test_the_index_is_filtered_by_hunt(look):
+    """Where there are several, a reader sees the runs of one."""
+    page = look("index")
+    page.get_by_label("Hunt").select_option("h")
+    assert page.locator("#runs ~ .scroll tbody tr:not(.month):visible").count() == 1
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_the_latest_page_opens_the_newest_report(look, pages, scripted):
+    """From a bookmark, also without script; what stands on the way is ours."""
+    page = look("hostile latest", java_script_enabled=scripted)
+    page.wait_for_url(pages["hostile report"])
+    assert page.title() != "PWNED"
+    assert page.locator("article").count() == 1
 
 
 def test_many_cards_are_filtered_too(look):

@@ -563,3 +563,18 @@ def test_the_index_is_built_anew(site, command):
     write_run(str(site / "archive"), of, pages_of(of))
     assert command("archive", "reindex")[0] == 0
     assert of.run.folder in (site / "archive" / "index.html").read_text()
+
+
+def test_old_reports_are_listed_and_then_removed(site, command):
+    """Nothing goes before somebody has seen what would."""
+    old, new = (report(run(SLOT - timedelta(days=days), finished_at=SLOT)) for days in (1_000, 999))
+    for of in (old, new):
+        write_run(str(site / "archive"), of, pages_of(of))
+    code, said, _ = command("archive", "prune", "--older-than", "400")
+    assert code == 0
+    assert old.run.folder in said
+    assert said.endswith("To be removed: 1. Nothing was: remove them with --yes.\n")
+    assert (site / "archive" / old.run.folder).exists()
+    assert command("archive", "prune", "--older-than", "400", "--yes")[1].endswith("Removed: 1\n")
+    assert not (site / "archive" / old.run.folder).exists()
+    assert (site / "archive" / new.run.folder).exists()

@@ -9,11 +9,13 @@ from prefect.exceptions import ParameterTypeError
 from flows.hunt_cluster import Site as Worksite
 from flows.hunt_cluster import catch_up
 from flows.retention import retention
+from tasks.archive import write_run
 from tasks.errors import SlotPruned
 from tasks.findings import Status
 from tasks.history import History
 from tasks.history.upkeep import check
 from tasks.hunts import load
+from tasks.report import pages_of
 from tasks.runs import Outcome, Plan, minute
 from tests.builders import finding, report, run
 from tests.flows.site import DAY, Site, fresh, steady
@@ -44,7 +46,7 @@ def sightings(site: Site) -> int:
 def test_without_a_number_of_days_everything_is_kept(site):
     """The default forgets nothing."""
     state = retention(history_url=site.history_url, return_state=True)
-    assert state.message == "every sighting kept"
+    assert state.message == "every sighting kept, every report kept"
     assert sightings(site) == 6
 
 
@@ -52,8 +54,22 @@ def test_old_sightings_go_and_the_final_state_says_how_many(site):
     """Its run in Prefect says what became of them; the next run has nothing to do."""
     for deleted in ("3 sightings", "0 sightings"):
         state = retention(history_url=site.history_url, history_days=400, return_state=True)
-        assert state.message == f"{deleted} older than 400 days deleted"
+        assert state.message == f"{deleted} older than 400 days deleted, every report kept"
     assert sightings(site) == 3
+
+
+def test_old_reports_go_and_are_named(site, caplog):
+    """What an auditor may ask for later stands in the log of its run."""
+    old, new = (report(run(NOW - timedelta(days=days))) for days in (401, 0))
+    for of in (old, new):
+        write_run(str(site.archive), of, pages_of(of))
+    options = {"history_url": site.history_url, "archive_url": str(site.archive)}
+    state = retention(**options, archive_days=400, return_state=True)
+    assert state.message == "every sighting kept, 1 report older than 400 days deleted"
+    assert f"Deleted: {old.run.folder}" in caplog.text
+    assert [path.parent.name for path in site.archive.rglob("run.json")] == [
+        new.run.folder.rpartition("/")[2]
+    ]
 
 
 def test_days_that_late_runs_still_need_cannot_be_pruned(site):
