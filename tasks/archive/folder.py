@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ class Folder:
     def read_inside(self, path: str) -> bytes | None:
         """Read a file; None where there is none, or a link that leads out of the archive."""
         with _translated(self.url):
-            if isinstance(self.system, LocalFileSystem):
+            if self._is_local:
                 file, root = Path(self._full(path)), Path(self.root).resolve()
                 if not (file.is_file() and file.resolve().is_relative_to(root)):
                     return None
@@ -79,7 +80,8 @@ class Folder:
         with _translated(self.url):
             # A store's client remembers listings, also of folders that others were still writing.
             self.system.invalidate_cache()
-            return sorted(map(self._relative, self.system.find(self.root)))
+            found = self.system.find(self.root) if not self._is_local else self._walked()
+            return sorted(map(self._relative, found))
 
     def changed_at(self, path: str) -> datetime:
         """Give when a file was written, aware UTC."""
@@ -123,6 +125,15 @@ class Folder:
             self.system.pipe_file(temporary, b"")
             self.system.rm_file(temporary)
 
+    def _walked(self) -> Iterator[str]:
+        """List every file of a local folder: `find` asks for the facts of each, and takes long."""
+        for base, _, names in os.walk(self.root, onerror=_refused):
+            yield from (f"{base}/{name}" for name in names)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self.system, LocalFileSystem)
+
     @property
     def _is_store(self) -> bool:
         return self.url.partition("://")[0] in OBJECT_STORES
@@ -142,6 +153,12 @@ class Folder:
 
     def _relative(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")
+
+
+def _refused(error: OSError) -> None:
+    """Raise what `os.walk` would pass over; an archive that is not there yet has no file."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 @contextmanager

@@ -101,43 +101,56 @@ def _grouped(paths: Iterable[str]) -> defaultdict[str, tuple[str, ...]]:
 def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
     """Write the pages that do not show what is there."""
     months = there.by_month
-    recent = [files for month, files in months.items() if month in _last_two(months)]
-    shelf = read_shelf(
-        folder,
-        [path for files in recent for path in files.records],
-        [path for files in recent for path in files.days],
-    )
-    lately = {hunted(path) for files in recent for path in files.records}
-    silent = read_shelf(folder, [path for pair, path in there.newest.items() if pair not in lately])
-    runs = {month: len(files.records) for month, files in months.items()}
-    _put(
+    stale = set(months) if anew else _stale(folder, there, months)
+    recent = [month for month in _last_two(months) if month in months]
+    shelves = {
+        month: read_shelf(folder, months[month].records, months[month].days)
+        for month in {*recent, *stale}
+    }
+    for month in stale:
+        view = month_view(month, shelves[month], months[month].stamp)
+        folder.write(month_page(month), page("month.html.j2", view).encode())
+    lately = {hunted(path) for month in recent for path in months[month].records}
+    silent = [path for pair, path in there.newest.items() if pair not in lately]
+    _write_first(
         folder,
         there,
-        {
-            ARCHIVE_INDEX: page("archive.html.j2", index_view(shelf, silent.records, runs)),
-            **{
-                path: page("latest.html.j2", view)
-                for path, view in latest_views({**shelf.records, **silent.records}).items()
-            },
-        },
+        Shelf.of(shelves[month] for month in recent),
+        read_shelf(folder, silent).records,
+        {month: len(files.records) for month, files in months.items()},
     )
-    _write_months(folder, there, months, anew=anew)
-
-
-def _write_months(
-    folder: Folder, there: _Files, months: Mapping[str, _Files], *, anew: bool
-) -> None:
-    """Write the pages of months that do not show what is there, and remove those of no month."""
-    pages = {month_page(month): month for month in months}
-    shown = folder.read([path for path in pages if path in there.others])
-    for path, month in pages.items():
-        files = months[month]
-        if anew or files.stamp.encode() not in shown.get(path, b""):
-            view = month_view(month, read_shelf(folder, files.records, files.days), files.stamp)
-            folder.write(path, page("month.html.j2", view).encode())
     for path in there.others:
-        if is_month_page(path) and path not in pages:
+        if is_month_page(path) and path not in map(month_page, months):
             folder.remove(path)
+
+
+def _stale(folder: Folder, there: _Files, months: Mapping[str, _Files]) -> set[str]:
+    """Give the months whose page does not show what is there."""
+    shown = folder.read([path for path in map(month_page, months) if path in there.others])
+    return {
+        month
+        for month, files in months.items()
+        if files.stamp.encode() not in shown.get(month_page(month), b"")
+    }
+
+
+def _write_first(
+    folder: Folder,
+    there: _Files,
+    recent: Shelf,
+    silent: Mapping[str, Record],
+    runs: Mapping[str, int],
+) -> None:
+    """Write the first page, and those that lead to the newest reports, where they change."""
+    pages = {
+        path: page("latest.html.j2", view)
+        for path, view in latest_views({**recent.records, **silent}).items()
+    }
+    pages[ARCHIVE_INDEX] = page("archive.html.j2", index_view(recent, silent, runs))
+    shown = folder.read([path for path in pages if path in there.others])
+    for path, html in pages.items():
+        if shown.get(path) != (content := html.encode()):
+            folder.write(path, content)
 
 
 def _last_two(months: Iterable[str]) -> Collection[str]:
@@ -147,11 +160,3 @@ def _last_two(months: Iterable[str]) -> Collection[str]:
         return ()
     year, number = map(int, newest.split("-"))
     return newest, f"{year}-{number - 1:02}" if number > 1 else f"{year - 1}-12"
-
-
-def _put(folder: Folder, there: _Files, pages: Mapping[str, str]) -> None:
-    """Write the pages that are not what is there."""
-    shown = folder.read([path for path in pages if path in there.others])
-    for path, html in pages.items():
-        if shown.get(path) != (content := html.encode()):
-            folder.write(path, content)

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -202,6 +202,16 @@ class Shelf:
     records: Mapping[str, Record]
     days: Sequence[str] = ()
     unreadable: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, shelves: Iterable[Shelf]) -> Shelf:
+        """Put shelves together."""
+        each = tuple(shelves)
+        return cls(
+            dict(chain.from_iterable(shelf.records.items() for shelf in each)),
+            tuple(chain.from_iterable(shelf.days for shelf in each)),
+            tuple(chain.from_iterable(shelf.unreadable for shelf in each)),
+        )
 
 
 def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str, int]) -> IndexView:
