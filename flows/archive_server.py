@@ -6,14 +6,18 @@ can hold before anything is read: no other name gets as far as the file system.
 
 from __future__ import annotations
 
+import asyncio
 import html
+import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from http import HTTPStatus
 from socket import socket
+from threading import Thread
 
 import uvicorn
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -82,7 +86,7 @@ class ArchiveServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        response = await run_in_threadpool(self._answer, Request(scope))
+        response = await asyncio.wrap_future(_aside(partial(self._answer, Request(scope))))
         response.headers.update(_HEADERS)
         await response(scope, receive, send)
 
@@ -152,6 +156,26 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         self._say(f"Ready: {self._address}  (Ctrl-C ends it)")
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        # That the end cuts an answer off is no error.
+        logging.getLogger("uvicorn.error").disabled = True
+        await super().shutdown(sockets)
+
+
+def _aside(work: Callable[[], Response]) -> Future[Response]:
+    """Do work in a thread that the end does not wait for: a store may be silent for minutes."""
+    done: Future[Response] = Future()
+    done.set_running_or_notify_cancel()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where somebody waits.
+            done.set_exception(error)
+
+    Thread(target=do, daemon=True).start()
+    return done
 
 
 def _note(status: HTTPStatus, text: str) -> Response:

@@ -3,8 +3,10 @@ import http.client
 import os
 import shutil
 import socket
+import threading
 import uuid
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -285,6 +287,52 @@ async def answered(server, paths):
     transport = httpx.ASGITransport(server)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
         return [await browser.get(path) for path in paths]
+
+
+class FallingSilent(BaseHTTPRequestHandler):
+    """A store with one page, until it answers no more."""
+
+    asked = threading.Event()
+    silent = threading.Event()
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+
+    def do_GET(self):
+        if self.silent.is_set():
+            self.asked.set()
+            threading.Event().wait()
+        self.do_HEAD()
+        self.wfile.write(b"page")
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_ctrl_c_does_not_wait_for_a_store_that_is_silent(bucket, tmp_path):
+    """Its own patience is minutes; the person at the terminal has less."""
+    store = ThreadingHTTPServer(("127.0.0.1", 0), FallingSilent)
+    store.daemon_threads = True
+    threading.Thread(target=store.serve_forever, daemon=True).start()
+    port = free_port()
+    with Terminal(
+        tmp_path / "said",
+        *("serve-archive", "--archive-url", bucket, "--port", str(port)),
+        env=without_prefect(AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{store.server_port}"),
+    ) as terminal:
+        terminal.wait_for("Ready: ")
+        FallingSilent.silent.set()
+        browser = http.client.HTTPConnection("127.0.0.1", port)
+        browser.request("GET", "/")
+        assert FallingSilent.asked.wait(60)
+        terminal.press(CTRL_C)
+        assert terminal.end() == 0, terminal.said
+    browser.close()
+    store.shutdown()
+    store.server_close()
+    assert terminal.said.splitlines()[-1].endswith("Ended: the archive is not served any more.")
 
 
 def test_where_there_is_no_archive_yet_the_remedy_is_a_run(tmp_path):
