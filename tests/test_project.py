@@ -126,13 +126,13 @@ sys.path.insert(0, package)
 from tasks import esql, history, hunts, pages
 from tasks.clusters import Question, ask, connect
 from tasks.settings import Cluster
-from tasks.views.index import index_view
+from tasks.views.index import Shelf, index_view
 
 for module in (esql, history, hunts, pages):
     assert module.__file__.startswith(package), module
 history.upgrade(f"sqlite:///{folder}/history.db")
 esql.parse(hunts.load("macos-unsigned-network").query)
-assert "<title>" in pages.page("archive.html.j2", index_view({}, [], []))
+assert "<title>" in pages.page("archive.html.j2", index_view(Shelf({}), {}, {}))
 cluster = Cluster(name="folder", url=Path(folder).as_uri())
 with connect(cluster) as client:
     text = "FROM logs-* | STATS COUNT(*) BY host.os.family"
