@@ -1,12 +1,13 @@
-"""From what a cluster answers to the report of its run, by the steps of the flow and their order.
+"""From what a cluster answers to the report of its run, by the steps of the flow in their order.
 
-What a run asks about each candidate is left out: its binary is given, its evidence is none.
+What a run asks about each candidate is left out: its binary stands in its row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -18,32 +19,50 @@ from tasks.record import reported
 from tasks.runs import Outcome, Plan, Report
 from tests.builders import coverage
 
-IDENTITY = ("host.id", "process.executable", "destination.address")
+BINARY = "process.hash.sha256"
+
+Row = dict[str, Any]
+
+
+def row(
+    host: object = "mac-a",
+    executable: object = "/opt/agent",
+    address: object = "203.0.113.9",
+    *,
+    entity_id: str = "e",
+    binary: str | None = None,
+    connections: int = 1_000,
+) -> Row:
+    """Give a row of the shipped hunt's answer."""
+    return {
+        "process.entity_id": entity_id,
+        "host.id": host,
+        "process.executable": executable,
+        "destination.address": address,
+        "count_connections": connections,
+        BINARY: binary,
+    }
 
 
 def searched(
-    history: History,
-    plan: Plan,
-    binaries: Mapping[str, str | None],
-    outcome: Outcome = Outcome.COMPLETE,
+    history: History, plan: Plan, rows: Sequence[Row], outcome: Outcome = Outcome.COMPLETE
 ) -> Report:
-    """Give the report of a run that found one program on some hosts; nothing is recorded.
+    """Give the report of a run that got these rows; nothing is recorded.
 
     Args:
         history: with the runs before it.
         plan: of the run.
-        binaries: by `host.id` the SHA-256 of the program there; None where that is not known.
+        rows: with their columns in the order in which the cluster has them.
         outcome: of the run; a complete one that has nothing to compare itself with is a baseline.
     """
-    rows = [(host, "/opt/agent", "203.0.113.9") for host in sorted(binaries)]
-    types = dict.fromkeys(IDENTITY, "keyword")
-    answer = Answer(pd.DataFrame(rows, columns=list(IDENTITY), dtype=object), types)
+    columns = list(rows[0] if rows else row())
+    types = dict.fromkeys(columns, "keyword") | {"count_connections": "long"}
+    answer = Answer(pd.DataFrame(rows, columns=columns, dtype=object), types)
     candidates = identified(answer, plan.hunt, plan.cluster)
     known = history.known(plan.hunt.uuid, plan.cluster, plan.slot, [*candidates["fingerprint"]])
     if outcome is Outcome.COMPLETE and known.comparable is None:
         outcome = Outcome.BASELINE
-    findings = compared(candidates, known, plan, outcome)
-    findings = tuple(_enriched(each, binaries) for each in findings)
+    findings = tuple(map(_enriched, compared(candidates, known, plan, outcome)))
     findings = with_changed_binaries(findings, known)
     return reported(
         plan,
@@ -56,6 +75,6 @@ def searched(
     )
 
 
-def _enriched(finding: Finding, binaries: Mapping[str, str | None]) -> Finding:
-    binary = binaries.get(str(finding.host.id), finding.process.hash_sha256)
+def _enriched(finding: Finding) -> Finding:
+    binary = finding.figures.get(BINARY, finding.process.hash_sha256)
     return replace(finding, process=replace(finding.process, hash_sha256=binary))

@@ -83,6 +83,14 @@ def site(tmp_path) -> Site:
     return Site(tmp_path)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site_on_each(request, tmp_path) -> Site:
+    """With its history in each database."""
+    if request.param == "sqlite":
+        return Site(tmp_path)
+    return Site(tmp_path, request.getfixturevalue("postgresql_server").new_schema())
+
+
 @pytest.fixture
 def client() -> Iterator[SyncPrefectClient]:
     with get_client(sync_client=True) as client:
@@ -100,8 +108,9 @@ def seen_only_as_of(number: int) -> list[dict]:
     return [*steady(end=end), *steady(end=end + timedelta(days=1))[-1:]]
 
 
-def test_three_days_of_outage_are_three_runs_as_of_their_own_slots(site, client):
+def test_three_days_of_outage_are_three_runs_as_of_their_own_slots(site_on_each, client):
     """What was to be seen on the second of them only is found, told once, with its day."""
+    site = site_on_each
     cluster = site.cluster(*daily(0, 1, 2, 3, 4), *seen_only_as_of(2))
     deployed = Deployment(site, cluster, client)
     deployed.run(0)

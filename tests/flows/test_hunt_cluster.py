@@ -91,6 +91,16 @@ def test_a_restarted_process_is_not_new(site):
     assert site.reports()[-1].findings[0].process.entity_ids == ("after", "before")
 
 
+def test_events_that_come_a_day_late_are_found_by_the_next_run(site):
+    """A Mac that was offline sends what it kept; the window still has it."""
+    cluster = site.cluster(fresh(SLOT - 2 * DAY), fresh(SLOT - DAY), fresh())
+    site.hunt(cluster, SLOT - 2 * DAY)
+    assert site.hunt(cluster, SLOT - DAY).message == "0 new, 0 continuing"
+    late = steady(end=SLOT - DAY - timedelta(hours=2))
+    write_events(site.folder / "corp", late, name="late")
+    assert site.hunt(cluster).message == "1 new, 0 continuing"
+
+
 def test_a_finding_of_one_cluster_says_nothing_about_another(site):
     """What is known in one is new in the other."""
     site.hunt(site.cluster(*steady(), fresh(), name="one"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,6 +110,15 @@ def test_what_was_never_run_begins_after_the_newest_run_of_a_schedule(history):
     record(history, -9, 0)
     assert never_run(history, plan(4), DAILY) == (day(1), day(2), day(3))
     assert never_run(history, plan(1), DAILY) == ()
+
+
+def test_an_outage_over_a_clock_change_is_caught_up_whole(history):
+    """Each day has its slot, at the readers' six o'clock, and none has two."""
+    berlin = timetable(cron("0 6 * * *", "Europe/Berlin"))
+    before, after = datetime(2026, 10, 24, 4, tzinfo=UTC), datetime(2026, 10, 27, 5, tzinfo=UTC)
+    history.record(report(run(before, scheduled=True)))
+    late = never_run(history, replace(plan(0), slot=after), berlin)
+    assert [f"{slot:%d %H:%M}" for slot in late] == ["25 05:00", "26 05:00"]
 
 
 def test_a_slot_that_a_run_has_answered_for_is_not_run_again(history):

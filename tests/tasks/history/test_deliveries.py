@@ -41,7 +41,7 @@ from tasks.runs import Outcome, Plan, new_run_id
 from tasks.settings import Destination
 from tasks.settle import ending
 from tests.builders import HUNT, day
-from tests.searching import searched
+from tests.searching import row, searched
 
 AWAY = timedelta(days=3)
 """A finding that was away for so long is announced again."""
@@ -318,7 +318,7 @@ class Days:
         self.today, self.now = 0, day(0)
         self.digest(0)
         for cluster in CLUSTERS:
-            self.history.record(searched(self.history, self.plan(cluster, day(0)), {}))
+            self.history.record(searched(self.history, self.plan(cluster, day(0)), ()))
             self.model.outcomes[cluster, day(0)] = Outcome.BASELINE
             self.model.seen[cluster, day(0)] = {}
 
@@ -348,7 +348,8 @@ class Days:
         if outcome is Outcome.FAILED:
             report, binaries = not_searched(plan, Unreachable("It is away.", "Wait.")), {}
         else:
-            report = searched(self.history, plan, binaries, outcome)
+            rows = [row(host, binary=binary) for host, binary in binaries.items()]
+            report = searched(self.history, plan, rows, outcome)
         there = [each for each in report.findings if each.status is not Status.QUIET]
         expected = self.model.run(cluster, plan.slot, outcome, binaries)
         assert {str(each.host.id): each.disposition for each in there} == expected

@@ -22,7 +22,7 @@ from tasks.hunts import Hunt
 from tasks.record import not_searched
 from tasks.runs import Outcome, Plan, Report
 from tests.builders import CLUSTER, HUNT, SLOT, day
-from tests.searching import searched
+from tests.searching import row, searched
 
 LATE = (1, 2, 3, 4)
 DAILY = (CronSchedule(cron="0 6 * * *", timezone="UTC"),)
@@ -54,7 +54,7 @@ class Cluster:
         outcome, hosts = self.answers[(plan.slot - SLOT).days]
         if outcome is Outcome.FAILED:
             return not_searched(plan, Unreachable("It is away.", "Wait."))
-        return searched(history, plan, dict.fromkeys(hosts), outcome)
+        return searched(history, plan, [row(host) for host in sorted(hosts)], outcome)
 
 
 def remembered(url: str, hunt: Hunt) -> tuple[Mapping[datetime, Outcome], list[tuple[Any, ...]]]:
