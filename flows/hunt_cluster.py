@@ -19,7 +19,14 @@ from tasks.blocks import read_block
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
-from tasks.errors import ClusterError, HistoryError, PipelineError, RunInProgress, SlotPruned
+from tasks.errors import (
+    ArchiveError,
+    ClusterError,
+    HistoryError,
+    PipelineError,
+    RunInProgress,
+    SlotPruned,
+)
 from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.hunts import load, unread
@@ -166,7 +173,10 @@ def left(site: Site, report: Report) -> tuple[Report, str]:
     """
     report = record(site.history, opaque(rehearse(opaque(report))))
     for killed in unreported(site.history, opaque(report)):
-        archived(site, killed)
+        try:
+            archived(site, killed)
+        except ArchiveError as error:
+            get_run_logger().error("%s", error)  # It stays owed, and keeps no other from its place.
     return report, archived(site, report)
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -146,6 +147,24 @@ def test_a_cluster_without_any_event_is_no_data(site):
     """Never "nothing new"."""
     state = site.hunt(site.cluster(network_event(at=SLOT - 30 * DAY)))
     assert state.name == "No data"
+
+
+def test_a_report_that_is_owed_and_cannot_be_left_keeps_no_other_from_the_archive(
+    site, monkeypatch
+):
+    """A folder of somebody else's in its place is that run's own trouble, until it is gone."""
+    cluster = site.cluster(fresh(SLOT - DAY), fresh())
+    with monkeypatch.context() as killed:
+        killed.setattr(History, "reported", lambda *_: None)
+        site.hunt(cluster, SLOT - DAY)
+    (owed,) = site.archive.glob("*/corp/2026/11/23/*")
+    shutil.rmtree(owed)
+    owed.touch()
+    assert site.hunt(cluster).is_completed()
+    assert [each.run.slot for each in site.reports()] == [SLOT]
+    owed.unlink()
+    site.hunt(cluster, SLOT + timedelta(hours=1))
+    assert [each.run.slot for each in site.reports()][:2] == [SLOT - DAY, SLOT]
 
 
 def test_a_process_event_with_several_values_in_a_field_loses_no_finding(site):
