@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, product
 
 from sqlalchemy import and_, func, select
@@ -40,7 +40,6 @@ from tasks.runs import Outcome, Run
 from tasks.settings import Destination
 
 _COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
-_SEARCHED = [outcome for outcome in Outcome if outcome.searched]
 
 Acknowledged = tuple[Acknowledgement, Finding]
 """A word, and the finding that was looked at, described as a run saw it last."""
@@ -210,8 +209,8 @@ def _going_on(
 ) -> Iterator[tuple[Finding, Run]]:
     """Give what may be covered of all that goes on, each as the newest run has it that saw it.
 
-    What the newest run that searched everything did not see has stopped, unless a later one that
-    searched a part saw it. Of what such a part lacks nothing is known.
+    What the newest run that searched everything did not see has stopped, unless a later one saw it.
+    Of what a run lacks that searched a part nothing is known.
     """
     of_both = and_(RunRow.cluster == cluster, RunRow.hunt == hunt, RunRow.slot <= slot)
     whole = select(func.max(RunRow.slot)).where(of_both, RunRow.outcome.in_(_COMPARABLE))
@@ -222,17 +221,14 @@ def _going_on(
         .where(
             of_both,
             RunRow.slot >= func.coalesce(session.scalar(whole), RunRow.slot),
-            RunRow.outcome.in_(_SEARCHED),
             SightingRow.status != Status.QUIET,
+            SightingRow.slot == last_seen(slot + timedelta.resolution),  # The slot counts too.
         )
-        .order_by(RunRow.slot)
     )
     if not any(word.everywhere for word in words):
         seen = seen.where(FindingRow.fingerprint.in_([word.fingerprint for word in words]))
-    newest = {
-        row.key: (restored(row, *how), run.document) for row, *how, run in session.execute(seen)
-    }
-    yield from newest.values()
+    for row, sighting, first_slot, last_slot, run in session.execute(seen).tuples():
+        yield restored(row, sighting, first_slot, last_slot), run.document
 
 
 def _found(session: Session, named: str) -> tuple[FindingRow, Finding]:
