@@ -58,10 +58,16 @@ class Folder:
             return bool(self.system.exists(self._full(path)))
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read files, many at once where the file system can."""
+        """Read files, many at once where the file system can; those that are gone are left out."""
+        read: dict[str, bytes] = {}
         with _translated(self.url):
-            contents = self.system.cat([self._full(path) for path in paths]) if paths else {}
-        return {self._relative(path): content for path, content in contents.items()}
+            full = [self._full(path) for path in paths]
+            for path, content in (self.system.cat(full, on_error="return") if full else {}).items():
+                if isinstance(content, bytes):
+                    read[self._relative(path)] = content
+                elif not isinstance(content, FileNotFoundError):
+                    raise content
+        return read
 
     def read_inside(self, path: str) -> bytes | None:
         """Read a file; None where there is none, or a link that leads out of the archive."""
@@ -83,11 +89,12 @@ class Folder:
             found = self.system.find(self.root) if not self._is_local else self._walked()
             return sorted(map(self._relative, found))
 
-    def changed_at(self, path: str) -> datetime:
-        """Give when a file was written, aware UTC."""
-        with _translated(self.url):
+    def changed_at(self, path: str) -> datetime | None:
+        """Give when a file was written, aware UTC; None if it is gone, or nobody knows."""
+        with _translated(self.url), suppress(FileNotFoundError, NotImplementedError):
             written: datetime = self.system.modified(self._full(path))
-        return written.astimezone(UTC) if written.tzinfo else written.replace(tzinfo=UTC)
+            return written.astimezone(UTC) if written.tzinfo else written.replace(tzinfo=UTC)
+        return None
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file so that nobody reads half of it."""
@@ -103,13 +110,16 @@ class Folder:
 
     def remove(self, path: str) -> None:
         """Remove a file, and the folders that hold nothing else; one that is gone is no fault."""
-        with _translated(self.url, "written"):
-            with suppress(FileNotFoundError):
-                self.system.rm_file(self._full(path))
-            folder = "" if self._is_store else posixpath.dirname(path)
-            while folder and self.system.isdir(self._full(folder)):
-                if self.system.ls(self._full(folder), detail=False):
-                    break
+        with _translated(self.url, "written"), suppress(FileNotFoundError):
+            self.system.rm_file(self._full(path))
+        folder = "" if self._is_store else posixpath.dirname(path)
+        # Another process may write into a folder just now, or remove it too.
+        with _translated(self.url, "written"), suppress(OSError):
+            while (
+                folder
+                and self.system.isdir(self._full(folder))
+                and not self.system.ls(self._full(folder), detail=False)
+            ):
                 self.system.rmdir(self._full(folder))
                 folder = posixpath.dirname(folder)
 

@@ -7,6 +7,7 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 from itertools import groupby
 
@@ -17,6 +18,9 @@ from tasks.archive.paths import hunted, is_day, is_month_page, is_record, month_
 from tasks.pages import page
 from tasks.views.index import Record, Shelf, index_view, latest_views, month_page, month_view
 from tasks.views.parts import ARCHIVE_INDEX
+
+_SHOWN = timedelta(days=31)
+"""The months of so many days are two at least, and hold all that the first page counts."""
 
 
 def write_index(archive_url: str, *, anew: bool = False) -> str:
@@ -85,6 +89,12 @@ class _Files:
         return {hunted(path): path for path in sorted(self.records, key=slot_of)}
 
     @property
+    def recent(self) -> str:
+        """The first month, as `2026-10`, that the first page shows."""
+        slots = [slot_of(path) for path in (*self.records, *self.days)]
+        return f"{max(slots) - _SHOWN:%Y-%m}" if slots else ""
+
+    @property
     def stamp(self) -> str:
         """A hash of what is there, and of the version whose pages show it."""
         said = "\n".join((version("beaconhunt"), *self.records, *self.days))
@@ -102,7 +112,8 @@ def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
     """Write the pages that do not show what is there."""
     months = there.by_month
     stale = set(months) if anew else _stale(folder, there, months)
-    recent = [month for month in _last_two(months) if month in months]
+    first = there.recent
+    recent = [month for month in months if month >= first]
     shelves = {
         month: read_shelf(folder, months[month].records, months[month].days)
         for month in {*recent, *stale}
@@ -151,12 +162,3 @@ def _write_first(
     for path, html in pages.items():
         if shown.get(path) != (content := html.encode()):
             folder.write(path, content)
-
-
-def _last_two(months: Iterable[str]) -> Collection[str]:
-    """Give the newest month and the one before it in the calendar."""
-    newest = max(months, default=None)
-    if newest is None:
-        return ()
-    year, number = map(int, newest.split("-"))
-    return newest, f"{year}-{number - 1:02}" if number > 1 else f"{year - 1}-12"

@@ -1,8 +1,11 @@
-"""Paths of an archive: from where a file stands to what it is of."""
+"""Paths of an archive: from where a file stands to what it is of.
+
+Whatever else stands there is somebody else's: it is neither shown nor removed.
+"""
 
 from __future__ import annotations
 
-import posixpath
+import re
 from datetime import UTC, datetime
 
 RECORD = "run.json"
@@ -10,37 +13,41 @@ RECORD = "run.json"
 
 TEMPORARY = ".tmp"
 
-_RUN_PARTS, _DAY_PARTS, _MONTH_PARTS = 7, 6, 2
+_SLOT = r"\d{4}/\d\d/\d\d/\d{4}Z-[0-9a-f]{12}"
+_RUN_FILE = re.compile(rf"[^/]+/[^/]+/{_SLOT}/[^/]+")
+_DAY_FILE = re.compile(rf"daily/[^/]+/{_SLOT}\.(html|json)")
+_MONTH_PAGE = re.compile(r"months/\d{4}-\d\d\.html")
+_TEMPORARY = re.compile(rf"(.*/)?[^/]*\.[0-9a-f]{{32}}{re.escape(TEMPORARY)}")
 
 
 def is_run_file(path: str) -> bool:
     """Whether it is in a run's folder."""
-    return _parts(path) == _RUN_PARTS
+    return bool(_RUN_FILE.fullmatch(path))
 
 
 def is_record(path: str) -> bool:
     """Whether it is the record of a run."""
-    return is_run_file(path) and posixpath.basename(path) == RECORD
+    return path.endswith(f"/{RECORD}") and is_run_file(path)
 
 
 def is_day_file(path: str) -> bool:
     """Whether it is the page of a destination's day, or the message beside it."""
-    return path.startswith("daily/") and _parts(path) == _DAY_PARTS and not is_temporary(path)
+    return bool(_DAY_FILE.fullmatch(path))
 
 
 def is_day(path: str) -> bool:
     """Whether it is the page of a destination's day."""
-    return is_day_file(path) and path.endswith(".html")
+    return path.endswith(".html") and is_day_file(path)
 
 
 def is_month_page(path: str) -> bool:
     """Whether it is the page of a month."""
-    return path.startswith("months/") and _parts(path) == _MONTH_PARTS and path.endswith(".html")
+    return bool(_MONTH_PAGE.fullmatch(path))
 
 
 def is_temporary(path: str) -> bool:
     """Whether it is being written, or its writer is gone."""
-    return path.endswith(TEMPORARY)
+    return bool(_TEMPORARY.fullmatch(path))
 
 
 def month_of(path: str) -> str:
@@ -58,7 +65,3 @@ def slot_of(path: str) -> datetime:
 def hunted(path: str) -> str:
     """Give the folder of the hunt on the cluster that a run's file belongs to."""
     return "/".join(path.split("/")[:2])
-
-
-def _parts(path: str) -> int:
-    return len(path.split("/"))

@@ -99,4 +99,5 @@ def _kept(records: Mapping[str, Record]) -> frozenset[str]:
 
 
 def _is_abandoned(folder: Folder, path: str) -> bool:
-    return folder.changed_at(path) < datetime.now(UTC) - ABANDONED
+    changed_at = folder.changed_at(path)
+    return changed_at is not None and changed_at < datetime.now(UTC) - ABANDONED

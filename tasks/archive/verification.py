@@ -47,36 +47,39 @@ def verify(archive_url: str, render: Callable[[Report], Pages]) -> Iterator[tupl
         ArchiveError: it cannot be read, or holds no run.
     """
     archive = Folder.at(archive_url)
-    there = frozenset(archive.listed())
-    records = sorted(filter(is_record, there))
+    records = list(filter(is_record, archive.listed()))
     if not records:
         raise ArchiveError(
             f"The archive {archive_url} holds no run.", "Name the archive with --archive-url."
         )
     for record in records:
-        yield tuple(_differences(archive, posixpath.dirname(record), there, render))
+        yield tuple(_differences(archive, posixpath.dirname(record), render))
 
 
 def _differences(
-    archive: Folder, folder: str, there: frozenset[str], render: Callable[[Report], Pages]
+    archive: Folder, folder: str, render: Callable[[Report], Pages]
 ) -> Iterator[Difference]:
     """Compare a run's files with what its document gives."""
-    document = f"{folder}/findings.json"
-    if document not in there:
+    document, html, csv, record = (
+        f"{folder}/{name}" for name in ("findings.json", "report.html", "findings.csv", RECORD)
+    )
+    found = archive.read([document, html, csv, record])
+    if record not in found:
+        return  # It was pruned meanwhile.
+    if document not in found:
         yield Difference(document, "is missing")
         return
     try:
-        report = Report.from_json(archive.read([document])[document])
+        report = Report.from_json(found[document])
     except ValidationError as error:
         yield Difference(document, f"cannot be read: {error.errors()[0]['msg']}")
         return
     pages = render(report)
     expected = {
-        f"{folder}/report.html": pages.html.encode(),
-        f"{folder}/findings.csv": pages.csv,
-        f"{folder}/{RECORD}": Record.of(report).to_json(),
+        html: pages.html.encode(),
+        csv: pages.csv,
+        record: Record.of(report).to_json(),
     }
-    found = archive.read([path for path in expected if path in there])
     other = report.beaconhunt if report.beaconhunt != version("beaconhunt") else None
     for path, content in expected.items():
         if path not in found:

@@ -5,6 +5,7 @@ import fsspec
 import pytest
 
 from tasks.archive import check_writable, write_index, write_run
+from tasks.archive.folder import Folder
 from tasks.errors import ArchiveError
 from tests.archives import PAGES, listed
 from tests.builders import report, run
@@ -88,3 +89,12 @@ def test_home_is_filled_in(monkeypatch, tmp_path):
     of = report(run())
     write_run("$BEACONHUNT_HOME/archive", of, PAGES)
     assert (tmp_path / "archive" / of.run.folder / "run.json").exists()
+
+
+def test_a_file_that_is_gone_is_left_out_and_one_that_is_refused_is_told(folder):
+    """Other processes write and prune; but what cannot be read must not look as if it were gone."""
+    (folder / "closed").mkdir(parents=True)
+    (folder / "there").write_text("it is")
+    assert Folder.at(str(folder)).read(["gone", "there"]) == {"there": b"it is"}
+    with pytest.raises(ArchiveError, match="cannot be read: Is a directory"):
+        Folder.at(str(folder)).read(["there", "closed"])

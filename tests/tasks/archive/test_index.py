@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import fsspec
 import pytest
@@ -113,6 +114,33 @@ def test_the_year_ends_between_two_months(archive):
     html = index(archive)
     assert december.run.folder in html
     assert january.run.folder in html
+
+
+def test_at_the_beginning_of_march_the_first_page_has_january_too(folder):
+    """Its figure of 30 days must not end where February does."""
+    first = datetime(2026, 3, 1, 6, tzinfo=UTC)
+    for number in range(31):
+        of = run(first - timedelta(days=number), Outcome.FAILED, reason="query")
+        write_run(str(folder), report(of), PAGES)
+    assert "30 of 30" in words(index(folder))
+
+
+def test_a_run_that_is_pruned_while_it_is_read_is_no_fault(archive, monkeypatch):
+    """It is in the listing and then gone: the pages are built without it."""
+    gone, stays = report(run(day(-1))), report(run())
+    for of in (gone, stays):
+        write_run(archive, of, PAGES)
+    reading, pruned = Folder.read, []
+
+    def read_after_pruning(self, paths):
+        if not pruned:
+            pruned.append(self.remove(f"{gone.run.folder}/run.json"))
+        return reading(self, paths)
+
+    monkeypatch.setattr(Folder, "read", read_after_pruning)
+    html = index(archive)
+    assert gone.run.folder not in html
+    assert stays.run.folder in html
 
 
 def test_a_month_is_read_again_only_when_it_has_another_run(archive, monkeypatch):

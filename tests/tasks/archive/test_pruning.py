@@ -1,15 +1,16 @@
 import os
 import posixpath
+import threading
 from datetime import timedelta
 
 import pytest
 
 from tasks.archive import folder as folders
-from tasks.archive import prune, verify, write_daily, write_run
+from tasks.archive import prune, verify, write_daily, write_index, write_run
 from tasks.digests import Digest, Medium
 from tasks.report import pages_of
 from tasks.runs import Outcome
-from tests.archives import Links, index, listed, read
+from tests.archives import PAGES, Links, index, listed, read
 from tests.builders import SLOT, day, finding, report, run
 
 A_MONTH_AGO = SLOT - timedelta(days=30)
@@ -33,6 +34,19 @@ def written(archive, number):
 def folders_of(archive):
     """Give the folders of the runs that an archive holds."""
     return {path.rpartition("/")[0] for path in listed(archive) if path.endswith("/run.json")}
+
+
+def dead_links(archive):
+    """Give the links of the first page, the months and the latest pages that lead nowhere."""
+    left = set(listed(archive))
+    return [
+        (page, link)
+        for page in left
+        if page.endswith(".html") and "/2026/" not in page
+        for link in Links(read(archive, page).decode()).found
+        if not link.startswith("#")
+        and posixpath.normpath(f"{posixpath.dirname(page)}/{link}").lstrip("/") not in left
+    ]
 
 
 def aged(folder):
@@ -81,12 +95,8 @@ def test_no_page_of_the_archive_leads_to_what_is_gone(archive):
     """The first page, the months and the latest pages are right again; empty months are gone."""
     filled(archive, -120, -90, -31, 0)
     prune(archive, A_MONTH_AGO)
-    left = set(listed(archive))
-    assert "months/2026-07.html" not in left
-    for page in (path for path in left if path.endswith(".html") and "/2026/" not in path):
-        for link in Links(read(archive, page).decode()).found:
-            target = posixpath.normpath(f"{posixpath.dirname(page)}/{link}").lstrip("/")
-            assert link.startswith("#") or target in left, (page, link)
+    assert "months/2026-07.html" not in listed(archive)
+    assert dead_links(archive) == []
 
 
 def test_what_is_left_verifies(archive):
@@ -106,7 +116,10 @@ def test_pruning_again_finds_nothing(archive):
 def test_what_was_cut_off_goes_when_nobody_can_be_writing_it(folder):
     """A run without its record and a temporary file, a day after they were written."""
     (whole,) = filled(str(folder), 0)
-    half, temporary = folder / report(run(day(-1))).run.folder, folder / "index.html.0123.tmp"
+    half, temporary = (
+        folder / report(run(day(-1))).run.folder,
+        folder / f"index.html.{'0' * 32}.tmp",
+    )
     half.mkdir(parents=True)
     (half / "report.html").write_text("<!doc")
     temporary.write_text("<!doc")
@@ -149,3 +162,73 @@ def test_an_archive_that_is_not_there_has_nothing_to_prune(archive):
     """Nothing is made of it either."""
     assert prune(archive, A_MONTH_AGO) == ()
     assert listed(archive) == []
+
+
+FOREIGN = [
+    "backups/lab/2024/01/02/nightly/disk.img",
+    "backups/lab/2024/01/02/nightly/run.json",
+    "macos-unsigned-network/demo-eu/2024/01/02/0600Z-notes/why.txt",
+    "daily/secops/2024/01/02/notes.html",
+    "months/readme.html",
+    "upload.tmp",
+]
+
+
+def test_what_somebody_else_put_there_is_neither_removed_nor_shown(folder):
+    """An archive may share a bucket or a folder, and prune must not eat what it did not write."""
+    filled(str(folder), 0)
+    before = index(str(folder))
+    for path in FOREIGN:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("mine")
+    aged(folder)
+    assert prune(str(folder), A_MONTH_AGO) == ()
+    assert index(str(folder)) == before
+    assert {path for path in FOREIGN if (folder / path).read_text() == "mine"} == set(FOREIGN)
+
+
+def test_a_file_that_its_writer_ends_meanwhile_is_no_fault(folder, monkeypatch):
+    """Between the listing and the look at its age a temporary file gets its name."""
+    filled(str(folder), 0)
+    temporary = folder / f"index.html.{'0' * 32}.tmp"
+    temporary.write_text("<!doc")
+    aged(folder)
+    age = folders.Folder.changed_at
+    monkeypatch.setattr(
+        folders.Folder, "changed_at", lambda *args: (temporary.unlink(), age(*args))[1]
+    )
+    assert prune(str(folder), A_MONTH_AGO) == ()
+
+
+def test_pruners_and_writers_at_once_lose_nothing_and_leave_no_dead_link(folder):
+    """The flow and the command line may prune while clusters are hunted."""
+    url = str(folder)
+    filled(url, *range(-60, -1))
+    new = [report(run(day(number), cluster=f"c-{number % 2}")) for number in range(20)]
+    errors = []
+
+    def pruning():
+        for days in range(60, 30, -5):
+            prune(url, SLOT - timedelta(days=days))
+
+    def writing(mine):
+        for of in mine:
+            write_run(url, of, PAGES)
+            write_index(url)
+
+    def told(call, *args):
+        try:
+            call(*args)
+        except Exception as error:  # noqa: BLE001  # A thread's error must reach the test.
+            errors.append(error)
+
+    calls = [(pruning,), (pruning,), (writing, new[::2]), (writing, new[1::2])]
+    threads = [threading.Thread(target=told, args=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert dead_links(url) == []
+    html = index(url)
+    assert [of.run.folder for of in new if of.run.folder not in html] == []

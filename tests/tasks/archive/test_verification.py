@@ -7,7 +7,7 @@ from tasks.archive import verify, write_run
 from tasks.errors import ArchiveError
 from tasks.report import pages_of
 from tasks.runs import Outcome
-from tests.archives import read
+from tests.archives import listed, read
 from tests.builders import day, finding, report, run
 
 
@@ -75,3 +75,15 @@ def test_an_archive_without_runs_is_not_called_verified(archive):
     """A mistyped URL must not look like a good result."""
     with pytest.raises(ArchiveError, match="holds no run"):
         verified(archive)
+
+
+def test_a_run_that_is_pruned_meanwhile_is_not_called_changed(archive):
+    """An alarm that means nothing teaches people to ignore alarms."""
+    gone = kept(archive, report(run(day(-1)), finding()))
+    kept(archive, report(run(), finding()))
+    checking = verify(archive, pages_of)
+    assert next(checking) == ()
+    files, root = fsspec.url_to_fs(archive)
+    files.rm(f"{root}/{report(run()).run.folder}", recursive=True)
+    assert list(checking) == [()]
+    assert gone in {path.rpartition("/")[0] for path in listed(archive)}
