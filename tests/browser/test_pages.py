@@ -179,6 +179,14 @@ def test_a_page_fits_a_phone(look, name, scheme):
     assert page.evaluate(f"{wide}.map((each) => each.innerText.slice(0, 80))") == []
 
 
+@pytest.mark.parametrize("name", ["report", "index", "month"])
+def test_a_page_fits_a_sheet_of_paper(look, name):
+    """A4 between its margins is 688 pixels wide: no column of a table is cut off."""
+    page = look(name, viewport={"width": 688, "height": 1000})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 688
+
+
 LOOKS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
