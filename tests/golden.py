@@ -16,11 +16,16 @@ from typing import Any
 from tasks.coverage import Coverage
 from tasks.findings import Finding, Priority, Status
 from tasks.hunts import load
+from tasks.pages import page
 from tasks.report import render_report
 from tasks.runs import Outcome, Report, Trend
+from tasks.views.index import Record, Shelf, index_view, latest_views, month_view
 from tests.builders import SLOT, acknowledgement, coverage, day, evidence, finding, report, run
 
 FOLDER = Path(__file__).parent / "data" / "golden"
+ARCHIVE = FOLDER / "archive"
+"""The archive's own pages, which are made of records."""
+
 LARGE = FOLDER / "large.sha256"
 """Of pages that nobody would read in a diff."""
 
@@ -79,6 +84,35 @@ def documents() -> dict[str, Report]:
     }
 
 
+def archive_pages() -> dict[str, str]:
+    """Give the archive's own pages: two clusters, a repeated slot, a cluster that fell silent."""
+    recent = [
+        report(run(day(-30), Outcome.BASELINE, hunt=HUNT), replace(NEW, status=Status.BASELINE)),
+        report(run(day(-2), hunt=HUNT), KNOWN),
+        report(run(day(-1), Outcome.FAILED, hunt=HUNT, reason="unreachable"), hunt=HUNT),
+        report(run(hunt=HUNT), NEW, KNOWN, QUIET),
+        report(run(outcome=Outcome.NO_DATA, hunt=HUNT, attempt=2), hunt=HUNT),
+        report(run(outcome=Outcome.MISSED, hunt=HUNT, cluster="demo-us"), hunt=HUNT),
+    ]
+    records = {of.run.folder: Record.of(of) for of in recent}
+    november = {folder: each for folder, each in records.items() if "/2026/11/" in folder}
+    silent = run(day(-120), hunt=HUNT, cluster="lab")
+    silent_records = {silent.folder: Record.of(report(silent, KNOWN))}
+    days = ("daily/secops/2026/11/24/0705Z-9f8e7d6c5b4a.html",)
+    broken = ("macos-unsigned-network/lab/2026/11/02/0600Z-0123456789ab/run.json",)
+    months = {"2026-11": 5, "2026-10": 1, "2026-07": 1}
+    (_, latest), *_ = sorted(latest_views(records).items())
+    return {
+        "index": page(
+            "archive.html.j2", index_view(Shelf(records, days, broken), silent_records, months)
+        ),
+        "month": page(
+            "month.html.j2", month_view("2026-11", Shelf(november, days, broken), "stamp")
+        ),
+        "latest": page("latest.html.j2", latest),
+    }
+
+
 def large() -> dict[str, Report]:
     """Give documents whose pages are kept as a hash."""
     return {
@@ -104,6 +138,9 @@ def main() -> None:
     for name, of in documents().items():
         (FOLDER / f"{name}.json").write_bytes(of.to_json())
         (FOLDER / f"{name}.html").write_text(essence(render_report(of)), encoding="utf-8")
+    ARCHIVE.mkdir(exist_ok=True)
+    for name, html in archive_pages().items():
+        (ARCHIVE / f"{name}.html").write_text(essence(html), encoding="utf-8")
     hashes = (f"{name} {sha256(of)}\n" for name, of in large().items())
     LARGE.write_text("".join(hashes), encoding="utf-8")
 

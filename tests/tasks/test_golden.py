@@ -4,7 +4,7 @@ import pytest
 
 from tasks.report import render_report
 from tasks.runs import Outcome, Report
-from tests.golden import FOLDER, LARGE, essence, large, sha256
+from tests.golden import ARCHIVE, FOLDER, LARGE, archive_pages, essence, large, sha256
 
 PAGES = sorted(path.stem for path in FOLDER.glob("*.html"))
 
@@ -14,6 +14,13 @@ def test_a_stored_document_gives_the_page_that_it_gave(name):
     """Old reports stay readable; a change of the pages is a diff: `python -m tests.golden`."""
     of = Report.from_json((FOLDER / f"{name}.json").read_bytes())
     assert essence(render_report(of)) == (FOLDER / f"{name}.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["index", "month", "latest"])
+def test_the_records_of_an_archive_give_the_pages_that_they_gave(name):
+    """What leads to old reports changes only where somebody meant to change it."""
+    kept = (ARCHIVE / f"{name}.html").read_text(encoding="utf-8")
+    assert essence(archive_pages()[name]) == kept
 
 
 def test_large_pages_are_those_that_were_made_on_another_machine():
