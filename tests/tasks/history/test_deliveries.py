@@ -150,7 +150,7 @@ class Word:
 
 @dataclass
 class Listener:
-    """A destination: what it may hear, and what is in its channel as far as anybody knows."""
+    """A destination: what it may hear, and the channel in which it hears it."""
 
     destination: Destination
     slack: Slack
@@ -158,13 +158,8 @@ class Listener:
     digests: dict[str, Digest] = field(default_factory=dict)
 
     @property
-    def told(self) -> list[News]:
-        """Everything in the channel, each as often as it stands there."""
-        return [said for part in range(len(self.slack.posts)) for said in self.of_part(part)]
-
-    @property
-    def known_as_told(self) -> set[News]:
-        """What the ledger knows of that: all, where it can look, else what has a receipt."""
+    def told(self) -> set[News]:
+        """What the ledger knows to be in it: all, where it can look, else what has a receipt."""
         return {
             said
             for part, receipt in enumerate(self.slack.receipts)
@@ -255,7 +250,7 @@ class Model:
             for host, sight in sights.items()
             if sight.news
             and not self.muted((cluster, host), sight, self.binary((cluster, host), sight), at)
-        } - listener.known_as_told
+        } - listener.told
 
     def ends(self, listener: Listener, slot: datetime) -> set[News]:
         """Give the words that are over while what they covered, and no other does, goes on."""
@@ -269,7 +264,7 @@ class Model:
                 heard = word and max(first, listener.since) < word.end <= slot
                 if word and heard and last >= self.comparable(place[0], slot):
                     over.add((word.key, "ended"))
-        return over - listener.known_as_told
+        return over - listener.told
 
 
 def said_of(told: Announcement) -> News:
