@@ -25,6 +25,7 @@ from rich.table import Table
 
 from tests import conftest  # noqa: F401 - sets Prefect up, before anything imports it.
 from tests.benchmarks import (
+    browsing,
     flow_run,
     generating,
     hunting,
@@ -122,6 +123,7 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         ),
         ("Remembering in PostgreSQL", lambda: remembering.measure_postgresql(past)),
         ("Rendering a report", lambda: [reporting.measure(sizes.rendered)]),
+        ("Opening a report", lambda: browsing.measure(sizes.rendered, scratch / "pages")),
         ("Indexing an archive", lambda: indexing.measure(sizes.indexed, scratch / "archive")),
         ("Running the flow", lambda: [flow_run.measure(sizes.candidates, scratch / "flow")]),
         *_of_clusters(sizes.clusters, scratch),

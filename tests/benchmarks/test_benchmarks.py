@@ -4,7 +4,15 @@ import re
 
 import pytest
 
-from tests.benchmarks import generating, hunting, recording, remembering, reporting
+from tests.benchmarks import (
+    browsing,
+    generating,
+    hunting,
+    indexing,
+    recording,
+    remembering,
+    reporting,
+)
 from tests.benchmarks.remembering import Past
 from tests.fleet.generate import Fleet
 
@@ -39,6 +47,19 @@ def test_findings_are_recorded_and_rendered(tmp_path):
     """Each ratio is that of as many findings."""
     assert recording.measure(10, tmp_path).size == 10
     assert reporting.measure(10).size == 10
+
+
+def test_a_page_is_opened_and_filtered(tmp_path):
+    """With as many findings as are asked for, of which one is looked for."""
+    opened, filtered = browsing.measure(110, tmp_path / "pages")
+    assert (opened.size, filtered.size) == (110, 110)
+
+
+def test_an_archive_is_indexed(tmp_path):
+    """All of its runs, and one more."""
+    anew, one_more = indexing.measure(60, tmp_path)
+    assert (anew.size, one_more.size) == (60, 60)
+    assert len(list(tmp_path.rglob("run.json"))) == 61
 
 
 def test_a_run_is_remembered_without_reading_all_of_the_past(tmp_path):
