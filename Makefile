@@ -12,8 +12,9 @@ export DO_NOT_TRACK = 1
 demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
 	$(BIN)/beaconhunt demo
 
+# Files of few tests take longest here; by itself xdist would begin with them last.
 test: $(INSTALLED)  ## Run every test.
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## Style, types and the one-way flow of imports.
 	$(BIN)/ruff check .
