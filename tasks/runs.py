@@ -221,6 +221,12 @@ class Trend:
     known: int
     hosts: int | None = None
 
+    @classmethod
+    def of(cls, run: Run, *, new: int, known: int) -> Trend:
+        """Give what charts show of a run with so many findings."""
+        hosts = run.coverage.macs if run.coverage else None
+        return cls(run.slot, run.outcome, new, known, hosts)
+
     @property
     def found(self) -> int:
         """How many findings it has that are over the threshold."""

@@ -68,25 +68,22 @@ def deployed(config: Path, flow_name: str, subject: str) -> list[Deployment]:
 
 def chosen_history(given: str | None, config: Path) -> str:
     """Choose the history: the given one, else the only one that the deployments name."""
-    if given or not config.exists():
-        return given or HISTORY_URL
-    named = {each.history_url for each in deployments(config) if each.flow_name in SUBJECTS}
-    if len(named) > 1:
-        raise SettingsError(
-            f"{config} names {len(named)} histories.",
-            f"Choose one with --history-url: {', '.join(sorted(named))}.",
-        )
-    return next(iter(named), HISTORY_URL)
+    return given or _only(config, "history_url", HISTORY_URL, "histories")
 
 
 def chosen_archive(given: str | None, config: Path) -> str:
     """Choose the archive: the given one, else the only one that the deployments name."""
-    if given or not config.exists():
-        return given or ARCHIVE_URL
-    named = {each.archive_url for each in deployments(config) if each.flow_name in SUBJECTS}
+    return given or _only(config, "archive_url", ARCHIVE_URL, "archives")
+
+
+def _only(config: Path, parameter: str, default: str, several: str) -> str:
+    """Give what the deployments of hunts and digests name, if it is the same for all of them."""
+    if not config.exists():
+        return default
+    named = {getattr(each, parameter) for each in deployments(config) if each.flow_name in SUBJECTS}
     if len(named) > 1:
         raise SettingsError(
-            f"{config} names {len(named)} archives.",
-            f"Choose one with --archive-url: {', '.join(sorted(named))}.",
+            f"{config} names {len(named)} {several}.",
+            f"Choose one with --{parameter.replace('_', '-')}: {', '.join(sorted(named))}.",
         )
-    return next(iter(named), ARCHIVE_URL)
+    return next(iter(named), default)

@@ -64,12 +64,12 @@ class _Files:
     Attributes:
         records: of runs.
         days: daily pages.
-        others: every other file.
+        listed: every file.
     """
 
     records: tuple[str, ...]
     days: tuple[str, ...]
-    others: frozenset[str] = field(default=frozenset(), compare=False)
+    listed: frozenset[str] = field(default=frozenset(), compare=False)
 
     @classmethod
     def of(cls, listed: Collection[str]) -> _Files:
@@ -130,14 +130,13 @@ def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
         read_shelf(folder, silent).records,
         {month: len(files.records) for month, files in months.items()},
     )
-    for path in there.others:
-        if is_month_page(path) and path not in map(month_page, months):
-            folder.remove(path)
+    for path in set(filter(is_month_page, there.listed)).difference(map(month_page, months)):
+        folder.remove(path)
 
 
 def _stale(folder: Folder, there: _Files, months: Mapping[str, _Files]) -> set[str]:
     """Give the months whose page does not show what is there."""
-    shown = folder.read([path for path in map(month_page, months) if path in there.others])
+    shown = folder.read([path for path in map(month_page, months) if path in there.listed])
     return {
         month
         for month, files in months.items()
@@ -158,7 +157,7 @@ def _write_first(
         for path, view in latest_views({**recent.records, **silent}).items()
     }
     pages[ARCHIVE_INDEX] = page("archive.html.j2", index_view(recent, silent, runs))
-    shown = folder.read([path for path in pages if path in there.others])
+    shown = folder.read([path for path in pages if path in there.listed])
     for path, html in pages.items():
         if shown.get(path) != (content := html.encode()):
             folder.write(path, content)

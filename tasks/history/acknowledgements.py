@@ -35,11 +35,10 @@ from tasks.history.models import (
     ScopeRow,
     SightingRow,
 )
+from tasks.history.recorded import COMPARABLE
 from tasks.history.sightings import by_priority, first_seen, last_hash, last_seen, restored
-from tasks.runs import Outcome, Run
+from tasks.runs import Run
 from tasks.settings import Destination
-
-_COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
 
 Acknowledged = tuple[Acknowledgement, Finding]
 """A word, and the finding that was looked at, described as a run saw it last."""
@@ -213,7 +212,7 @@ def _going_on(
     Of what a run lacks that searched a part nothing is known.
     """
     of_both = and_(RunRow.cluster == cluster, RunRow.hunt == hunt, RunRow.slot <= slot)
-    whole = select(func.max(RunRow.slot)).where(of_both, RunRow.outcome.in_(_COMPARABLE))
+    whole = select(func.max(RunRow.slot)).where(of_both, RunRow.outcome.in_(COMPARABLE))
     seen = (
         select(FindingRow, SightingRow, first_seen(), last_seen(), RunRow)
         .join(SightingRow, SightingRow.finding_key == FindingRow.key)

@@ -24,9 +24,8 @@ from tasks.history.models import (
     ScopeRow,
     SightingRow,
 )
-from tasks.history.recorded import trend
+from tasks.history.recorded import SEARCHED, trend
 from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
-from tasks.runs import Outcome
 from tasks.settings import Destination
 
 LOOK_BACK = timedelta(days=14)
@@ -35,7 +34,6 @@ LOOK_BACK = timedelta(days=14)
 SAME_DAY = timedelta(hours=20)
 """Two moments so close together belong to one day: less than 24 hours, since clocks change."""
 
-_SEARCHED = [outcome for outcome in Outcome if outcome.searched]
 _UNCERTAIN = [DigestStatus.LOST, DigestStatus.SENDING]
 
 News = tuple[str, str]
@@ -235,7 +233,7 @@ def _cluster_day(
     told = _told(session, whose, cluster, hunt, slot)
     searched = session.scalars(
         select(RunRow.document)
-        .where(of_both, RunRow.outcome.in_(_SEARCHED))
+        .where(of_both, RunRow.outcome.in_(SEARCHED))
         .order_by(RunRow.slot.desc())
         .limit(2)
     ).all()

@@ -11,7 +11,10 @@ from sqlalchemy.orm import Session
 
 from tasks.findings import Status
 from tasks.history.models import RunRow
-from tasks.runs import TREND_RUNS, Run, Trend
+from tasks.runs import TREND_RUNS, Outcome, Run, Trend
+
+COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
+SEARCHED = [outcome for outcome in Outcome if outcome.searched]
 
 _KNOWN = (Status.CONTINUING, Status.RETURNED, Status.BASELINE)
 
@@ -43,12 +46,10 @@ def trend(
     """Give the newest of some runs up to a slot, oldest first."""
     newest = runs.where(RunRow.slot <= slot).order_by(RunRow.slot.desc()).limit(limit)
     return tuple(
-        Trend(
-            slot=past.run.slot,
-            outcome=past.run.outcome,
+        Trend.of(
+            past.run,
             new=past.counts.get(Status.NEW, 0),
             known=sum(past.counts.get(status, 0) for status in _KNOWN) + past.acknowledged,
-            hosts=past.run.coverage.macs if past.run.coverage else None,
         )
         for past in reversed(recorded(session, newest))
     )

@@ -20,7 +20,7 @@ from tasks.history.acknowledgements import Acknowledgements, given
 from tasks.history.database import Database, batches, connected
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
-from tasks.history.recorded import RecordedRun, recorded, trend
+from tasks.history.recorded import COMPARABLE, SEARCHED, RecordedRun, recorded, trend
 from tasks.history.sightings import (
     by_priority,
     first_seen,
@@ -32,9 +32,6 @@ from tasks.history.sightings import (
 )
 from tasks.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.settings import Destination
-
-_COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
-_SEARCHED = [outcome for outcome in Outcome if outcome.searched]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ class History:
                     RunRow.cluster == cluster,
                     RunRow.hunt_uuid == hunt_uuid,
                     RunRow.slot < slot,
-                    RunRow.outcome.in_(_COMPARABLE),
+                    RunRow.outcome.in_(COMPARABLE),
                 )
                 .order_by(RunRow.slot.desc())
                 .limit(1)
@@ -287,7 +284,7 @@ class History:
         """
         newest = (
             select(RunRow.cluster, RunRow.hunt_uuid, func.max(RunRow.slot).label("slot"))
-            .where(RunRow.outcome.in_(_SEARCHED))
+            .where(RunRow.outcome.in_(SEARCHED))
             .group_by(RunRow.cluster, RunRow.hunt_uuid)
             .subquery()
         )

@@ -70,8 +70,7 @@ class Record:
     @property
     def trend(self) -> Trend:
         """What charts show of the run."""
-        run, hosts = self.run, self.run.coverage.macs if self.run.coverage else None
-        return Trend(run.slot, run.outcome, self.new, self.known + self.recorded, hosts)
+        return Trend.of(self.run, new=self.new, known=self.known + self.recorded)
 
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
