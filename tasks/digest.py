@@ -413,8 +413,8 @@ def _groups(announcements: Sequence[Announcement], nouns: Nouns) -> Iterator[Blo
     others = [finding for _, findings in largest[TOP_GROUPS:] for finding in findings]
     rest = f"{counted(len(others), 'other')}: {priorities_words(others)}. " if others else ""
     yield _context(
-        f"{rest}Above {FLOOD} new findings none is told singly: all {len(announcements):,} are in "
-        "the report."
+        f"{rest}Above {FLOOD} at once none is told singly: all {len(announcements):,} are in the "
+        "report."
     )
 
 

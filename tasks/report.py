@@ -35,7 +35,7 @@ CELL_LIMIT = 32_767
 """Characters that a spreadsheet takes in one cell; findings.json has longer ones whole."""
 
 SUMMARY_FINDINGS = 20
-"""So many new findings stand in the markdown summary."""
+"""So many of what is told stand in the markdown summary."""
 
 _NO_LINKS = Links()
 
@@ -140,7 +140,7 @@ def _paragraphs(report: Report) -> Iterator[str]:
     if told:
         yield "\n".join(map(_item, told[:SUMMARY_FINDINGS]))
     if len(told) > SUMMARY_FINDINGS:
-        yield f"{len(told) - SUMMARY_FINDINGS:,} more new findings in the report."
+        yield f"{len(told) - SUMMARY_FINDINGS:,} more in the report."
     closing = (known_words(report), searched_words(run.coverage, run.nouns))
     yield from map(markdown_text, filter(None, closing))
 

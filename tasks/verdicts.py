@@ -33,7 +33,7 @@ REASON_WORDS = {
 }
 
 FLOOD = 200
-"""Above so many new findings this is unusual, and none is told singly."""
+"""More news than this at once is unusual, and none is told singly."""
 
 MILLION = 1_000_000
 

@@ -276,7 +276,7 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
     ("page", "said"),
     [
         ("README.md", f"at most {CANDIDATES_AT_MOST:,} candidates"),
-        ("README.md", f"Above {verdicts.FLOOD} new findings"),
+        ("README.md", f"Above {verdicts.FLOOD} at once"),
         ("README.md", f"at most {WORDS[FINDINGS_PER_MESSAGE]} findings"),
         ("README.md", f"the {24 * WINDOW_DAYS.default} hours of the window"),
         ("README.md", f"1 for a clock and {BY_CHANCE:.2f} for chance"),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tasks import charts, moments, verdicts
 from tasks.digests import Announcement, ClusterDay, Digest, Ended
-from tasks.findings import RANKS, Finding
+from tasks.findings import RANKS, Finding, Status
 from tasks.hostile import visible
 from tasks.runs import Outcome
 from tasks.views import cards
@@ -27,6 +27,8 @@ from tasks.views.parts import (
     badge,
     cards_of,
     href,
+    news_tiles,
+    news_title,
     table_of,
 )
 
@@ -79,7 +81,7 @@ def daily_view(digest: Digest) -> DailyView:
     news = cards_of(
         [_announced(told, here) for told in ranked[:MAX_CARDS]],
         len(ranked),
-        title="New findings",
+        title=news_title(findings),
         nothing="No finding is new to this destination.",
     )
     return DailyView(
@@ -99,7 +101,7 @@ def daily_view(digest: Digest) -> DailyView:
             tuple(findings[MAX_CARDS:]),
             digest.slot,
             digest.nouns,
-            title="All other new findings",
+            title="All others",
             note="Each stands at full length in the report of its run.",
         ),
         digest=digest.id,
@@ -196,10 +198,9 @@ def _day_tiles(
     digest: Digest, findings: Sequence[Finding], searched: Sequence[ClusterDay]
 ) -> Iterator[Tile]:
     seen = [day.run.coverage for day in searched if day.run and day.run.coverage]
-    new = f"{len(findings):,}"
-    yield Tile("New", new, verdicts.priorities_words(findings), hot=bool(findings))
+    yield from news_tiles(findings)
     hosts = verdicts.capitalised(digest.nouns.host[1])
-    yield Tile(f"{hosts} affected", f"{verdicts.host_count(findings):,}", "by new findings")
+    yield Tile(f"{hosts} affected", f"{verdicts.host_count(findings):,}", "by these findings")
     missing = len(searched) < len(digest.clusters)
     if digest.acknowledged:
         muted = f"{digest.acknowledged:,}"
@@ -214,7 +215,8 @@ def _day_tiles(
 def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
     run, seen = day.run, day.run.coverage if day.run else None
     new = sum(
-        told.run.cluster == day.cluster and told.run.hunt == day.hunt
+        told.finding.status is Status.NEW
+        and (told.run.cluster, told.run.hunt) == (day.cluster, day.hunt)
         for told in digest.announcements
     )
     return ClusterRow(

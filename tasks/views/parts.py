@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tasks import verdicts
-from tasks.findings import Finding
+from tasks.findings import Finding, Status
 from tasks.hunts import Nouns
 from tasks.runs import SCHEMA_VERSION, Outcome, Run
 from tasks.views import cards
@@ -108,6 +108,31 @@ def badge(outcome: Outcome, run: Run | None = None) -> Badge:
     if run and outcome.searched and verdicts.is_blind(run):
         return Badge(f"{word}, blind", "warn")
     return Badge(word, _BADGES[outcome])
+
+
+def news_title(told: Sequence[Finding]) -> str:
+    """Call what is told what it is, for example `New findings and changed binaries`."""
+    kinds = {
+        "new findings": any(each.status is Status.NEW for each in told),
+        "changed binaries": any(map(verdicts.is_changed, told)),
+        "programs that are back": any(map(verdicts.is_back, told)),
+    }
+    *some, last = [kind for kind, is_told in kinds.items() if is_told] or ["new findings"]
+    return verdicts.capitalised(f"{', '.join(some)} and {last}" if some else last)
+
+
+def news_tiles(told: Sequence[Finding]) -> Iterator[Tile]:
+    """Count what is told by what it is: new in any case, the others where there are any."""
+    new = [finding for finding in told if finding.status is Status.NEW]
+    changed, back = (list(filter(kind, told)) for kind in (verdicts.is_changed, verdicts.is_back))
+    for label, about, these in (
+        ("New", "new", new),
+        ("Changed binaries", "changed", changed),
+        ("Back after long", "back", back),
+    ):
+        if these or these is new:
+            priorities = verdicts.priorities_words(these)
+            yield Tile(label, f"{len(these):,}", priorities, hot=bool(these), about=about)
 
 
 def cards_of(

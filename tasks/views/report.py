@@ -33,6 +33,8 @@ from tasks.views.parts import (
     cards_of,
     href,
     more,
+    news_tiles,
+    news_title,
     table_of,
 )
 
@@ -161,7 +163,7 @@ def report_view(report: Report, links: Links) -> ReportView:
     news = cards_of(
         [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
         len(told),
-        title=_told_title(report, told),
+        title="Recorded at the first run" if _is_first(report) else news_title(told),
         nothing=_nothing_new(report),
         counted=run.coverage is not None,
     )
@@ -224,18 +226,6 @@ def _is_carded(finding: Finding) -> bool:
     return is_recorded or verdicts.is_news(finding)
 
 
-def _told_title(report: Report, told: Sequence[Finding]) -> str:
-    if _is_first(report):
-        return "Recorded at the first run"
-    kinds = {
-        "new findings": [each for each in told if each.status is Status.NEW],
-        "changed binaries": list(filter(verdicts.is_changed, told)),
-        "programs that are back": list(filter(verdicts.is_back, told)),
-    }
-    *some, last = [kind for kind, these in kinds.items() if these] or ["new findings"]
-    return verdicts.capitalised(f"{', '.join(some)} and {last}" if some else last)
-
-
 def _nothing_new(report: Report) -> str:
     run = report.run
     if run.outcome.searched:
@@ -273,7 +263,7 @@ def _others(report: Report, new: tuple[Finding, ...]) -> Table:
         title = "Continuing and returned" if returned else "Continuing"
         note += " The last connection says whether it goes on." if scored else ""
     if new:
-        title, note = "All others", "New findings beyond the cards above stand first."
+        title, note = "All others", "Those beyond the cards above stand first."
     return table_of(
         (*new, *known), report.run.slot, report.run.nouns, title=title, note=note, scored=scored
     )
@@ -319,10 +309,9 @@ def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
             "is announced.",
             "info",
         )
-    elif len(told) > verdicts.FLOOD:
+    elif len(list(filter(verdicts.is_news, told))) > verdicts.FLOOD:
         yield Alert(
-            f"More than {verdicts.FLOOD} new findings.",
-            "They are announced as groups, not singly.",
+            f"More than {verdicts.FLOOD} at once.", "They are announced as groups, not singly."
         )
     for warning in run.warnings:
         yield Alert("", warning)
@@ -334,20 +323,11 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
     if seen is None:
         return
     found = [each for each in report.findings if each.status is not Status.QUIET]
-    new = report.having(Status.NEW)
     if _is_first(report):
         priorities = verdicts.priorities_words(told)
         yield Tile("Recorded", f"{len(told):,}", priorities, about="recorded")
     else:
-        priorities = verdicts.priorities_words(new)
-        yield Tile("New", f"{len(new):,}", priorities, hot=bool(new), about="new")
-        if changed := [finding for finding in told if verdicts.is_changed(finding)]:
-            priorities = verdicts.priorities_words(changed)
-            count = f"{len(changed):,}"
-            yield Tile("Changed binaries", count, priorities, hot=True, about="changed")
-        if back := [finding for finding in told if verdicts.is_back(finding)]:
-            priorities = verdicts.priorities_words(back)
-            yield Tile("Back after long", f"{len(back):,}", priorities, hot=True, about="back")
+        yield from news_tiles(told)
         yield from _known_tiles(report)
     if report.acknowledged:
         count = f"{len(report.acknowledged):,}"

@@ -321,6 +321,30 @@ def test_a_flood_is_told_in_groups_whose_counts_add_up():
     assert message.replies == ()
 
 
+CHANGED = {"status": Status.CONTINUING, "changed_binary": True}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ([CHANGED] * 214, "214 known programs with a changed binary: more than usual"),
+        (
+            [{}] * 212 + [CHANGED] * 30,
+            "212 new beaconing processes on 212 Macs, 30 known programs with a changed binary: "
+            "more than usual",
+        ),
+    ],
+    ids=["changed", "both"],
+)
+def test_a_flood_says_what_it_is_of(told: list[dict[str, Any]], words: str):
+    """An update of two hundred known programs is nothing new, in no line of the message."""
+    of = digest(*(announced(number, **changes) for number, changes in enumerate(told)))
+    message = composed(of, REPORTS)
+    assert header(message) == words
+    assert f"Above 200 at once none is told singly: all {len(told)} are in" in message.text
+    assert "new finding" not in message.text
+
+
 @pytest.mark.parametrize("new", [0, 1, 10, 11, 50, 200, 201, 5_000])
 def test_hostile_names_break_no_limit_and_lose_no_finding(new: int):
     """Whatever a process calls itself, the digest is one that Slack takes, and its counts hold."""

@@ -28,7 +28,7 @@ from tasks.report import (
     state_message,
 )
 from tasks.runs import Outcome, Report, Trend
-from tasks.verdicts import summary
+from tasks.verdicts import is_news, summary
 from tasks.views.explanations import explained
 from tasks.views.report import Links
 from tests.builders import (
@@ -129,7 +129,7 @@ def full_digest(of: Report):
         medium=Medium.SLACK,
         slot=SLOT + timedelta(hours=1),
         clusters=(ClusterDay(of.run.cluster, of.run.hunt, of.run, SLOT), missed),
-        announcements=tuple(Announcement(each, of.run) for each in of.having(Status.NEW)),
+        announcements=tuple(Announcement(each, of.run) for each in of.findings if is_news(each)),
         ended=tuple(
             Ended(each.acknowledgement, (Announcement(each, of.run),)) for each in of.acknowledged
         ),
@@ -643,6 +643,25 @@ def test_a_flood_of_one_program_is_explained():
     flood = [finding(f"mac-{number}", "/opt/agentd") for number in range(300)]
     words = text_of(render_report(report(run(), *flood, finding("mac-x", "/opt/evil"))))
     assert "300 of them are agentd calling 203.0.113[.]47:443" in words
+
+
+def test_a_flood_of_changed_binaries_is_called_new_nowhere():
+    """Neither on the run's page nor on the day's: the programs were known."""
+    told = {"status": Status.CONTINUING, "changed_binary": True}
+    of = report(run(), *(finding(f"mac-{number}", **told) for number in range(201)))
+    for words in (text_of(render_report(of)), text_of(render_daily(full_digest(of)))):
+        assert "201 known programs with a changed binary" in words
+        assert "Changed binaries 201" in words
+        assert "New findings" not in words
+        assert "new findings" not in words
+    assert "More than 200 at once." in text_of(render_report(of))
+
+
+def test_a_large_first_run_is_no_flood():
+    """A baseline is told as a count, also where part of the answer is missing."""
+    first = [finding(f"mac-{number}", status=Status.BASELINE) for number in range(201)]
+    words = text_of(render_report(report(run(outcome=Outcome.PARTIAL), *first)))
+    assert "at once" not in words
 
 
 def test_findings_beyond_the_cards_stand_in_the_table():
