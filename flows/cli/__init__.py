@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -17,13 +18,24 @@ from flows.cli.output import complain, err
 from flows.prefect_server import QUIET
 from tasks.errors import PipelineError
 
+INTERRUPTED = 128 + signal.SIGINT
+
 _told_to_end = threading.Event()
+_interrupted = threading.Event()
 
 
 def _end(*_: object) -> None:
     """Hear a signal."""
     _told_to_end.set()
     raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    """After a Ctrl-C, end before libraries tell what it kept them from giving back."""
+    if _interrupted.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 class Commands(TyperGroup):
@@ -40,7 +52,8 @@ class Commands(TyperGroup):
         # Out here nothing holds on to what the command had open. The rest takes a second or two.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         err.print("Interrupted. What was recorded stays; run the command again to go on.")
-        raise typer.Exit(128 + signal.SIGINT)
+        _interrupted.set()
+        raise typer.Exit(INTERRUPTED)
 
 
 app = typer.Typer(
@@ -59,6 +72,7 @@ app.add_typer(archive.commands, name="archive")
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    atexit.register(_leave)  # The first is called last: threads and servers have ended by then.
     # Prefect reads these when it is imported.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     for name, value in QUIET.items():

@@ -4,12 +4,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.flows import EntrypointType
-from prefect.settings import get_current_settings
 
 from flows.check_cluster import check_cluster
 from flows.daily_digest import daily_digest
@@ -178,11 +177,10 @@ def deployed(events, storage):
 
 def artifact() -> str:
     """The newest table that Prefect's UI shows of a check."""
-    api = get_current_settings().api.url
-    (found,) = httpx.post(
-        f"{api}/artifacts/filter", json={"artifacts": {"key": {"any_": ["check"]}}, "limit": 1}
-    ).json()
-    return found["data"]
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["check"]))
+    with get_client(sync_client=True) as client:
+        (found,) = client.read_artifacts(artifact_filter=wanted, limit=1)
+    return found.data
 
 
 def test_the_flow_checks_the_deployments_of_its_prefect_server(deployed):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 import yaml
@@ -289,33 +290,56 @@ def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(site):
     assert not any(map(is_alive, started))
 
 
-STUMBLING = """
+def interrupted(library: str) -> subprocess.CompletedProcess[str]:
+    """A command whose library gets the Ctrl-C, and does not only pass it on."""
+    said = f"""
 import os, signal, sys
 from flows.cli import main, options
 
 def library(*_):
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-    except KeyboardInterrupt:
-        pass
-    raise RuntimeError("An error of its own")
+{indent(dedent(library), "    ")}
 
 options.deployments = library
 sys.argv = ["beaconhunt", "run", "corp"]
 main()
 """
-
-
-def test_a_ctrl_c_is_one_whatever_a_library_makes_of_it():
-    """Some know no KeyboardInterrupt, and raise what looks like a fault."""
-    ended = subprocess.run(
-        [sys.executable, "-c", STUMBLING],
+    return subprocess.run(
+        [sys.executable, "-c", said],
         cwd=ROOT,
         env=without_prefect(PYTHONPATH=str(ROOT)),
         check=False,
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        pytest.param(
+            """
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                pass
+            raise RuntimeError("An error of its own")
+            """,
+            id="makes an error of it",
+        ),
+        pytest.param(
+            """
+            import duckdb, threading, time
+            keep = duckdb.connect()
+            threading.Thread(target=lambda _: time.sleep(60), args=(keep,), daemon=True).start()
+            os.kill(os.getpid(), signal.SIGINT)
+            """,
+            id="complains of what was never given back",
+        ),
+    ],
+)
+def test_a_ctrl_c_is_one_whatever_a_library_makes_of_it(library):
+    """The exit code is the one that shells expect, and the sentence stands alone."""
+    ended = interrupted(library)
     assert (ended.returncode, ended.stderr.strip()) == (130, INTERRUPTED)
 
 

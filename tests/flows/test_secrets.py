@@ -4,9 +4,9 @@ import logging
 import traceback
 from pathlib import Path
 
-import httpx
 import pytest
 from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from flows.daily_digest import daily_digest
@@ -36,8 +36,8 @@ def what_prefect_knows() -> str:
     """Everything that the server tells of its runs, artifacts, logs and blocks, or stores."""
     settings = get_current_settings()
     paths = ("flow_runs", "task_runs", "artifacts", "logs", "block_documents", "events")
-    with httpx.Client(base_url=str(settings.api.url)) as client:
-        told = [client.post(f"{path}/filter", json={}).raise_for_status().text for path in paths]
+    with get_client(sync_client=True) as client:
+        told = [client.request("POST", f"/{path}/filter", json={}).text for path in paths]
     url = settings.server.database.connection_url.get_secret_value()
     database = Path(url.removeprefix("sqlite+aiosqlite:///"))
     stored = [p.read_text(encoding="latin-1") for p in database.parent.glob(f"{database.name}*")]
