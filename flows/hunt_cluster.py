@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,12 +22,14 @@ from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
 from tasks.errors import (
+    UNEXPECTED,
     ArchiveError,
     ClusterError,
     HistoryError,
     PipelineError,
     RunInProgress,
     SlotPruned,
+    Unexpected,
 )
 from tasks.findings import Finding, Status
 from tasks.history import History
@@ -107,13 +111,14 @@ def hunt_cluster(
         )
         site = Site(cluster, history, archive_url, report_base_url)
         try:
-            plan = replace(plan, hunt=load(hunt))
-            plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
-            check_writable(archive_url)
-            if asked_by:
-                catch_up(site, plan, never_run(history, plan, asked_by), catch_up_slots)
-                plan = plan.at(plan.slot)  # It starts only now.
-            report = searched(site, plan)
+            with in_words():
+                plan = replace(plan, hunt=load(hunt))
+                plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
+                check_writable(archive_url)
+                if asked_by:
+                    catch_up(site, plan, never_run(history, plan, asked_by), catch_up_slots)
+                    plan = plan.at(plan.slot)  # It starts only now.
+                report = searched(site, plan)
         except PipelineError as error:
             if runtime.deployment.id is None or isinstance(error, HistoryError):
                 # Whoever started it by hand sees the error, and nothing is left behind; nothing
@@ -135,11 +140,28 @@ class Site:
     report_base_url: str | None
 
 
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Turn what nobody foresaw into an error with a remedy, as every other is, and log it whole.
+
+    Raises:
+        Unexpected: whatever it was.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as fault:
+        error = Unexpected.of(fault)
+        get_run_logger().exception("%s", error.problem)
+        raise error from fault
+
+
 def catch_up(site: Site, plan: Plan, slots: Sequence[datetime], at_most: int) -> None:
     """Run slots that were never run, oldest first, each as of itself.
 
     Of more than `at_most` the older ones are recorded as missed. A slot whose cluster does not
-    answer has failed, and the next one is run.
+    answer, or in which something breaks, has failed, and the next one is run.
     """
     too_old = max(len(slots) - at_most, 0)
     get_run_logger().info("%d slots were never run, %d are too old", len(slots), too_old)
@@ -154,8 +176,9 @@ def catch_up(site: Site, plan: Plan, slots: Sequence[datetime], at_most: int) ->
 def tried(site: Site, plan: Plan) -> Report:
     """Search the cluster, or say why it was not searched."""
     try:
-        return searched(site, plan)
-    except (ClusterError, SlotPruned) as error:
+        with in_words():
+            return searched(site, plan)
+    except (ClusterError, SlotPruned, Unexpected) as error:
         return not_searched(plan, error)
 
 
@@ -174,8 +197,9 @@ def left(site: Site, report: Report) -> tuple[Report, str]:
     report = record(site.history, opaque(rehearse(opaque(report))))
     for killed in unreported(site.history, opaque(report)):
         try:
-            archived(site, killed)
-        except ArchiveError as error:
+            with in_words():
+                archived(site, killed)
+        except (ArchiveError, Unexpected) as error:
             get_run_logger().error("%s", error)  # It stays owed, and keeps no other from its place.
     return report, archived(site, report)
 
@@ -202,12 +226,16 @@ def hunted(client: Client, plan: Plan, history: History) -> Report:
     findings, known, outcome = diff(history, opaque(answer), coverage, plan)
     findings = with_changed_binaries(enriched(client, plan, findings), known)
     findings = with_acknowledgements(findings, known, plan)
+    findings = evidenced(client, plan, findings)
+    broken = Counter(fault for each in findings for fault in each.faults if UNEXPECTED in fault)
+    for fault, count in broken.items():
+        get_run_logger().error("%s: %d findings", fault, count)
     return reported(
         plan,
         outcome,
         answer,
         coverage,
-        findings=evidenced(client, plan, findings),
+        findings=findings,
         compared_with=known.comparable,
         costs=client.costs.values(),
     )
@@ -216,16 +244,18 @@ def hunted(client: Client, plan: Plan, history: History) -> Report:
 def enriched(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Enrich, or say of each finding why it is not."""
     try:
-        return enrich(client, plan, opaque(findings))
-    except ClusterError as error:
+        with in_words():
+            return enrich(client, plan, opaque(findings))
+    except (ClusterError, Unexpected) as error:
         return not_enriched(findings, error)
 
 
 def evidenced(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Score, or say of each finding why it has no evidence."""
     try:
-        return score(client, plan, opaque(findings))
-    except ClusterError as error:
+        with in_words():
+            return score(client, plan, opaque(findings))
+    except (ClusterError, Unexpected) as error:
         return not_scored(findings, error, plan)
 
 

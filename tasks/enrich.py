@@ -10,7 +10,7 @@ import pandas as pd
 from prefect import get_run_logger
 
 from tasks.clusters import Client, Question, ask_about
-from tasks.errors import PipelineError
+from tasks.errors import PipelineError, Unexpected
 from tasks.findings import CodeSignature, Finding, Host, Parent, Process, Status
 from tasks.retries import cluster_task
 from tasks.runs import Plan
@@ -44,15 +44,22 @@ def described(findings: tuple[Finding, ...], processes: pd.DataFrame) -> tuple[F
     single = processes.explode("process.entity_id")
     newest = single.groupby("process.entity_id", sort=False).first()
     return tuple(
-        finding if finding.status is Status.QUIET else _described(finding, newest)
+        finding if finding.status is Status.QUIET else _described_by_itself(finding, newest)
         for finding in findings
     )
+
+
+def _described_by_itself(finding: Finding, newest: pd.DataFrame) -> Finding:
+    try:
+        return _described(finding, newest)
+    except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
+        return finding.lacking(f"not enriched: {Unexpected.of(fault).problem}")
 
 
 def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
     known = [entity for entity in finding.process.entity_ids if entity in newest.index]
     if not known:
-        return replace(finding, faults=(*finding.faults, NO_PROCESS_EVENT))
+        return finding.lacking(NO_PROCESS_EVENT)
     event = newest.loc[known].sort_values("@timestamp").iloc[-1]
     said = {column: value for column, value in _said(event) if not _is_absent(value)}
     process, signature = finding.process, finding.process.code_signature
@@ -111,9 +118,7 @@ def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[F
     """Keep every finding, each with the reason why nothing more is known of its process."""
     fault = f"not enriched: {error.problem}"
     return tuple(
-        finding
-        if finding.status is Status.QUIET
-        else replace(finding, faults=(*finding.faults, fault))
+        finding if finding.status is Status.QUIET else finding.lacking(fault)
         for finding in findings
     )
 

@@ -27,6 +27,24 @@ class PipelineError(Exception):
         return f"{self.problem} {self.remedy}"
 
 
+UNEXPECTED = "Unexpected error: "
+"""How the problem begins of what nobody foresaw."""
+
+_MAX_UNEXPECTED = 200
+
+
+class Unexpected(PipelineError):
+    """What nobody foresaw: a fault of ours, or of what we build on."""
+
+    @classmethod
+    def of(cls, fault: Exception) -> Unexpected:
+        """Put into words what nobody foresaw, with its type and how its message begins."""
+        return cls(
+            f"{UNEXPECTED}{repr(fault)[:_MAX_UNEXPECTED]}.",
+            "Please report it, with the traceback in the log of the flow run.",
+        )
+
+
 class TransientError(PipelineError):
     """A problem that may pass by itself: the only kind that a task retries."""
 

@@ -251,6 +251,10 @@ class Finding:
             return Disposition.ANNOUNCED
         return Disposition(self.status)
 
+    def lacking(self, fault: str) -> Finding:
+        """Give it with one more reason why not everything is known of it."""
+        return replace(self, faults=(*self.faults, fault))
+
     @property
     def unshown(self) -> str:
         """What of it cannot be shown, and why; empty for nearly all."""

@@ -91,7 +91,7 @@ def _shown_in_part(
         else:
             shown = more
     why = f"{UNSHOWN}: {', '.join(unshown)} ({type(fault).__name__})"
-    return replace(shown, finding=replace(shown.finding, faults=(*shown.finding.faults, why)))
+    return replace(shown, finding=shown.finding.lacking(why))
 
 
 def _fault(told: Told, show: Callable[[Told], None]) -> Exception | None:

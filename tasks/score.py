@@ -9,7 +9,7 @@ import pandas as pd
 from prefect import get_run_logger
 
 from tasks.clusters import Client, Question, ask_about
-from tasks.errors import PipelineError
+from tasks.errors import PipelineError, Unexpected
 from tasks.evidence import (
     CONNECTIONS,
     HOST_HOURS,
@@ -43,9 +43,16 @@ def scored(
     return _ranked(
         finding
         if finding.status is Status.QUIET
-        else _scored(finding, rows, awake.get(finding.host.id, frozenset()), plan)
+        else _scored_by_itself(finding, rows, awake.get(finding.host.id, frozenset()), plan)
         for finding in findings
     )
+
+
+def _scored_by_itself(finding: Finding, rows: Rows, awake: Set[int], plan: Plan) -> Finding:
+    try:
+        return _scored(finding, rows, awake, plan)
+    except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
+        return finding.lacking(f"not scored: {Unexpected.of(fault).problem}")
 
 
 def _hours(cell: int | list[int] | None) -> frozenset[int]:
@@ -77,9 +84,7 @@ def not_scored(
     fault = f"no connection times: {error.problem}"
     nothing = pd.DataFrame()
     return tuple(
-        finding
-        if finding.status is Status.QUIET
-        else replace(finding, faults=(*finding.faults, fault))
+        finding if finding.status is Status.QUIET else finding.lacking(fault)
         for finding in scored(findings, nothing, nothing, plan)
     )
 

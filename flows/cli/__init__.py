@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from flows.cli import acknowledging, archive, history, hunting, local, reading
 from flows.cli.output import complain, err
 from flows.prefect_server import QUIET
-from tasks.errors import PipelineError
+from tasks.errors import PipelineError, Unexpected
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -85,6 +85,8 @@ def main() -> None:
             signal.signal(ending, _end)
     try:
         app()
+    except Unexpected:
+        raise  # With its traceback, for the report.
     except PipelineError as error:
         complain(error)
         sys.exit(1)

@@ -194,15 +194,22 @@ def test_a_run_that_somebody_starts_catches_nothing_up(site, client):
     assert {day(1), day(2)} < set(deployed.outcomes())
 
 
-def test_a_slot_that_is_refused_has_failed_and_the_next_is_run(site, client, monkeypatch):
-    """One bad day keeps no other from being searched."""
+@pytest.mark.parametrize(
+    "fault",
+    [QueryRefused("corp: too much was asked.", "Ask for less."), KeyError("a fault of ours")],
+    ids=["refused", "a fault of ours"],
+)
+def test_a_slot_that_cannot_be_searched_has_failed_and_the_next_is_run(
+    site, client, monkeypatch, fault
+):
+    """One bad day keeps no other from being searched, nor the next run of the schedule."""
 
-    def refused_as_of_the_first(asked: Client, plan: Plan, history: History) -> Report:
+    def broken_as_of_the_first(asked: Client, plan: Plan, history: History) -> Report:
         if plan.slot == day(1):
-            raise QueryRefused("corp: too much was asked.", "Ask for less.")
+            raise fault
         return hunted(asked, plan, history)
 
-    monkeypatch.setattr("flows.hunt_cluster.hunted", refused_as_of_the_first)
+    monkeypatch.setattr("flows.hunt_cluster.hunted", broken_as_of_the_first)
     deployed = Deployment(site, site.cluster(*daily(0, 1, 2, 3)), client)
     deployed.run(0)
     deployed.run(3)

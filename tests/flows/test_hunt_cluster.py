@@ -12,7 +12,7 @@ from tasks.archive import verify
 from tasks.clusters import Question, ask, connect
 from tasks.digests import Medium
 from tasks.discover import traffic_query
-from tasks.errors import ArchiveError, PipelineError
+from tasks.errors import ArchiveError, PipelineError, Unexpected
 from tasks.findings import Finding, Status
 from tasks.history import History
 from tasks.report import pages_of
@@ -222,6 +222,38 @@ def test_without_process_events_no_finding_is_lost(site):
     assert finding.priority is not None
 
 
+def broken(*_: object, **__: object) -> None:
+    """Be a step of ours with a fault in it."""
+    raise KeyError("host.id")
+
+
+@pytest.mark.parametrize(
+    ("step", "lacking"),
+    [
+        ("tasks.enrich.ask_processes", "not enriched"),
+        ("tasks.score.ask_connections", "no connection times"),
+    ],
+)
+def test_a_fault_of_ours_in_what_is_added_to_findings_loses_none(site, monkeypatch, step, lacking):
+    """It stands beside them as a cluster's failure would, and in the log as an error."""
+    logged = []
+    error = SimpleNamespace(
+        info=lambda *_: None,
+        exception=lambda *of: logged.append(of),
+        error=lambda *of: logged.append(of),
+    )
+    monkeypatch.setattr("flows.hunt_cluster.get_run_logger", lambda: error)
+    monkeypatch.setattr(step, broken)
+    assert site.hunt(site.cluster(*steady(), fresh())).message == "baseline: 1"
+    (finding,) = site.reports()[0].findings
+    assert finding.faults == (f"{lacking}: Unexpected error: KeyError('host.id').",)
+    assert finding.priority is not None
+    assert logged == [
+        ("%s", "Unexpected error: KeyError('host.id')."),
+        ("%s: %d findings", finding.faults[0], 1),
+    ]
+
+
 def test_thresholds_of_the_deployment_count(site):
     """Tuned down, the hunt finds what it would not; the report says which were in force."""
     cluster = site.cluster(*beacon(601, timedelta(hours=5), phase="attempt"), fresh())
@@ -413,6 +445,31 @@ def test_a_deployed_run_with_bad_input_is_recorded_and_named_in_the_digest(site,
     assert (recorded.run.outcome, recorded.run.slot) == (Outcome.FAILED, SLOT)
     assert named in recorded.run.detail
     assert told.run == recorded.run
+
+
+def test_a_fault_of_ours_without_which_nothing_is_new_fails_the_run(site, deployed):
+    """Recorded, with a report, and named in the digest: nobody takes it for nothing new."""
+    deployed.setattr("tasks.diff.identified", broken)
+    assert site.hunt(site.cluster(*steady(), fresh())).is_failed()
+    (report,) = site.reports()
+    assert (report.run.outcome, report.run.reason) == (Outcome.FAILED, "internal")
+    assert report.run.detail.startswith("Unexpected error: KeyError('host.id'). Please report it")
+    secops = Destination(name="secops", channel="C1", clusters=("corp",))
+    places = {"history_url": site.history_url, "archive_url": str(site.archive)}
+    deployed.delenv("PREFECT__RUNTIME__DEPLOYMENT__ID")  # Without a token it prints by hand only.
+    told = daily_digest(secops, slot=SLOT + timedelta(hours=1), **places)["digest"]
+    assert "corp was never searched (internal: the run broke off" in told
+
+
+def test_a_fault_of_ours_in_a_run_by_hand_is_raised_whole(site, monkeypatch):
+    """Who started it can report it, and nothing is left behind."""
+    monkeypatch.setattr("tasks.diff.identified", broken)
+    cluster = site.cluster(*steady(), fresh())
+    before = site.contents()
+    error = site.hunt(cluster).result(raise_on_failure=False)
+    assert isinstance(error, Unexpected)
+    assert isinstance(error.__cause__, KeyError)
+    assert site.contents() == before
 
 
 def test_a_deployed_run_without_an_archive_fails_with_the_remedy(site, deployed):

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from tasks import errors
-from tasks.errors import PipelineError
+from tasks.errors import PipelineError, Unexpected
 
 TREE = [
     kind
@@ -36,3 +36,10 @@ def test_reasons_are_the_words_of_a_failed_run():
         "settings",
         "deadline",
     }
+
+
+def test_what_nobody_foresaw_is_named_in_short():
+    """Its type and how its message begins: it may hold a whole table, or what moves the line."""
+    error = Unexpected.of(KeyError("\u202e" + "x" * 1_000))
+    assert error.problem.startswith("Unexpected error: KeyError('\\u202exxx")
+    assert len(error.problem) < 250
