@@ -32,7 +32,7 @@ def is_hidden(character: str) -> bool:
 
 def has_hidden(text: str) -> bool:
     """Whether `visible` would change the text."""
-    return not text.isprintable() or not _LOOKS_EMPTY.isdisjoint(text)
+    return not text.isprintable() or not (text.isascii() or _LOOKS_EMPTY.isdisjoint(text))
 
 
 def escaped(character: str) -> str:

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tasks.hostile import escaped, has_hidden, is_hidden
 
@@ -33,13 +33,13 @@ class Pages:
     csv: bytes
 
 
-def shown(value: object) -> Markup | Undefined:
-    """Escape a value, with hidden characters as marked escapes; markup of our own stays."""
-    if isinstance(value, Markup | Undefined):
+def shown(value: object) -> str | Undefined:
+    """Show hidden characters of a value as marked escapes; markup of our own stays."""
+    if isinstance(value, (Markup, Undefined)):
         return value
     text = str(value)
     if not has_hidden(text):
-        return escape(text)
+        return text
     return Markup().join(
         _HIDDEN.format("".join(map(escaped, run))) if hidden else "".join(run)
         for hidden, run in groupby(text, key=is_hidden)

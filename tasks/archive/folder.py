@@ -86,7 +86,7 @@ class Folder:
         with _translated(self.url):
             # A store's client remembers listings, also of folders that others were still writing.
             self.system.invalidate_cache()
-            found = self.system.find(self.root) if not self._is_local else self._walked()
+            found = self._walked() if self._is_local else self.system.find(self.root)
             return sorted(map(self._relative, found))
 
     def changed_at(self, path: str) -> datetime | None:
@@ -137,8 +137,15 @@ class Folder:
 
     def _walked(self) -> Iterator[str]:
         """List every file of a local folder: `find` asks for the facts of each, and takes long."""
-        for base, _, names in os.walk(self.root, onerror=_refused):
-            yield from (f"{base}/{name}" for name in names)
+        folders = [self.root]
+        while folders:
+            # One that is not there yet, or has been removed meanwhile, has no file.
+            with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        yield entry.path
 
     @property
     def _is_local(self) -> bool:
@@ -163,12 +170,6 @@ class Folder:
 
     def _relative(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")
-
-
-def _refused(error: OSError) -> None:
-    """Raise what `os.walk` would pass over; an archive that is not there yet has no file."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
-from itertools import groupby
 
 from pydantic import ValidationError
 
@@ -80,19 +79,21 @@ class _Files:
     def by_month(self) -> Mapping[str, _Files]:
         """The same by month, as `2026-11`, the newest first."""
         records, days = _grouped(self.records), _grouped(self.days)
-        months = sorted({*records, *days}, reverse=True)
-        return {month: _Files(records[month], days[month]) for month in months}
+        return {
+            month: _Files(tuple(records[month]), tuple(days[month]))
+            for month in sorted({*records, *days}, reverse=True)
+        }
 
     @property
     def newest(self) -> Mapping[str, str]:
-        """The newest record of each hunt on each cluster."""
-        return {hunted(path): path for path in sorted(self.records, key=slot_of)}
+        """The newest record of each hunt on each cluster: in their paths the slot comes next."""
+        return {hunted(path): path for path in self.records}
 
     @property
     def recent(self) -> str:
         """The first month, as `2026-10`, that the first page shows."""
-        slots = [slot_of(path) for path in (*self.records, *self.days)]
-        return f"{max(slots) - _SHOWN:%Y-%m}" if slots else ""
+        newest = max(map(slot_of, (*self.newest.values(), *self.days)), default=None)
+        return f"{newest - _SHOWN:%Y-%m}" if newest else ""
 
     @property
     def stamp(self) -> str:
@@ -101,10 +102,10 @@ class _Files:
         return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _grouped(paths: Iterable[str]) -> defaultdict[str, tuple[str, ...]]:
-    months: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-    for month, of_month in groupby(sorted(paths, key=month_of), key=month_of):
-        months[month] = tuple(of_month)
+def _grouped(paths: Iterable[str]) -> defaultdict[str, list[str]]:
+    months: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        months[month_of(path)].append(path)
     return months
 
 
@@ -112,21 +113,23 @@ def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
     """Write the pages that do not show what is there."""
     months = there.by_month
     stale = set(months) if anew else _stale(folder, there, months)
-    first = there.recent
-    recent = [month for month in months if month >= first]
-    shelves = {
-        month: read_shelf(folder, months[month].records, months[month].days)
-        for month in {*recent, *stale}
-    }
-    for month in stale:
-        view = month_view(month, shelves[month], months[month].stamp)
-        folder.write(month_page(month), page("month.html.j2", view).encode())
+    recent: dict[str, Shelf] = {}
+    for month, files in months.items():
+        is_recent = month >= there.recent
+        if not (is_recent or month in stale):
+            continue
+        shelf = read_shelf(folder, files.records, files.days)
+        if is_recent:
+            recent[month] = shelf
+        if month in stale:
+            view = month_view(month, shelf, files.stamp)
+            folder.write(month_page(month), page("month.html.j2", view).encode())
     lately = {hunted(path) for month in recent for path in months[month].records}
     silent = [path for pair, path in there.newest.items() if pair not in lately]
     _write_first(
         folder,
         there,
-        Shelf.of(shelves[month] for month in recent),
+        Shelf.of(recent.values()),
         read_shelf(folder, silent).records,
         {month: len(files.records) for month, files in months.items()},
     )

@@ -75,6 +75,9 @@ class Record:
 
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
+Entry = tuple[str, Record]
+"""The folder in which a record stands, relative to the archive, and the record."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -221,7 +224,8 @@ def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str,
         silent: the newest records of the clusters that have none in them, as in a shelf.
         months: how many runs each month has, the newest first, as `2026-11`.
     """
-    current = standing(recent.records)
+    newest_first = _newest_first(recent.records)
+    current = _standing(newest_first)
     lately = _within(current)
     states = tuple(_states([*current, *silent.items()], lately))
     return IndexView(
@@ -233,8 +237,8 @@ def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str,
         window=_window(recent.records),
         tiles=tuple(_tiles(lately, f"in {RECENT.days} days")),
         clusters=states,
-        runs=_runs(recent.records, current, here="."),
-        days=_days(recent.days, here=".")[:MAX_DAYS],
+        runs=_runs(newest_first, current, root=""),
+        days=_days(recent.days, root="")[:MAX_DAYS],
         months=tuple(
             Link(_month_name(month), month_page(month), counted(runs, "run", "runs"))
             for month, runs in months.items()
@@ -252,19 +256,20 @@ def month_view(month: str, shelf: Shelf, stamp: str) -> MonthView:
         shelf: of the month.
         stamp: of what is there.
     """
-    current = standing(shelf.records)
+    newest_first = _newest_first(shelf.records)
+    current = _standing(newest_first)
     runs = [record for _, record in current]
-    here = posixpath.dirname(month_page(month))
+    root = f"{href(posixpath.dirname(month_page(month)), '.')}/"
     return MonthView(
         title=f"{_month_name(month)} · Archive · beaconhunt",
-        archive=href(here, ARCHIVE_INDEX),
+        archive=root + ARCHIVE_INDEX,
         badge=_searched_badge(runs),
         eyebrow=f"Archive · {_month_name(month)}",
         headline=_headline(len(shelf.records), {record.run.cluster for record in runs}),
         window=_window(shelf.records),
         tiles=tuple(_tiles(runs, "in this month")),
-        runs=_runs(shelf.records, current, here),
-        days=_days(shelf.days, here),
+        runs=_runs(newest_first, current, root),
+        days=_days(shelf.days, root),
         unreadable=tuple(sorted(shelf.unreadable)),
         stamp=stamp,
     )
@@ -280,16 +285,13 @@ def latest_views(records: Mapping[str, Record]) -> Mapping[str, LatestView]:
     return {path: _latest(posixpath.dirname(path), *entry) for path, entry in newest.items()}
 
 
-def standing(records: Mapping[str, Record]) -> list[tuple[str, Record]]:
+def standing(records: Mapping[str, Record]) -> list[Entry]:
     """Give the runs that stand for their slots, as in the history, newest first.
 
     Args:
         records: as in a shelf.
     """
-    of_slot: dict[tuple[str, str, datetime], str] = {}
-    for folder, record in sorted(records.items(), key=lambda entry: entry[1].run.standing):
-        of_slot[record.run.hunt, record.run.cluster, record.run.slot] = folder
-    return _newest_first({folder: records[folder] for folder in of_slot.values()})
+    return _standing(_newest_first(records))
 
 
 def month_page(month: str) -> str:
@@ -320,24 +322,33 @@ def _latest(here: str, folder: str, record: Record) -> LatestView:
     )
 
 
-def _newest_first(records: Mapping[str, Record]) -> list[tuple[str, Record]]:
-    return sorted(records.items(), key=lambda entry: _age(entry[1].run), reverse=True)
+def _newest_first(records: Mapping[str, Record]) -> list[Entry]:
+    return sorted(records.items(), key=_age, reverse=True)
 
 
-def _age(run: Run) -> tuple[datetime, str, str, datetime, str]:
+def _age(entry: Entry) -> tuple[datetime, str, str, datetime, str]:
+    run = entry[1].run
     return run.slot, run.cluster, run.hunt, run.finished_at, run.id
 
 
-def _within(current: Sequence[tuple[str, Record]]) -> list[Record]:
+def _standing(newest_first: Iterable[Entry]) -> list[Entry]:
+    """Give of each slot the run that stands for it: those of one follow each other."""
+    return [
+        max(runs, key=lambda entry: entry[1].run.standing)
+        for _, runs in groupby(newest_first, key=lambda entry: _age(entry)[:3])
+    ]
+
+
+def _within(current: Sequence[Entry]) -> list[Record]:
     """Give the runs of the last days, newest first."""
     records = [record for _, record in current]
     return [each for each in records if records[0].run.slot - each.run.slot < RECENT]
 
 
 def _states(
-    current: Sequence[tuple[str, Record]], lately: Sequence[Record]
+    current: Sequence[Entry], lately: Sequence[Record]
 ) -> Iterator[ClusterState]:
-    def hunted(entry: tuple[str, Record]) -> tuple[str, str]:
+    def hunted(entry: Entry) -> tuple[str, str]:
         return entry[1].run.cluster, entry[1].run.hunt
 
     for (cluster, hunt), group in groupby(sorted(current, key=hunted), key=hunted):
@@ -383,13 +394,13 @@ def _tiles(records: Sequence[Record], when: str) -> Iterator[Tile]:
     yield Tile("New findings", f"{sum(record.new for record in records):,}", when)
 
 
-def _runs(records: Mapping[str, Record], current: Iterable[tuple[str, Record]], here: str) -> Runs:
-    newest_first, stand = _newest_first(records), {folder for folder, _ in current}
-    outcomes = {record.run.outcome for record in records.values()}
+def _runs(newest_first: Sequence[Entry], current: Iterable[Entry], root: str) -> Runs:
+    runs, stand = [record.run for _, record in newest_first], {folder for folder, _ in current}
+    outcomes = {run.outcome for run in runs}
     return Runs(
-        count=f"{len(newest_first):,}",
-        names=tuple(sorted({record.run.cluster for record in records.values()})),
-        hunts=tuple(sorted({record.run.hunt for record in records.values()})),
+        count=f"{len(runs):,}",
+        names=tuple(sorted({run.cluster for run in runs})),
+        hunts=tuple(sorted({run.hunt for run in runs})),
         outcomes=tuple(
             verdicts.OUTCOME_WORDS[outcome] for outcome in Outcome if outcome in outcomes
         ),
@@ -397,7 +408,7 @@ def _runs(records: Mapping[str, Record], current: Iterable[tuple[str, Record]], 
             Month(
                 _month_name(month),
                 tuple(
-                    _row(quote(href(here, folder)), record, superseded=folder not in stand)
+                    _row(quote(root + folder), record, superseded=folder not in stand)
                     for folder, record in group
                 ),
             )
@@ -436,10 +447,10 @@ def _month_name(month: str) -> str:
     return f"{moments.MONTHS[int(number) - 1]} {year}"
 
 
-def _days(paths: Sequence[str], here: str) -> tuple[Link, ...]:
+def _days(paths: Sequence[str], root: str) -> tuple[Link, ...]:
     """Link daily pages, the newest first: dates stand behind `daily/<destination>/`."""
     newest = sorted(paths, key=lambda path: (path.split("/")[2:], path), reverse=True)
-    return tuple(Link(_day_name(path), quote(href(here, path))) for path in newest)
+    return tuple(Link(_day_name(path), quote(root + path)) for path in newest)
 
 
 def _day_name(path: str) -> str:
