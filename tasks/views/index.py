@@ -345,9 +345,7 @@ def _within(current: Sequence[Entry]) -> list[Record]:
     return [each for each in records if records[0].run.slot - each.run.slot < RECENT]
 
 
-def _states(
-    current: Sequence[Entry], lately: Sequence[Record]
-) -> Iterator[ClusterState]:
+def _states(current: Sequence[Entry], lately: Sequence[Record]) -> Iterator[ClusterState]:
     def hunted(entry: Entry) -> tuple[str, str]:
         return entry[1].run.cluster, entry[1].run.hunt
 

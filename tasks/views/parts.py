@@ -88,12 +88,15 @@ class Cards:
 
 
 _BADGES = {
-    Outcome.COMPLETE: "ok",
-    Outcome.BASELINE: "base",
-    Outcome.PARTIAL: "warn",
-    Outcome.NO_DATA: "fail",
-    Outcome.FAILED: "fail",
-    Outcome.MISSED: "fail",
+    outcome: Badge(verdicts.OUTCOME_WORDS[outcome], css)
+    for outcome, css in (
+        (Outcome.COMPLETE, "ok"),
+        (Outcome.BASELINE, "base"),
+        (Outcome.PARTIAL, "warn"),
+        (Outcome.NO_DATA, "fail"),
+        (Outcome.FAILED, "fail"),
+        (Outcome.MISSED, "fail"),
+    )
 }
 
 
@@ -104,10 +107,10 @@ def href(folder: str, target: str) -> str:
 
 def badge(outcome: Outcome, run: Run | None = None) -> Badge:
     """Give the outcome's word and colour; nothing is green that is blind."""
-    word = verdicts.OUTCOME_WORDS[outcome]
+    plain = _BADGES[outcome]
     if run and outcome.searched and verdicts.is_blind(run):
-        return Badge(f"{word}, blind", "warn")
-    return Badge(word, _BADGES[outcome])
+        return Badge(f"{plain.word}, blind", "warn")
+    return plain
 
 
 def news_title(told: Sequence[Finding]) -> str:

@@ -3,11 +3,14 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tasks.pages import page, shown
+from tasks.views.index import LatestView
+from tasks.views.parts import Badge
 
 
 def test_text_is_escaped():
     """Markup in a value is text on the page."""
-    assert shown("<b>\"'&") == "&lt;b&gt;&#34;&#39;&amp;"
+    view = LatestView("<b>\"'&", "", Badge("", ""), "", "", "", "")
+    assert "<title>&lt;b&gt;&#34;&#39;&amp;</title>" in page("latest.html.j2", view)
 
 
 def test_hidden_characters_are_marked_in_runs():
