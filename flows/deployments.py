@@ -68,9 +68,9 @@ class Deployment(BaseModel):
         return self._storage.archive_url
 
     @property
-    def _storage(self) -> _Storage:
+    def _storage(self) -> Storage:
         try:
-            return _Storage.model_validate(self.parameters)
+            return Storage.model_validate(self.parameters)
         except SettingsError as error:
             raise self._refused(error.problem, error.remedy) from None
         except ValidationError as error:
@@ -107,8 +107,8 @@ class Deployment(BaseModel):
         )
 
 
-class _Storage(BaseModel):
-    """The parameters that commands need which run no flow."""
+class Storage(BaseModel):
+    """The parameters that commands need which run no flow, by the rules of those that run one."""
 
     history_url: Url = HISTORY_URL
     archive_url: Url = ARCHIVE_URL

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from flows.cli.output import Format, Telling
-from flows.deployments import SUBJECTS, Deployment, deployments
+from flows.deployments import SUBJECTS, Deployment, Storage, deployments
 from tasks.errors import SettingsError
-from tasks.settings import ARCHIVE_URL, HISTORY_URL
 
 
 def moment(text: str) -> datetime:
@@ -68,22 +67,27 @@ def deployed(config: Path, flow_name: str, subject: str) -> list[Deployment]:
 
 def chosen_history(given: str | None, config: Path) -> str:
     """Choose the history: the given one, else the only one that the deployments name."""
-    return given or _only(config, "history_url", HISTORY_URL, "histories")
+    return _chosen(given, config, "history_url", "histories")
 
 
 def chosen_archive(given: str | None, config: Path) -> str:
     """Choose the archive: the given one, else the only one that the deployments name."""
-    return given or _only(config, "archive_url", ARCHIVE_URL, "archives")
+    return _chosen(given, config, "archive_url", "archives")
 
 
-def _only(config: Path, parameter: str, default: str, several: str) -> str:
-    """Give what the deployments of hunts and digests name, if it is the same for all of them."""
-    if not config.exists():
-        return default
-    named = {getattr(each, parameter) for each in deployments(config) if each.flow_name in SUBJECTS}
+def _chosen(given: str | None, config: Path, parameter: str, several: str) -> str:
+    """Give what is given, else what the deployments of hunts and digests name, if it is one.
+
+    Raises:
+        SettingsError: they name several, or it is none that a deployment may name.
+    """
+    if given:
+        return str(getattr(Storage.model_validate({parameter: given}), parameter))
+    listed = deployments(config) if config.exists() else []
+    named = {getattr(each, parameter) for each in listed if each.flow_name in SUBJECTS}
     if len(named) > 1:
         raise SettingsError(
             f"{config} names {len(named)} {several}.",
             f"Choose one with --{parameter.replace('_', '-')}: {', '.join(sorted(named))}.",
         )
-    return next(iter(named), default)
+    return str(next(iter(named), getattr(Storage(), parameter)))

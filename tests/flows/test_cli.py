@@ -581,6 +581,23 @@ def test_an_archive_is_verified_and_a_changed_report_is_named(site, command):
     assert "report.html is not what findings.json gives" in " ".join(said.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "option", "url"),
+    [
+        (["archive", "reindex"], "archive", "s3://key:changeme@reports"),
+        (["serve-archive"], "archive", "s3://key:changeme@reports"),
+        (["history", "check"], "history", "postgresql://beaconhunt:changeme@db/beaconhunt"),
+    ],
+)
+def test_a_password_is_refused_on_the_command_line_too(command, words, option, url):
+    """Every user of the machine sees what a command was given; the refusal repeats nothing."""
+    code, said, complaint = command(*words, f"--{option}-url", url)
+    assert code == 1
+    assert f"`{option}_url` must not hold a password" in complaint
+    assert "remedy: " in complaint
+    assert "changeme" not in said + complaint
+
+
 def test_the_index_is_built_anew(site, command):
     """For an archive that was copied without it."""
     of = report(run(), finding())
