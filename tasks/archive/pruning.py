@@ -18,6 +18,7 @@ from tasks.archive.paths import (
     is_temporary,
     slot_of,
 )
+from tasks.digests import DAY
 from tasks.views.index import Record, standing
 
 ABANDONED = timedelta(days=1)
@@ -31,7 +32,7 @@ def prune(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
-    """Remove the runs and daily pages of slots before a moment, and what was cut off.
+    """Remove the runs of slots before a moment, the days that tell of them, and what was cut off.
 
     The newest run of each hunt on each cluster stays, and the newest one that is complete. Of a run
     the record goes first: whatever is left of it then counts as cut off, and goes the next time.
@@ -83,7 +84,7 @@ def _old(folder: Folder, before: datetime) -> Iterator[tuple[str, Sequence[str]]
         if goes:
             yield run, sorted(files, key=lambda file: file != record)
     for path in filter(is_day_file, listed):
-        if slot_of(path) < before:
+        if slot_of(path) - DAY < before:  # It leads to reports that go.
             yield path, [path]
 
 

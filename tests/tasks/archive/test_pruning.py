@@ -72,6 +72,14 @@ def test_a_slot_at_the_moment_stays(archive):
     assert prune(archive, A_MONTH_AGO) == ()
 
 
+def test_a_day_goes_with_the_first_run_that_it_tells_of(archive):
+    """A daily page that stays leads to reports that stay."""
+    run_of_the_day, _ = filled(archive, -30, 0)
+    its_day, _ = written(archive, -29), written(archive, -28)
+    gone = prune(archive, A_MONTH_AGO + timedelta(minutes=1))
+    assert set(gone) == {run_of_the_day, its_day}
+
+
 def test_a_dry_run_names_the_same_and_removes_nothing(archive):
     """Whoever looks first sees what would go."""
     filled(archive, -32, -31, 0)
