@@ -7,11 +7,10 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import AwareDatetime
 
 from tasks.acknowledge import end, give
 from tasks.history import History
-from tasks.settings import HISTORY_URL, Url
+from tasks.settings import HISTORY_URL, Moment, Url
 
 
 def _run_name() -> str:
@@ -24,7 +23,7 @@ def _run_name() -> str:
 def acknowledge(
     finding: str,
     why: str,
-    until: AwareDatetime,
+    until: Moment,
     by: str,
     everywhere: bool = False,
     history_url: Url = HISTORY_URL,

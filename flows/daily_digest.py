@@ -9,7 +9,6 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import AwareDatetime
 
 from flows.opaque import opaque
 from tasks.archive import store_daily
@@ -23,7 +22,15 @@ from tasks.notify import recover, send, show
 from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
 from tasks.runs import minute
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Destination, Url, secret, secret_if_any
+from tasks.settings import (
+    ARCHIVE_URL,
+    HISTORY_URL,
+    Destination,
+    Moment,
+    Url,
+    secret,
+    secret_if_any,
+)
 from tasks.settle import begin, listen, settle, take_over
 from tasks.verdicts import counted
 
@@ -53,7 +60,7 @@ def _slot(given: datetime | None) -> datetime:
 @flow(name="daily_digest", flow_run_name=_run_name)
 def daily_digest(
     destination: Destination,
-    slot: AwareDatetime | None = None,
+    slot: Moment | None = None,
     dry_run: bool = False,
     history_url: Url = HISTORY_URL,
     archive_url: Url = ARCHIVE_URL,

@@ -12,7 +12,7 @@ from typing import Any
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from pydantic import AwareDatetime, NonNegativeInt
+from pydantic import NonNegativeInt
 
 from flows.opaque import opaque
 from flows.slots import never_run, timetable
@@ -41,7 +41,7 @@ from tasks.rehearse import rehearse
 from tasks.report import markdown_summary, render, state_message
 from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.score import not_scored, score
-from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, TimeZone, Url
+from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, Moment, TimeZone, Url
 
 
 def _run_name() -> str:
@@ -64,7 +64,7 @@ def hunt_cluster(
     cluster: Cluster,
     hunt: str = "macos-unsigned-network",
     thresholds: dict[str, float] | None = None,
-    slot: AwareDatetime | None = None,
+    slot: Moment | None = None,
     delay_minutes: int = 15,
     stale_after_hours: float = 6,
     catch_up_slots: NonNegativeInt = 14,

@@ -6,18 +6,23 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -77,6 +82,22 @@ def _known_zone(name: str) -> str:
         raise ValueError(f"there is no time zone {name!r}; write one like Europe/Berlin") from error
     return name
 
+
+def _with_zone(
+    given: object, check: ValidatorFunctionWrapHandler, about: ValidationInfo
+) -> datetime:
+    """Refuse a time that every worker would read as another moment."""
+    try:
+        return cast("datetime", check(given))
+    except ValidationError:
+        raise SettingsError(
+            f"`{about.field_name}` is not a time with its zone.",
+            "Write it like 2026-11-24T06:00Z, where Z is UTC.",
+        ) from None
+
+
+Moment = Annotated[AwareDatetime, WrapValidator(_with_zone)]
+"""A time with its zone, as people type it into Prefect's UI."""
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 """Name of a time zone, as schedules have it."""
