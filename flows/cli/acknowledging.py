@@ -58,7 +58,7 @@ def ack(
             everywhere=everywhere,
             now=datetime.now(UTC),
         )
-    out.print(given_words(word, looked_at), markup=False)
+    out.print(given_words(word, looked_at))
 
 
 @commands.command(epilog="Example: `beaconhunt unack BH-24A3C0CA`")
@@ -73,7 +73,7 @@ def unack(
 
     with History.open(chosen_history(history_url, config)) as history:
         withdrawn = history.acknowledgements.end(finding, by=_who(by), now=datetime.now(UTC))
-    out.print(withdrawn_words(withdrawn), markup=False)
+    out.print(withdrawn_words(withdrawn))
 
 
 @commands.command(epilog="Example: `beaconhunt acks --format csv`")

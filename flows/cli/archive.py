@@ -26,7 +26,7 @@ def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
         runs += 1
         for each in differences:
             made = f" now; beaconhunt {each.version} made it" if each.version else ""
-            out.print(visible(f"{each.path} {each.reason}{made}"), markup=False)
+            out.print(visible(f"{each.path} {each.reason}{made}"))
             changed = changed or not each.version
     out.print(
         f"Runs read: {runs:,}. {'Files were changed.' if changed else 'No file was changed.'}"
@@ -40,7 +40,7 @@ def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
     """Build the archive's index.html, and the pages of all months, from the records of its runs."""
     from tasks.archive import write_index  # noqa: PLC0415 - Prefect takes a second.
 
-    out.print(write_index(chosen_archive(archive_url, config), anew=True), markup=False)
+    out.print(write_index(chosen_archive(archive_url, config), anew=True))
 
 
 @commands.command(epilog="Example: `beaconhunt archive prune --older-than 400`")
@@ -67,7 +67,7 @@ def prune(
         chosen_archive(archive_url, config),
         datetime.now(UTC) - timedelta(days=older_than),
         dry_run=not yes,
-        tell=lambda path: out.print(visible(path), markup=False),
+        tell=lambda path: out.print(visible(path)),
     )
     out.print(
         f"Removed: {len(gone):,}"

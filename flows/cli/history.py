@@ -51,7 +51,7 @@ def backup(
 
     with err.status("Copying ..."):
         back_up(chosen_history(history_url, config), file)
-    out.print(f"Copied to {file}", markup=False)
+    out.print(f"Copied to {file}")
 
 
 @commands.command(epilog="Example: `beaconhunt history prune --older-than 400`")

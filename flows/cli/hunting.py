@@ -48,7 +48,7 @@ def backfill(
 
     for deployment in deployed(config, "hunt_cluster", cluster):
         slots = backlog(deployment, first.date(), last.date(), now=datetime.now(UTC))
-        err.print(f"{deployment.name}: slots to run: {len(slots)}", markup=False)
+        err.print(f"{deployment.name}: slots to run: {len(slots)}")
         for slot in slots:
             _hunt(deployment, slot, f"{cluster} {slot:%Y-%m-%d %H:%MZ}", format)
 
@@ -60,7 +60,7 @@ def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: Tell
     if format is Telling.JSON:
         show_facts(facts)
     else:
-        out.print(f"{name}: {facts['message']}\n  {facts['report']}", markup=False)
+        out.print(f"{name}: {facts['message']}\n  {facts['report']}")
 
 
 @commands.command(epilog="Example: `beaconhunt digest secops --dry-run`")
@@ -81,7 +81,7 @@ def digest(
             show_facts(facts)
         else:
             quote(facts["digest"])
-            out.print(f"{destination}: {facts['message']}", markup=False)
+            out.print(f"{destination}: {facts['message']}")
 
 
 @commands.command(epilog="Example: `beaconhunt check prod-eu`")

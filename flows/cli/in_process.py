@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 from rich.status import Status as Spinner
+from rich.text import Text
 
 from flows.cli.output import err
 from flows.deployments import Deployment
@@ -97,4 +98,4 @@ class _Newest(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.module.endswith("_engine"):
-            self._spinner.update(visible(record.getMessage()))
+            self._spinner.update(Text(visible(record.getMessage())))

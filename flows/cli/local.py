@@ -32,7 +32,7 @@ def demo() -> None:
     with progress("Hunting") as spinner:
         for step in story.steps(today):
             spinner.update(f"{step.name} done")
-            out.print(f"{step.name}: {step.message}", markup=False)
+            out.print(f"{step.name}: {step.message}")
             quote(step.digest)
     out.print(f"\nThe archive: {today.archive / 'index.html'}")
 
@@ -69,4 +69,4 @@ def serve_archive(
     from flows import archive_server  # noqa: PLC0415 - starts faster without.
 
     archive = chosen_archive(archive_url, config)
-    archive_server.serve(archive, port, lambda text: out.print(text, markup=False))
+    archive_server.serve(archive, port, out.print)

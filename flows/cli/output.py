@@ -14,21 +14,29 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tasks.checks import Check, Verdict, summary
 from tasks.errors import PipelineError
 from tasks.hostile import shortened, spreadsheet_safe, visible
 
+COLUMN_AT_MOST = 40
+"""Characters of a table's column at a terminal, where a longer cell has several lines."""
+
 CELL_AT_MOST = 80
-"""Characters of a table's cell; JSON and CSV have all of them."""
+"""Characters of a table's cell at a terminal; everything else has all of them."""
 
-PIPE_WIDTH = 240
-"""Characters of a line where no terminal says how wide it is."""
+UNBOUNDED = 1_000_000
+"""Characters of a line that goes into a pipe or a file: there every row is one line."""
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(
+    highlight=False,
+    markup=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else UNBOUNDED,
+)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 class Format(StrEnum):
@@ -57,8 +65,10 @@ def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Form
     match format:
         case Format.TABLE if not rows:
             err.print("Nothing to list.")
+        case Format.TABLE if _fits(table := _table(columns, rows)):
+            out.print(table)
         case Format.TABLE:
-            out.print(_table(columns, rows))
+            out.print(_records(columns, rows))
         case Format.JSON:
             kept = [{column: row[column] for column in columns} for row in rows]
             sys.stdout.write(json.dumps(kept, indent=1, default=_plain) + "\n")
@@ -68,17 +78,43 @@ def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Form
             writer.writerows([spreadsheet_safe(_cell(row[c])) for c in columns] for row in rows)
 
 
+def _fits(table: Table) -> bool:
+    """Whether no column must be narrowed further: nobody can copy an id that is folded."""
+    unbounded = out.options.update(max_width=UNBOUNDED)
+    return out.measure(table, options=unbounded).maximum <= out.width
+
+
+def _records(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay rows out one below the other, with a line for each cell that is not empty."""
+    records = Table.grid(
+        Column(style="bold", max_width=COLUMN_AT_MOST, overflow="fold"),
+        Column(overflow="fold"),
+        padding=(0, 2),
+    )
+    for number, row in enumerate(rows):
+        if number:
+            records.add_row()
+        for column in columns:
+            if cell := _cell(row[column]):
+                records.add_row(Text(visible(column)), Text(visible(cell)))
+    return records
+
+
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
+    whole = out.width == UNBOUNDED
     for column in columns:
         figures = [row[column] for row in rows if row[column] is not None]
         numeric = bool(figures) and all(isinstance(figure, int | float) for figure in figures)
         table.add_column(
-            Text(visible(column)), justify="right" if numeric else "left", overflow="fold"
+            Text(visible(column)),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            max_width=None if whole else COLUMN_AT_MOST,
         )
     for row in rows:
-        cells = (shortened(visible(_cell(row[column])), CELL_AT_MOST) for column in columns)
-        table.add_row(*(Text(cell) for cell in cells))
+        cells = (visible(_cell(row[column])) for column in columns)
+        table.add_row(*(Text(cell if whole else shortened(cell, CELL_AT_MOST)) for cell in cells))
     return table
 
 

@@ -41,7 +41,7 @@ def query(
     with err.status("Reading ..."), connect(cluster) as client:
         answer = ask(client, Question("query", text, {"match_all": {}}, {}))
     for warning in answer.warnings:
-        err.print(f"warning: {warning}", style="yellow", markup=False)
+        err.print(f"warning: {warning}", style="yellow")
     show(list(answer.types), answer.records(), format)
 
 

@@ -5,10 +5,12 @@ import io
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent, indent
@@ -16,11 +18,12 @@ from textwrap import dedent, indent
 import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from rich.console import Console
 from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.archive import write_run
-from tasks.findings import Status
+from tasks.findings import Host, Process, Status
 from tasks.history import History, upgrade
 from tasks.report import pages_of
 from tasks.runs import Outcome, minute
@@ -403,6 +406,45 @@ def test_hostile_names_do_nothing_to_the_terminal_or_a_spreadsheet(site, command
     assert r"=cmd()\u001b[31m" in table
     _, rows, _ = command("query", "evil", question, "--format", "csv")
     assert rows.splitlines()[1].startswith("'=cmd()")
+
+
+LONG = "[red]" + "very-long-name-" * 13 + "[/] \u202e"
+"""A name of more than two hundred characters, with markup and a mark that turns text around."""
+
+
+@pytest.fixture
+def hostile(site) -> Path:
+    """A history whose findings have names that are meant to break tables."""
+    upgrade(f"sqlite:///{site}/history.db")
+    with History.open(f"sqlite:///{site}/history.db") as history:
+        odd = replace(finding(), host=Host(name=LONG), process=Process(name=LONG), why=LONG)
+        history.record(report(run(), odd, finding("mac-b", "/opt/agentd")))
+    return site
+
+
+def test_in_a_pipe_every_row_is_a_line_and_whole(hostile, command):
+    """Whoever greps a list misses nothing; nothing in it is markup."""
+    _, listed, _ = command("findings")
+    head, *rows = listed.splitlines()
+    assert head.startswith("id ")
+    assert sorted(row.count(LONG.replace("\u202e", r"\u202e")) for row in rows) == [0, 3]
+    assert all(row.startswith("BH-") for row in rows)
+
+
+@pytest.mark.parametrize(("width", "is_table"), [(80, False), (300, True)])
+def test_at_a_terminal_nothing_is_wider_and_ids_stay_whole(
+    hostile, command, monkeypatch, width, is_table
+):
+    """Where the table does not fit, each row is told line by line; names of others stay in line."""
+    shown = io.StringIO()
+    terminal = Console(file=shown, width=width, highlight=False, markup=False, soft_wrap=True)
+    monkeypatch.setattr("flows.cli.output.out", terminal)
+    command("findings")
+    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert len(re.findall(r"BH-[0-9A-F]{8}\b", shown.getvalue())) == 2
+    assert ("disposition" in lines[0]) == is_table
+    assert ("process      agentd" in lines) != is_table
 
 
 def test_runs_and_findings_are_listed(site, command):
