@@ -85,7 +85,7 @@ def documents() -> dict[str, Report]:
 
 
 def archive_pages() -> dict[str, str]:
-    """Give the archive's own pages: two clusters, a repeated slot, a cluster that fell silent."""
+    """Give the archive's own pages: a repeated slot, a silent cluster, one that is gone."""
     recent = [
         report(run(day(-30), Outcome.BASELINE, hunt=HUNT), replace(NEW, status=Status.BASELINE)),
         report(run(day(-2), hunt=HUNT), KNOWN),
@@ -96,11 +96,11 @@ def archive_pages() -> dict[str, str]:
     ]
     records = {of.run.folder: Record.of(of) for of in recent}
     november = {folder: each for folder, each in records.items() if "/2026/11/" in folder}
-    silent = run(day(-120), hunt=HUNT, cluster="lab")
-    silent_records = {silent.folder: Record.of(report(silent, KNOWN))}
+    silent = run(day(-80), hunt=HUNT, cluster="lab"), run(day(-120), hunt=HUNT, cluster="old-lab")
+    silent_records = {each.folder: Record.of(report(each, KNOWN)) for each in silent}
     days = ("daily/secops/2026/11/24/0705Z-9f8e7d6c5b4a.html",)
     broken = ("macos-unsigned-network/lab/2026/11/02/0600Z-0123456789ab/run.json",)
-    months = {"2026-11": 5, "2026-10": 1, "2026-07": 1}
+    months = {"2026-11": 5, "2026-10": 1, "2026-09": 1, "2026-07": 1}
     (_, latest), *_ = sorted(latest_views(records).items())
     return {
         "index": page(

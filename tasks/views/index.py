@@ -25,6 +25,9 @@ from tasks.views.parts import ARCHIVE_INDEX, Badge, Tile, badge, href
 RECENT = timedelta(days=30)
 """How far back "not searched" is counted, from the newest slot."""
 
+GONE = timedelta(days=90)
+"""Who had no run for so long before the newest slot is taken to be hunted no more."""
+
 MAX_DAYS = 60
 """So many daily pages are linked from the first page, the newest."""
 
@@ -150,6 +153,7 @@ class IndexView:
     window: str
     tiles: tuple[Tile, ...]
     clusters: tuple[ClusterState, ...]
+    gone: tuple[Link, ...]
     runs: Runs
     days: tuple[Link, ...]
     months: tuple[Link, ...]
@@ -227,16 +231,18 @@ def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str,
     newest_first = _newest_first(recent.records)
     current = _standing(newest_first)
     lately = _within(current)
-    states = tuple(_states([*current, *silent.items()], lately))
+    known = [*current, *_newest_first(silent)]
+    hunted = [entry for entry in known if known[0][1].run.slot - entry[1].run.slot < GONE]
     return IndexView(
         title="Archive · beaconhunt",
         archive=ARCHIVE_INDEX,
         badge=_searched_badge(lately),
         eyebrow="Archive",
-        headline=_headline(sum(months.values()), {state.cluster for state in states}),
+        headline=_headline(sum(months.values()), {record.run.cluster for _, record in known}),
         window=_window(recent.records),
         tiles=tuple(_tiles(lately, f"in {RECENT.days} days")),
-        clusters=states,
+        clusters=tuple(_states(hunted, lately)),
+        gone=tuple(_latest_link(*entry) for entry in known[len(hunted) :]),
         runs=_runs(newest_first, current, root=""),
         days=_days(recent.days, root="")[:MAX_DAYS],
         months=tuple(
@@ -319,6 +325,15 @@ def _latest(here: str, folder: str, record: Record) -> LatestView:
         headline=record.headline,
         window=moments.full(run.slot),
         report=quote(href(here, f"{folder}/report.html")),
+    )
+
+
+def _latest_link(folder: str, record: Record) -> Link:
+    run = record.run
+    return Link(
+        f"{run.cluster} · {run.hunt}",
+        quote(latest_page(folder)),
+        f"last run {moments.full(run.slot)}",
     )
 
 

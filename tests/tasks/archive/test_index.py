@@ -177,13 +177,26 @@ def test_a_run_whose_index_was_never_built_is_in_the_next_one(archive):
 
 
 def test_a_cluster_that_has_fallen_silent_stays_on_the_first_page(archive):
-    """Silence must not look like safety: months later it says when its last run was."""
-    silent, active = report(run(day(-120), cluster="lab")), report(run())
+    """Silence must not look like safety: weeks later it says when its last run was."""
+    silent, active = report(run(day(-89), cluster="lab")), report(run())
     write_run(archive, silent, PAGES)
     write_run(archive, active, PAGES)
     clusters = index(archive).partition('id="runs"')[0]
     assert "no run lately" in words(clusters)
     assert f"{silent.run.folder}/report.html" in Links(clusters).found
+    assert "2 runs of 2 clusters" in words(clusters)
+
+
+def test_a_cluster_that_is_gone_is_no_alarm_for_ever(archive):
+    """After 90 days without a run it leaves the table; below it a link leads to its reports."""
+    for of in (run(day(-90), cluster="lab"), run()):
+        write_run(archive, report(of), PAGES)
+    clusters = index(archive).partition('id="runs"')[0]
+    table, _, below = clusters.partition("</table>")
+    assert "lab" not in words(table)
+    assert "no run lately" not in words(table)
+    assert "lab · macos-unsigned-network , last run 26 Aug 2026 06:00 UTC" in words(below)
+    assert "macos-unsigned-network/lab/latest.html" in Links(below).found
     assert "2 runs of 2 clusters" in words(clusters)
 
 
