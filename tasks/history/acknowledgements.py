@@ -154,7 +154,7 @@ def ended(
     whose: int | None,
     destination: Destination,
     slot: datetime,
-    since: datetime,
+    since: datetime | None,
     words: ByIdentity,
 ) -> tuple[Ended, ...]:
     """Find the words that have ended while what they covered goes on, for a digest to tell.
@@ -164,13 +164,14 @@ def ended(
         whose: key of the destination's row; None for one that never heard of anything.
         destination: with its scope.
         slot: of the digest.
-        since: ends of this moment and before are not told any more.
+        since: ends of this moment and before are not told any more; None where nothing was ever
+            told, and all since the destination hears are.
         words: every one that was given, by what it covers.
     """
     over = {
         end_of(word): word
         for word in chain.from_iterable(words.values())
-        if since < word.end <= slot
+        if word.end <= slot and (since is None or since < word.end)
     }
     told = session.scalars(
         select(DeliveryRow.news).where(

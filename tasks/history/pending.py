@@ -84,7 +84,7 @@ def pending(
     words = given(session)
     unheard = _unheard(session, whose, destination, slot, words)
     told = [each for each in unheard if each.finding.acknowledgement is None]
-    since = min(slot - LOOK_BACK, previous.slot if previous else slot)
+    since = min(slot - LOOK_BACK, previous.slot) if previous else None
     over = ended(session, whose, destination, slot, since, words)
     clusters = tuple(
         _cluster_day(session, whose, previous, cluster, hunt, slot)

@@ -249,6 +249,18 @@ def test_an_end_is_told_once_to_each_destination(history: History, soc: Ledger):
     assert (ends(managers, 4), told(managers, 4), told(soc, 4)) == ([], [], [])
 
 
+def test_an_end_waits_for_the_first_message_however_long_no_digest_runs(
+    history: History, soc: Ledger
+):
+    """A channel that had nothing to hear yet, and then a month of outage, still learns of it."""
+    see(history, SLOT, A)
+    acknowledge(history, until=day(3))
+    see(history, day(30), again(A))
+    assert ends(soc, 30) == [["mac-a"]]
+    send(soc, 30)
+    assert ends(soc, 31) == []
+
+
 def test_what_has_stopped_by_the_end_is_not_told(history: History, soc: Ledger):
     """There is nothing to do; a failed run does not say that it stopped."""
     see(history, SLOT, A)
