@@ -108,13 +108,15 @@ def running(
     It gets a session of its own: a Ctrl-C at the terminal reaches only us, and we end worker and
     server in the order that loses nothing.
     """
-    with subprocess.Popen(  # noqa: S603 - our own words, no shell.
-        _python("prefect", *arguments),
-        env=env,
-        start_new_session=True,
-        stdout=output,
-        stderr=subprocess.STDOUT if output else None,
-    ) as process:
+    with _heard_by_children(ending):
+        process = subprocess.Popen(  # noqa: S603 - our own words, no shell.
+            _python("prefect", *arguments),
+            env=env,
+            start_new_session=True,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+        )
+    with process:
         try:
             yield process
         finally:
@@ -123,6 +125,18 @@ def running(
                 process.wait(STOP_SECONDS)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):  # A second Ctrl-C: at once.
                 process.kill()
+
+
+@contextlib.contextmanager
+def _heard_by_children(ending: signal.Signals) -> Iterator[None]:
+    """Let no child ignore a signal because this process does, as a job in the background."""
+    before = signal.getsignal(ending)
+    if before is signal.SIG_IGN:
+        signal.signal(ending, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(ending, before)
 
 
 def _python(*arguments: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
-from flows.prefect_server import set_up
+from flows.prefect_server import running, set_up
 from tasks.errors import SettingsError
 from tasks.publish import event_id, resource
 from tests.builders import SLOT, day, finding, report, run
@@ -197,12 +197,35 @@ def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(product, termina
     assert not any(map(is_alive, started))
 
 
-def test_a_step_that_fails_is_named_with_what_it_said(tmp_path):
-    """Also the last one, which is a program of ours: here it finds a Prefect that is none."""
+@pytest.fixture
+def stand_in(tmp_path) -> Path:
+    """A Prefect that is none: `python -m prefect` does what its `__main__.py` says."""
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "__init__.py").touch()
     (tmp_path / "prefect" / "__main__.py").touch()
-    env = without_prefect(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    return tmp_path
+
+
+def test_a_worker_hears_its_end_also_where_its_parent_ignores_ctrl_c(stand_in):
+    """As `beaconhunt up &` of a script does: a worker that did not hear would leave its runs."""
+    (stand_in / "prefect" / "__main__.py").write_text(
+        "import time; print('started', flush=True); time.sleep(600)"
+    )
+    env, log = without_prefect(PYTHONPATH=str(stand_in)), stand_in / "said"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with log.open("wb") as said, running((), env, signal.SIGINT, said) as worker:
+            while not log.read_text():
+                assert worker.poll() is None
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert worker.returncode == -signal.SIGINT
+
+
+def test_a_step_that_fails_is_named_with_what_it_said(stand_in):
+    """Also the last one, which is a program of ours."""
+    env = without_prefect(PYTHONPATH=f"{stand_in}:{ROOT}")
     with pytest.raises(SettingsError) as caught:
         set_up(ROOT / "prefect.yaml", env)
     assert caught.value.problem.startswith("`python -m flows.zombie_automation` failed:")
