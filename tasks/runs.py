@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -274,6 +275,7 @@ class Report:
         return _REPORT.validate_json(document)
 
     @staticmethod
+    @cache
     def schema() -> bytes:
         """Give the JSON Schema of what `to_json` writes."""
         schema = {

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import postgresql, s3_server
+from tests import postgresql, s3_server, sqlite  # noqa: F401 - it makes SQLite forgetful.
 from tests.certificates import Authority
 
 _HOME = tempfile.mkdtemp(prefix="beaconhunt-tests-")
@@ -27,6 +27,17 @@ os.environ.update(
         # Without these services a flow run of a test takes a tenth of a second, not two.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+        # These look after deployments, of which tests make none here.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_REPOSSESSOR_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+        # To say whose line a cluster's warning is about, a new process would read every module.
+        "DISABLE_WARN_STACKLEVEL": "1",
     }
 )
 for variable in ("PREFECT_API_URL", "PREFECT_PROFILE", "SLACK_BOT_TOKEN"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -45,7 +46,7 @@ def check(database: Database) -> None:
     """
     there = found(database)
     _refuse_newer(database, there)
-    if there != _scripts().get_current_head():
+    if there != _scripts(MIGRATIONS).get_current_head():
         raise HistoryError(
             f"The history {database.place} is older than this beaconhunt (revision {there}).",
             f"Bring it up to date: `{UPGRADE}`.",
@@ -75,7 +76,7 @@ def revision(session: Session) -> str | None:
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
-    known = {script.revision for script in _scripts().walk_revisions()}
+    known = {script.revision for script in _scripts(MIGRATIONS).walk_revisions()}
     if found is not None and found not in known:
         raise HistoryError(
             f"The history {database.place} was made by a newer beaconhunt (revision {found}).",
@@ -83,5 +84,6 @@ def _refuse_newer(database: Database, found: str | None) -> None:
         )
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(MIGRATIONS))
+@cache  # Each is a file that is read and run.
+def _scripts(migrations: Path) -> ScriptDirectory:
+    return ScriptDirectory(str(migrations))

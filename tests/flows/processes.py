@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from itertools import count
 from multiprocessing import get_context
@@ -13,7 +14,13 @@ from multiprocessing.synchronize import Barrier
 from pkgutil import resolve_name
 from typing import Any
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
+
+from tests import sqlite  # noqa: F401 - it makes SQLite forgetful.
 
 _PROCESSES = get_context("forkserver")
 """Forks from a process of one thread that has imported everything already."""
@@ -109,7 +116,7 @@ def _run_together(
     if before:
         _replace(before, meeting)
     together.wait()
-    with temporary_settings({PREFECT_API_URL: api_url}):
+    with _reporting_to(api_url):
         run(*arguments)
 
 
@@ -138,8 +145,13 @@ def _run(
 
     for step in steps:
         _replace(step, ending)
-    with temporary_settings({PREFECT_API_URL: api_url}):
+    with _reporting_to(api_url):
         run(*arguments)
+
+
+def _reporting_to(api_url: str) -> AbstractContextManager[object]:
+    """Know the server of the tests; a heart that beats keeps a flow's end waiting for a second."""
+    return temporary_settings({PREFECT_API_URL: api_url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def _replace(step: str, by: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
