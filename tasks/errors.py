@@ -30,17 +30,15 @@ class PipelineError(Exception):
 UNEXPECTED = "Unexpected error: "
 """How the problem begins of what nobody foresaw."""
 
-_MAX_UNEXPECTED = 200
-
 
 class Unexpected(PipelineError):
     """What nobody foresaw: a fault of ours, or of what we build on."""
 
     @classmethod
     def of(cls, fault: Exception) -> Unexpected:
-        """Put into words what nobody foresaw, with its type and how its message begins."""
+        """Name what nobody foresaw by its type; its message may hold a secret of a library's."""
         return cls(
-            f"{UNEXPECTED}{repr(fault)[:_MAX_UNEXPECTED]}.",
+            f"{UNEXPECTED}{type(fault).__name__}.",
             "Please report it, with the traceback in the log of the flow run.",
         )
 

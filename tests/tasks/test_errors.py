@@ -38,8 +38,7 @@ def test_reasons_are_the_words_of_a_failed_run():
     }
 
 
-def test_what_nobody_foresaw_is_named_in_short():
-    """Its type and how its message begins: it may hold a whole table, or what moves the line."""
-    error = Unexpected.of(KeyError("\u202e" + "x" * 1_000))
-    assert error.problem.startswith("Unexpected error: KeyError('\\u202exxx")
-    assert len(error.problem) < 250
+def test_what_nobody_foresaw_is_named_by_its_type():
+    """A library's message may hold a URL with its password; the log of the run has it whole."""
+    error = Unexpected.of(KeyError("https://ops:canary-77c3@proxy.example"))
+    assert error.problem == "Unexpected error: KeyError."

@@ -220,7 +220,7 @@ def test_an_answer_that_nobody_foresaw_loses_no_other_finding_its_evidence(tmp_p
     cells = connections.iloc[:1].assign(**{"process.entity_id": "odd", "cells": "no=hour"})
     whole, broken = scored((odd, other), pd.concat([connections, cells]), hours, PLAN)
     assert (broken.priority, broken.evidence) == (None, None)
-    assert broken.faults[0].startswith("not scored: Unexpected error: ValueError(")
+    assert broken.faults[0].startswith("not scored: Unexpected error: ValueError.")
     assert (whole.evidence.connections, whole.faults) == (3, ())
 
 
