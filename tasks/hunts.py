@@ -123,9 +123,9 @@ class Hunt(BaseModel):
         """What stands behind FROM: the index patterns that the hunt reads."""
         text = _COMMENT.sub(" ", self.query)
         found = re.match(
-            r"\s*FROM\s+(.+?)\s*(?:\bMETADATA\b|\||$)", text, re.IGNORECASE | re.DOTALL
+            r"\s*FROM\s+(.+?)\s*(?:\sMETADATA\b|\||$)", text, re.IGNORECASE | re.DOTALL
         )
-        return " ".join(found.group(1).split()) if found else ""
+        return " ".join(found.group(1).replace('"', "").split()) if found else ""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -177,8 +177,13 @@ class Hunt(BaseModel):
         """Give the query for Kibana's Discover: thresholds as figures, the window left to it."""
         text = self.query
         for name, value in self.pipeline.thresholds.items():
-            text = re.sub(rf"\?{re.escape(name)}\b", f"{value:g}", text)
+            text = re.sub(rf"\?{re.escape(name)}\b", str(whole(value)), text)
         return text
+
+
+def whole(threshold: float) -> float:
+    """Give a threshold of 8 as a whole number, as ES|QL needs it, not as 8.0."""
+    return int(threshold) if float(threshold).is_integer() else threshold
 
 
 def load(reference: str) -> Hunt:
@@ -215,8 +220,8 @@ def unread(reference: str, uuid_of: Callable[[str], str | None]) -> Hunt:
         uuid_of: gives the uuid of the hunt that earlier runs know under a slug. Without one the
             slug is its uuid.
     """
-    path, _ = _found(reference)
-    slug = _slug(path) or "unnamed"
+    path, number = _found(reference)
+    slug = _slug(path, number) or "unnamed"
     query = "// The hunt's file could not be used."
     return Hunt(slug=slug, name=slug, uuid=uuid_of(slug) or slug, query=query)
 
@@ -228,8 +233,13 @@ def _found(reference: str) -> tuple[Path, str]:
     return path, number
 
 
-def _slug(path: Path) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
+def _slug(path: Path, number: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") + _apart(number)
+
+
+def _apart(number: str) -> str:
+    """Tell a file's queries apart: history and archive know a hunt by its uuid and its slug."""
+    return "" if number in {"", "1"} else f"-{number}"
 
 
 def shipped() -> tuple[str, ...]:
@@ -259,11 +269,13 @@ def read(text: str, path: Path, query_number: str = "") -> Hunt:
     if not isinstance(table, dict):
         raise HuntError(f"{path}: has no [hunt] table.", "See docs/hunts.md for the schema.")
     query, remarks = _chosen_query(path, text, table, query_number)
-    fields = {**table, "slug": _slug(path), "query": query, "remarks": remarks}
+    slug = _slug(path, query_number)
+    fields = {**table, "slug": slug, "query": query, "remarks": remarks}
     try:
         hunt = Hunt.model_validate({**fields, "pipeline": document.get("pipeline", {})})
     except ValidationError as error:
         raise _invalid(path, text, error) from error
+    hunt = hunt.model_copy(update={"uuid": f"{hunt.uuid}{_apart(query_number)}"})
     _check_language(path, text, hunt)
     _check_parameters(path, text, hunt)
     return hunt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from tasks.findings import Effect, Evidence, Finding, Priority, Reason
 from tasks.hostile import is_hidden
@@ -88,11 +89,19 @@ def _name(finding: Finding) -> Iterator[str]:
 
 def _destination(finding: Finding) -> Iterator[str]:
     destination = finding.destination
-    if destination.domain is None and destination.address == destination.ip:
+    if destination.domain is None and _is_ip(destination.address):
         yield "calls a bare address without a name"
     odd = sorted(set(destination.ports) - COMMON_PORTS)
     if odd:
         yield f"uses port {', '.join(str(port) for port in odd)}"
+
+
+def _is_ip(address: str | None) -> bool:
+    try:
+        ip_address(address or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _rhythm(evidence: Evidence | None, window: Window) -> Iterator[str]:

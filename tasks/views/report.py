@@ -14,7 +14,7 @@ from tasks.costs import Cost
 from tasks.coverage import AgentCoverage
 from tasks.findings import Finding, Priority, Status
 from tasks.hostile import visible
-from tasks.hunts import Hunt
+from tasks.hunts import Hunt, whole
 from tasks.runs import Outcome, Report, Run, Trend
 from tasks.verdicts import counted
 from tasks.views import cards
@@ -411,7 +411,7 @@ def _reproducibility(hunt: Hunt) -> Iterator[str]:
 
 def _rule(hunt: Hunt) -> Iterator[Fact]:
     for threshold, value in hunt.pipeline.thresholds.items():
-        yield Fact("Threshold", f"{threshold} = {value:g}", code=True)
+        yield Fact("Threshold", f"{threshold} = {whole(value)}", code=True)
     yield Fact("Window", counted(hunt.pipeline.window_days, "day"))
     if hunt.pipeline.identity:
         columns = (

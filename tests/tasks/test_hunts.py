@@ -53,6 +53,33 @@ def test_another_query_of_the_file_is_chosen_by_number():
     assert "Query 2 of 2 in the file; `#n` chooses another." in hunt_file(number="2").remarks
 
 
+def test_the_queries_of_a_file_are_hunts_of_their_own():
+    """The history and the archive would take one's run of a slot for the other's."""
+    first, second = hunt_file(), hunt_file(number="2")
+    assert (second.slug, second.uuid) == (f"{first.slug}-2", f"{first.uuid}-2")
+    assert (hunt_file(number="1").slug, hunt_file(number="1").uuid) == (first.slug, first.uuid)
+
+
+@pytest.mark.parametrize(
+    ("query", "sources"),
+    [
+        ("FROM metrics-endpoint.metadata* | LIMIT 1", "metrics-endpoint.metadata*"),
+        ("FROM logs-* METADATA _id | LIMIT 1", "logs-*"),
+        ("FROM logs-*\nmetadata _id", "logs-*"),
+        ('FROM "eu:logs-*", "logs-*" | LIMIT 1', "eu:logs-*, logs-*"),
+    ],
+)
+def test_sources_are_the_patterns_behind_from(query: str, sources: str):
+    """Whatever their names hold, and without their quotes."""
+    assert Hunt(slug="h", name="h", uuid="u", query=query).sources == sources
+
+
+def test_a_large_threshold_is_written_out():
+    """ES|QL would read 1.04858e+07 as another number."""
+    hunt = load("macos-unsigned-network").with_thresholds({"min_events_per_hour": 10_485_761})
+    assert "number_of_con_per_hour >= 10485761\n" in hunt.paste_ready()
+
+
 @pytest.mark.parametrize("number", ["0", "3", "x"])
 def test_a_query_that_the_file_does_not_have_is_refused(number):
     """Nothing else is run in its stead."""

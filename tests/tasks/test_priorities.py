@@ -98,6 +98,13 @@ def test_a_bare_address_and_an_odd_port_raise():
     assert texts(bare) == ["calls a bare address without a name", "uses port 8443"]
 
 
+def test_a_mapped_address_is_bare_and_none_at_all_is_not():
+    """A hunt may give no destination; and IPv6 has many ways to write one address."""
+    mapped = replace(plain(), destination=Destination("::ffff:8.8.8.8", "8.8.8.8", (443,)))
+    assert texts(mapped) == ["calls a bare address without a name"]
+    assert texts(replace(plain(), destination=Destination())) == []
+
+
 def test_a_steady_beacon_that_never_sleeps_raises_twice():
     """Regular, and at every hour of the day."""
     assert texts(replace(plain(), evidence=evidence())) == [
