@@ -10,8 +10,8 @@ from prefect import get_run_logger
 
 from tasks.clusters import ROWS_AT_MOST, Answer, Client, Question, ask
 from tasks.coverage import AgentCoverage, Coverage
-from tasks.errors import HuntError, QueryRefused, Unreachable
-from tasks.hunts import Hunt
+from tasks.errors import DeadlineExceeded, HuntError, QueryRefused, Unreachable
+from tasks.hunts import Hunt, whole
 from tasks.paging import pages
 from tasks.retries import cluster_task, is_last_attempt
 from tasks.runs import Plan, Window
@@ -50,13 +50,9 @@ FROM $sources
 
 def parameters(hunt: Hunt, window: Window) -> dict[str, str | float]:
     """Give a value to every `?name` of the hunt's query."""
-    values: dict[str, str | float] = {**window.parameters, **hunt.pipeline.thresholds}
-    return {name: _whole(value) for name, value in values.items() if name in hunt.parameters}
-
-
-def _whole(value: str | float) -> str | float:
-    """A threshold of 8 is a whole number to ES|QL, not 8.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    thresholds = {name: whole(value) for name, value in hunt.pipeline.thresholds.items()}
+    values: dict[str, str | float] = {**window.parameters, **thresholds}
+    return {name: value for name, value in values.items() if name in hunt.parameters}
 
 
 def search(client: Client, plan: Plan, *, allow_partial: bool = False) -> Answer:
@@ -121,8 +117,12 @@ def about(hunt: Hunt) -> dict[str, str]:
     return {"sources": hunt.sources, "population": hunt.pipeline.population}
 
 
-def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> Coverage:
+def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> tuple[Coverage, str]:
     """Ask what the cluster could have seen as of the plan's slot.
+
+    Returns:
+        What it could, and why its agents were not judged: empty where they were, and where that
+        cannot be, because other data streams than network events lack the columns.
 
     Raises:
         HuntError: nobody can say what the hunt could see.
@@ -135,10 +135,10 @@ def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> Covera
     counted = ask(client, totals, allow_partial=allow_partial)
     try:
         judged = ask(client, agents, allow_partial=allow_partial)
-    except QueryRefused:
-        # Other data streams than network events lack its columns; their telemetry is not judged.
-        judged = None
-    return coverage_of(counted, judged)
+    except (QueryRefused, DeadlineExceeded) as error:
+        judgeable = "Unknown column" not in error.problem
+        return coverage_of(counted, None), error.problem if judgeable else ""
+    return coverage_of(counted, judged), ""
 
 
 def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
@@ -168,6 +168,10 @@ def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
     client.require(plan.hunt.pipeline.min_version, f"the hunt {plan.hunt.slug}")
     answer = search(client, plan, allow_partial=allow_partial)
     logger.info("%d candidates on %s", len(answer.rows), client.cluster.name)
-    coverage = survey(client, plan, allow_partial=allow_partial)
+    coverage, unjudged = survey(client, plan, allow_partial=allow_partial)
     logger.info("%d events of %d hosts in the window", coverage.events, coverage.macs)
+    if unjudged:
+        # It is the heaviest of the questions, and the hunt has its answer without it.
+        told = f"Telemetry not judged, so that the hunt may be blind and not know it: {unjudged}"
+        answer = replace(answer, warnings=(*answer.warnings, told))
     return answer, coverage

@@ -208,9 +208,15 @@ class _Cluster:
             return error
         return None
 
-    @cached_property
+    @property
     def coverage(self) -> Coverage | None:
         """Of the last 24 hours; None where counting them takes too long."""
+        coverage, _ = self.surveyed
+        return coverage
+
+    @cached_property
+    def surveyed(self) -> tuple[Coverage | None, str]:
+        """The coverage, and why the agents' telemetry was not judged."""
         a_day = self.hunt.pipeline.model_copy(update={"window_days": 1})
         hunt = self.hunt.model_copy(update={"pipeline": a_day})
         plan = Plan(
@@ -224,7 +230,7 @@ class _Cluster:
         try:
             return survey(self.client, plan, allow_partial=True)
         except DeadlineExceeded:
-            return None
+            return None, ""
 
     def load_hunt(self) -> Iterator[Said]:
         about(self.hunt)
@@ -354,11 +360,17 @@ class _Cluster:
             yield warning("Some shards did not answer.", "Look at the cluster's failed shards.")
 
     def judge_telemetry(self) -> Iterator[Said]:
-        agents = self.coverage.agents if self.coverage else ()
+        coverage, unjudged = self.surveyed
+        agents = coverage.agents if coverage else ()
         faults = list(telemetry_faults(agents))
         yield from faults
         if not faults and agents:
             yield Said(f"Nothing is wrong with what {_versions(agents)} send.")
+        elif unjudged:
+            yield warning(
+                f"Not judged, and a hunt may be blind there: {unjudged}",
+                "Look at the cluster's load and at its circuit breakers.",
+            )
         elif not faults:
             yield Said("Not judged: no network events were counted.", verdict=Verdict.SKIPPED)
 

@@ -80,7 +80,7 @@ def without_prefect(cluster: Cluster, history_url: str, archive_url: str) -> Non
         started_at=datetime.now(UTC),
     )
     with History.open(history_url) as history, connect(cluster) as client:
-        answer, coverage = search(client, plan), survey(client, plan)
+        answer, (coverage, _) = search(client, plan), survey(client, plan)
         candidates = identified(answer, plan.hunt, plan.cluster)
         fingerprints = frozenset(candidates["fingerprint"])
         known = history.known(plan.hunt.uuid, plan.cluster, plan.slot, fingerprints)

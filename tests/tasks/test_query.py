@@ -11,10 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from tasks.clusters import connect
+from tasks.errors import DeadlineExceeded, QueryRefused
 from tasks.hunts import load
-from tasks.query import parameters, search, survey
+from tasks.query import ask, parameters, query, search, survey
 from tasks.runs import Plan, Window
 from tasks.settings import Cluster
 from tests.fleet.builders import SLOT, beacon, network_event, write_events
@@ -244,9 +246,41 @@ def test_coverage_counts_what_the_hunt_could_have_seen(tmp_path):
     write_events(tmp_path, events)
     cluster = Cluster(name="corp", url=tmp_path.as_uri())
     with connect(cluster) as client:
-        coverage = survey(client, plan())
+        coverage, unjudged = survey(client, plan())
+    assert unjudged == ""
     assert (coverage.events, coverage.macs) == (3, 2)
     assert coverage.newest_event == SLOT - timedelta(hours=1)
     (agent,) = coverage.agents
     assert (agent.version, agent.events, agent.merged_events) == ("9.1.2", 3, 1)
     assert agent.unsigned_unknown_events == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (QueryRefused("corp: Data too large", "Look."), "corp: Data too large"),
+        (
+            DeadlineExceeded("corp: no answer in 5 minutes.", "Look."),
+            "corp: no answer in 5 minutes.",
+        ),
+        (QueryRefused("corp: Unknown column [event.type]", "Look."), ""),
+    ],
+)
+def test_agents_that_cannot_be_judged_cost_no_hunt_and_are_told(
+    tmp_path, monkeypatch, refusal, said
+):
+    """The heaviest question may fail where the hunt had its answer; other streams lack columns."""
+    write_events(tmp_path, [network_event(at=SLOT - timedelta(hours=1))])
+
+    def asked(client, question, **kwargs):
+        if question.name == "agents":
+            raise refusal
+        return ask(client, question, **kwargs)
+
+    monkeypatch.setattr("tasks.query.ask", asked)
+    with connect(Cluster(name="corp", url=tmp_path.as_uri())) as client:
+        coverage, unjudged = survey(client, plan())
+        with disable_run_logger():
+            answer, _ = query.fn(client, plan())
+    assert (coverage.events, coverage.agents, unjudged) == (1, (), said)
+    assert [said in text for text in answer.warnings if "not judged" in text] == [True] * bool(said)
