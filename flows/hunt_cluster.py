@@ -168,9 +168,13 @@ def catch_up(site: Site, plan: Plan, slots: Sequence[datetime], at_most: int) ->
     for number, slot in enumerate(slots):
         late = plan.at(slot)
         try:
-            left(site, missed(late) if number < too_old else tried(site, late))
+            with in_words():
+                left(site, missed(late) if number < too_old else tried(site, late))
         except RunInProgress as other:
             get_run_logger().warning("%s", other)
+        except (ArchiveError, Unexpected) as error:
+            # It is recorded, and its report is owed: today's hunt does not wait for the archive.
+            get_run_logger().error("%s", error)
 
 
 def tried(site: Site, plan: Plan) -> Report:

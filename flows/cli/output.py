@@ -33,10 +33,11 @@ UNBOUNDED = 1_000_000
 out = Console(
     highlight=False,
     markup=False,
+    emoji=False,
     soft_wrap=True,
     width=None if sys.stdout.isatty() else UNBOUNDED,
 )
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Format(StrEnum):
@@ -75,7 +76,7 @@ def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Form
         case Format.CSV:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows([spreadsheet_safe(_cell(row[c])) for c in columns] for row in rows)
+            writer.writerows([_csv_cell(row[column]) for column in columns] for row in rows)
 
 
 def _fits(table: Table) -> bool:
@@ -130,6 +131,17 @@ def _cell(value: object) -> str:
             return ", ".join(_cell(each) for each in value)
         case _:
             return str(value)
+
+
+def _csv_cell(value: object) -> object:
+    """Give a number as it is, and anything else as text that is safe to open."""
+    match value:
+        case int() | float() if not isinstance(value, bool):
+            return value
+        case datetime():
+            return value.isoformat()
+        case _:
+            return spreadsheet_safe(visible(_cell(value)))
 
 
 def _plain(value: object) -> object:

@@ -14,9 +14,9 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 
 from flows.daily_digest import daily_digest
-from flows.hunt_cluster import hunt_cluster, hunted
+from flows.hunt_cluster import archived, hunt_cluster, hunted
 from tasks.clusters import Client
-from tasks.errors import QueryRefused
+from tasks.errors import ArchiveError, QueryRefused
 from tasks.findings import Status
 from tasks.history import History
 from tasks.hunts import SHIPPED
@@ -215,6 +215,27 @@ def test_a_slot_that_cannot_be_searched_has_failed_and_the_next_is_run(
     deployed.run(3)
     whole = dict.fromkeys((day(2), day(3)), Outcome.COMPLETE)
     assert deployed.outcomes() == {day(0): Outcome.BASELINE, day(1): Outcome.FAILED, **whole}
+
+
+def test_an_archive_that_is_away_for_a_moment_keeps_no_slot_from_being_searched(
+    site, client, monkeypatch
+):
+    """Its report is owed, and the next one of the same flow run brings it too."""
+    away = [day(1)]
+
+    def briefly_away(at, report: Report) -> str:
+        if report.run.slot in away:
+            away.clear()
+            raise ArchiveError("The archive cannot be written.", "Look at its disk.")
+        return archived(at, report)
+
+    monkeypatch.setattr("flows.hunt_cluster.archived", briefly_away)
+    deployed = Deployment(site, site.cluster(*daily(0, 1, 2, 3)), client)
+    deployed.run(0)
+    assert deployed.run(3).is_completed()
+    whole = dict.fromkeys((day(1), day(2), day(3)), Outcome.COMPLETE)
+    assert deployed.outcomes() == {day(0): Outcome.BASELINE, **whole}
+    assert [each.run.slot for each in site.reports()] == [day(number) for number in range(4)]
 
 
 def test_a_slot_that_somebody_runs_meanwhile_is_left_to_them(site, client, monkeypatch):
