@@ -13,21 +13,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flows.cli import acknowledging, archive, history, hunting, local, reading
+from flows.cli import (
+    acknowledging,
+    archive,
+    history,
+    hunting,
+    interruption,
+    local,
+    reading,
+)
 from flows.cli.output import complain, err
 from flows.prefect_server import QUIET
 from tasks.errors import PipelineError, Unexpected
 
-INTERRUPTED = 128 + signal.SIGINT
-
-_told_to_end = threading.Event()
 _interrupted = threading.Event()
-
-
-def _end(*_: object) -> None:
-    """Hear a signal."""
-    _told_to_end.set()
-    raise KeyboardInterrupt
 
 
 def _leave() -> None:
@@ -35,7 +34,7 @@ def _leave() -> None:
     if _interrupted.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        os._exit(interruption.EXIT_CODE)
 
 
 class Commands(TyperGroup):
@@ -47,13 +46,13 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BaseException:
             # Libraries turn what the signal raised into errors of their own.
-            if not _told_to_end.is_set():
+            if not interruption.was_heard():
                 raise
         # Out here nothing holds on to what the command had open. The rest takes a second or two.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         err.print("Interrupted. What was recorded stays; run the command again to go on.")
         _interrupted.set()
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(interruption.EXIT_CODE)
 
 
 app = typer.Typer(
@@ -79,10 +78,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     # It warns of what our errors say with a remedy.
     logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # systemd and a closed window end a command as a Ctrl-C does; nohup keeps it going.
-        if signal.getsignal(ending) is not signal.SIG_IGN:
-            signal.signal(ending, _end)
+    interruption.hear()
     try:
         app()
     except Unexpected:

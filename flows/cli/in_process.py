@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.status import Status as Spinner
 from rich.text import Text
 
+from flows.cli import interruption
 from flows.cli.output import err
 from flows.deployments import Deployment
 from flows.prefect_server import use_prefect_server
@@ -98,4 +99,5 @@ class _Newest(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.module.endswith("_engine"):
+            interruption.insist()
             self._spinner.update(Text(visible(record.getMessage())))

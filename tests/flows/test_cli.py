@@ -297,7 +297,7 @@ def interrupted(library: str) -> subprocess.CompletedProcess[str]:
     """A command whose library gets the Ctrl-C, and does not only pass it on."""
     said = f"""
 import os, signal, sys
-from flows.cli import main, options
+from flows.cli import in_process, main, options
 
 def library(*_):
 {indent(dedent(library), "    ")}
@@ -309,7 +309,7 @@ main()
     return subprocess.run(
         [sys.executable, "-c", said],
         cwd=ROOT,
-        env=without_prefect(PYTHONPATH=str(ROOT)),
+        env=without_prefect(PYTHONPATH=str(ROOT), PREFECT_LOGGING_TO_API_ENABLED="false"),
         check=False,
         capture_output=True,
         text=True,
@@ -337,6 +337,19 @@ main()
             os.kill(os.getpid(), signal.SIGINT)
             """,
             id="complains of what was never given back",
+        ),
+        pytest.param(
+            """
+            import logging
+            with in_process.progress("Hunting"):
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                except KeyboardInterrupt:
+                    pass
+                logging.getLogger("prefect.task_runs").warning("The next step")
+                os._exit(0)
+            """,
+            id="goes on as if nothing had happened",
         ),
     ],
 )
