@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from tasks.errors import PipelineError, Unexpected
 from tasks.findings import CodeSignature, Finding, Host, Parent, Process, Status
 from tasks.retries import cluster_task
 from tasks.runs import Plan
+
+_LOG = logging.getLogger(__name__)
 
 PROCESSES = """\
 FROM logs-endpoint.events.process-*
@@ -53,6 +56,7 @@ def _described_by_itself(finding: Finding, newest: pd.DataFrame) -> Finding:
     try:
         return _described(finding, newest)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
+        _LOG.exception("%s is not enriched", finding.id)
         return finding.lacking(f"not enriched: {Unexpected.of(fault).problem}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ from tasks.findings import RANKS, Finding, Status
 from tasks.priorities import priority_of, reasons_for, why
 from tasks.retries import cluster_task
 from tasks.runs import Plan
+
+_LOG = logging.getLogger(__name__)
 
 ADDRESSES_AT_MOST = 65_536
 """More terms than these are refused by Elasticsearch (`index.max_terms_count`)."""
@@ -52,6 +55,7 @@ def _scored_by_itself(finding: Finding, rows: Rows, awake: Set[int], plan: Plan)
     try:
         return _scored(finding, rows, awake, plan)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
+        _LOG.exception("%s is not scored", finding.id)
         return finding.lacking(f"not scored: {Unexpected.of(fault).problem}")
 
 

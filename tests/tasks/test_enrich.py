@@ -117,7 +117,7 @@ def test_a_failed_question_loses_no_finding():
     assert [f.faults for f in kept] == [("not enriched: corp-eu: cannot be reached.",)] * 2
 
 
-def test_an_event_that_nobody_foresaw_loses_no_other_finding_its_metadata():
+def test_an_event_that_nobody_foresaw_loses_no_other_finding_its_metadata(caplog):
     """Who writes one odd event does not keep the hashes of all other programs from the run."""
     hashed = event("e", **{"process.hash.sha256": "ab"})
     odd = event("odd", **{"process.args": 5})
@@ -125,6 +125,7 @@ def test_an_event_that_nobody_foresaw_loses_no_other_finding_its_metadata():
     assert broken == seen("odd").lacking(broken.faults[0])
     assert broken.faults[0].startswith("not enriched: Unexpected error: TypeError.")
     assert (whole.process.hash_sha256, whole.faults) == ("ab", ())
+    assert [record.exc_info[0] for record in caplog.records] == [TypeError]
 
 
 @pytest.mark.parametrize(

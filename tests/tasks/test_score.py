@@ -212,7 +212,7 @@ def test_where_the_question_fails_every_finding_stands_with_its_priority(tmp_pat
     assert last == quiet
 
 
-def test_an_answer_that_nobody_foresaw_loses_no_other_finding_its_evidence(tmp_path):
+def test_an_answer_that_nobody_foresaw_loses_no_other_finding_its_evidence(tmp_path, caplog):
     """It is unrated and says why; the others have their priority."""
     odd, other = (replace(seen(entity), priority=None) for entity in ("odd", "e"))
     write_events(tmp_path, many(3, entity_id="e"))
@@ -222,6 +222,7 @@ def test_an_answer_that_nobody_foresaw_loses_no_other_finding_its_evidence(tmp_p
     assert (broken.priority, broken.evidence) == (None, None)
     assert broken.faults[0].startswith("not scored: Unexpected error: ValueError.")
     assert (whole.evidence.connections, whole.faults) == (3, ())
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError]
 
 
 def test_a_process_whose_destinations_are_many_is_counted_once(tmp_path, monkeypatch):
