@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from flows.loopback import ADDRESS, bound
 from tasks.archive.folder import Folder
 from tasks.errors import ArchiveError
-from tasks.views.parts import ARCHIVE_INDEX
+from tasks.pages.parts import ARCHIVE_INDEX
 
 TYPES = {
     "html": "text/html; charset=utf-8",

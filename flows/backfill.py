@@ -9,7 +9,7 @@ from flows.hunt_cluster import hunt_cluster
 from flows.slots import Timetable
 from tasks.errors import SettingsError
 from tasks.history import History
-from tasks.hunts import load
+from tasks.model.hunts import load
 
 
 def backlog(

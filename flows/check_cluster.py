@@ -14,12 +14,12 @@ from flows.daily_digest import daily_digest
 from flows.deployments import Deployment
 from flows.hunt_cluster import hunt_cluster
 from flows.opaque import opaque
-from tasks.blocks import read_block
 from tasks.check import Site, check
-from tasks.checks import Check, Verdict, summary
 from tasks.errors import SettingsError
+from tasks.preflight.checks import Check, Verdict, summary
+from tasks.preflight.cluster import HuntSettings
+from tasks.secrets import read_block
 from tasks.settings import Name
-from tasks.trials import HuntSettings
 
 DEPLOYMENTS_A_PAGE = 200
 

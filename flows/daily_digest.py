@@ -12,16 +12,16 @@ from prefect.states import Completed
 
 from flows.opaque import opaque
 from tasks.archive import store_daily
-from tasks.blocks import read_block
 from tasks.collect import collect
-from tasks.digest import write
-from tasks.digests import DAY, Digest, Medium, Message, readable
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
-from tasks.notify import recover, send, show
+from tasks.model.digests import DAY, Digest, Medium, Message, readable
+from tasks.model.runs import minute
+from tasks.model.wording import counted
+from tasks.post import recover, send, show
 from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
-from tasks.runs import minute
+from tasks.secrets import read_block
 from tasks.settings import (
     ARCHIVE_URL,
     HISTORY_URL,
@@ -32,7 +32,7 @@ from tasks.settings import (
     secret_if_any,
 )
 from tasks.settle import begin, listen, settle, take_over
-from tasks.verdicts import counted
+from tasks.slack.compose import write
 
 
 def medium_of(destination: Destination) -> Medium:
@@ -156,7 +156,7 @@ def tell(
 
     Raises:
         RunInProgress: another process sends a digest right now.
-        SlackError: see `tasks.notify.deliver`; what has no receipt stays pending.
+        SlackError: see `tasks.post.deliver`; what has no receipt stays pending.
         ArchiveError: the page cannot be written.
     """
     begun = begin(ledger, opaque(digest), opaque(message)) if message else None

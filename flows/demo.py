@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tasks.errors import SettingsError
 from tasks.history import upgrade
-from tasks.runs import minute
+from tasks.model.runs import minute
 from tasks.settings import Cluster, Destination, home, writing_home
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
             Or the events cannot be written.
     """
     with _generator():
-        from tests.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
-        from tests.fleet.generate import write  # noqa: PLC0415
+        from tasks.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
+        from tasks.fleet.generate import write  # noqa: PLC0415
     documents = {}
     with writing_home():
         for name, fleet in demo_clusters(demo.end):
@@ -97,8 +97,8 @@ def make_live_cluster(now: datetime, progress: Progress) -> Path:
         SettingsError: as `make_clusters`.
     """
     with _generator():
-        from tests.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
-        from tests.fleet.generate import write  # noqa: PLC0415
+        from tasks.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
+        from tasks.fleet.generate import write  # noqa: PLC0415
     (_, fleet), *_ = demo_clusters(minute(now))
     folder = home() / "demo-cluster"
     with writing_home():
@@ -147,7 +147,7 @@ def steps(demo: Demo) -> Iterator[Step]:
 
     from flows.daily_digest import daily_digest  # noqa: PLC0415
     from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
-    from tests.fleet.demo import slots  # noqa: PLC0415 - only the demo needs it.
+    from tasks.fleet.demo import slots  # noqa: PLC0415 - only the demo needs it.
 
     upgrade(demo.history_url)
     storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}

@@ -17,7 +17,6 @@ from pydantic import NonNegativeInt
 from flows.opaque import opaque
 from flows.slots import never_run, timetable
 from tasks.archive import check_writable, index, store
-from tasks.blocks import read_block
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
@@ -31,16 +30,17 @@ from tasks.errors import (
     SlotPruned,
     Unexpected,
 )
-from tasks.findings import Finding, Status
 from tasks.history import History
-from tasks.hunts import load, unread
+from tasks.model.findings import Finding, Status
+from tasks.model.hunts import load, unread
+from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.publish import publish
 from tasks.query import query
 from tasks.record import missed, not_searched, record, reported, unreported
 from tasks.rehearse import rehearse
 from tasks.report import markdown_summary, render, state_message
-from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.score import not_scored, score
+from tasks.secrets import read_block
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, Moment, TimeZone, Url
 
 

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tasks.archive import discard
-from tasks.forget import forget
+from tasks.prune import forget
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, KeptDays, Url
 
 

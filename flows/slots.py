@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.errors import SettingsError
 from tasks.history import History
-from tasks.runs import Plan, minute
+from tasks.model.runs import Plan, minute
 
 _MINUTE = timedelta(minutes=1)
 

@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.history import History
-from tasks.verdicts import given_words, withdrawn_words
+from tasks.model.wording import given_words, withdrawn_words
 
 
 @task(cache_policy=NO_CACHE)  # No retries: the transaction is all or nothing, and says why.

@@ -17,13 +17,13 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.archive import check_writable
-from tasks.channel import reach
-from tasks.checks import Check, Said, Trial, tried, warning
 from tasks.clusters import silenced
 from tasks.history import History
-from tasks.hostile import markdown_text, visible
+from tasks.preflight.checks import Check, Said, Trial, tried, warning
+from tasks.preflight.cluster import HuntSettings, check_cluster
 from tasks.settings import Destination, ReadBlock, no_block, secret
-from tasks.trials import HuntSettings, check_cluster
+from tasks.slack.channel import reach
+from tasks.text.untrusted import markdown_text, visible
 
 AT_ONCE = 8
 """How many things are checked at the same time: most of it is waiting for servers."""

@@ -8,8 +8,8 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.digests import Digest, Medium
 from tasks.history import Ledger
+from tasks.model.digests import Digest, Medium
 from tasks.settings import Destination
 
 

@@ -12,8 +12,9 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.clusters import Answer
-from tasks.coverage import Coverage
-from tasks.findings import (
+from tasks.history import History, Known
+from tasks.model.coverage import Coverage
+from tasks.model.findings import (
     CodeSignature,
     Destination,
     Finding,
@@ -25,9 +26,8 @@ from tasks.findings import (
     acknowledged,
     fingerprint,
 )
-from tasks.history import History, Known
-from tasks.hunts import Hunt
-from tasks.runs import Outcome, Plan
+from tasks.model.hunts import Hunt
+from tasks.model.runs import Outcome, Plan
 
 _NUMERIC = frozenset({"integer", "long", "unsigned_long", "double", "date", "boolean"})
 """ES|QL types of figures: never identity unless a hunt says so."""

@@ -12,9 +12,9 @@ from prefect import get_run_logger
 
 from tasks.clusters import Client, Question, ask_about
 from tasks.errors import PipelineError, Unexpected
-from tasks.findings import CodeSignature, Finding, Host, Parent, Process, Status
-from tasks.retries import cluster_task
-from tasks.runs import Plan
+from tasks.model.findings import CodeSignature, Finding, Host, Parent, Process, Status
+from tasks.model.runs import Plan
+from tasks.orchestration.retries import cluster_task
 
 _LOG = logging.getLogger(__name__)
 

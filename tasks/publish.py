@@ -10,9 +10,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from tasks.findings import Finding, Status
-from tasks.hostile import defanged, markdown_text, shortened, visible
-from tasks.runs import Report
+from tasks.model.findings import Finding, Status
+from tasks.model.runs import Report
+from tasks.text.untrusted import defanged, markdown_text, shortened, visible
 
 TABLE_ROWS = 500
 """The UI draws every row of a table artifact at once."""

@@ -9,12 +9,12 @@ import pandas as pd
 from prefect import get_run_logger
 
 from tasks.clusters import ROWS_AT_MOST, Answer, Client, Question, ask
-from tasks.coverage import AgentCoverage, Coverage
+from tasks.clusters.paging import pages
 from tasks.errors import DeadlineExceeded, HuntError, QueryRefused, Unreachable
-from tasks.hunts import Hunt, whole
-from tasks.paging import pages
-from tasks.retries import cluster_task, is_last_attempt
-from tasks.runs import Plan, Window
+from tasks.model.coverage import AgentCoverage, Coverage
+from tasks.model.hunts import Hunt, whole
+from tasks.model.runs import Plan, Window
+from tasks.orchestration.retries import cluster_task, is_last_attempt
 
 CANDIDATES_AT_MOST = 100_000
 """Beyond these a hunt is not asked for more, and the run says so."""

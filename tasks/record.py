@@ -10,14 +10,14 @@ from importlib.metadata import version
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import moments
 from tasks.clusters import Answer
-from tasks.costs import Cost
-from tasks.coverage import Coverage, Fault
 from tasks.errors import PipelineError
-from tasks.findings import Finding
 from tasks.history import History
-from tasks.runs import Outcome, Plan, Report, Run
+from tasks.model.costs import Cost
+from tasks.model.coverage import Coverage, Fault
+from tasks.model.findings import Finding
+from tasks.model.runs import Outcome, Plan, Report, Run
+from tasks.text import times
 
 
 def reported(
@@ -87,7 +87,7 @@ def _missing_data(coverage: Coverage, plan: Plan) -> str:
             "The window holds no event that the hunt could have seen. Check that the agents ship "
             "them to this cluster, and that the API key may read them."
         )
-    age = moments.span(plan.slot - coverage.newest_event)
+    age = times.span(plan.slot - coverage.newest_event)
     return (
         f"Events have stopped coming: the newest is {age} older than the slot, and "
         f"{plan.stale_after_hours:g} hours are allowed. Check that the agents still ship them."

@@ -9,12 +9,12 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.digest import compose
-from tasks.digests import Announcement, Digest
-from tasks.findings import UNSHOWN, Destination, Finding, Host, Process
+from tasks.model.digests import Announcement, Digest
+from tasks.model.findings import UNSHOWN, Destination, Finding, Host, Process
+from tasks.model.runs import Report
 from tasks.publish import table
 from tasks.report import markdown_summary, pages_of, render_daily
-from tasks.runs import Report
+from tasks.slack.compose import compose
 
 _BARE: Mapping[str, Any] = {
     "host": Host(),

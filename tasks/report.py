@@ -9,13 +9,10 @@ import pandas as pd
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.digests import Digest
-from tasks.findings import Finding, Status
-from tasks.hostile import markdown_code, markdown_text, shortened, spreadsheet_safe, visible
-from tasks.moments import full
-from tasks.pages import Pages, page
-from tasks.runs import Outcome, Report, Run
-from tasks.verdicts import (
+from tasks.model.digests import Digest
+from tasks.model.findings import Finding, Status
+from tasks.model.runs import Outcome, Report, Run
+from tasks.model.wording import (
     OUTCOME_WORDS,
     REASON_WORDS,
     is_back,
@@ -27,9 +24,12 @@ from tasks.verdicts import (
     searched_words,
     summary,
 )
-from tasks.views.cards import destination, host, name
-from tasks.views.daily import daily_view
-from tasks.views.report import Links, report_view
+from tasks.pages.cards import destination, host, name
+from tasks.pages.daily import daily_view
+from tasks.pages.html import Pages, page
+from tasks.pages.report import Links, report_view
+from tasks.text.times import full
+from tasks.text.untrusted import markdown_code, markdown_text, shortened, spreadsheet_safe, visible
 
 CELL_LIMIT = 32_767
 """Characters that a spreadsheet takes in one cell; findings.json has longer ones whole."""

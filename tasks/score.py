@@ -11,7 +11,10 @@ from prefect import get_run_logger
 
 from tasks.clusters import Client, Question, ask_about
 from tasks.errors import PipelineError, Unexpected
-from tasks.evidence import (
+from tasks.model.findings import RANKS, Finding, Status
+from tasks.model.runs import Plan
+from tasks.orchestration.retries import cluster_task
+from tasks.scoring.evidence import (
     CONNECTIONS,
     HOST_HOURS,
     Rows,
@@ -19,10 +22,7 @@ from tasks.evidence import (
     connections_of,
     evidence_of,
 )
-from tasks.findings import RANKS, Finding, Status
-from tasks.priorities import priority_of, reasons_for, why
-from tasks.retries import cluster_task
-from tasks.runs import Plan
+from tasks.scoring.priorities import priority_of, reasons_for, why
 
 _LOG = logging.getLogger(__name__)
 

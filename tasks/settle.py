@@ -7,9 +7,9 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.digests import Digest, DigestStatus, Message
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError, SlackRefused
 from tasks.history import Ledger, Unsettled
+from tasks.model.digests import Digest, DigestStatus, Message
 
 
 def ending(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:

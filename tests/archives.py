@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import fsspec
 
 from tasks.archive import write_index
-from tasks.pages import Pages
+from tasks.pages.html import Pages
 
 PAGES = Pages(html="<!doctype html>", csv=b"id\n")
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.acknowledgements import Acknowledgement
-from tasks.coverage import AgentCoverage, Coverage
-from tasks.findings import (
+from tasks.model.acknowledgements import Acknowledgement
+from tasks.model.coverage import AgentCoverage, Coverage
+from tasks.model.findings import (
     CodeSignature,
     Evidence,
     Finding,
@@ -20,9 +20,9 @@ from tasks.findings import (
     fingerprint,
     short_id,
 )
-from tasks.findings import Destination as Address
-from tasks.hunts import Hunt, Nouns, Pipeline
-from tasks.runs import Outcome, Report, Run, Trend, Window
+from tasks.model.findings import Destination as Address
+from tasks.model.hunts import Hunt, Nouns, Pipeline
+from tasks.model.runs import Outcome, Report, Run, Trend, Window
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 """A Tuesday; `day(n)` counts from it."""

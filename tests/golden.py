@@ -16,10 +16,11 @@ from typing import Any
 from tasks.coverage import Coverage
 from tasks.findings import Finding, Priority, Status
 from tasks.hunts import load
-from tasks.pages import page
-from tasks.report import render_report
 from tasks.runs import Outcome, Report, Trend
 from tasks.views.index import Record, Shelf, index_view, latest_views, month_view
+
+from tasks.pages.html import page
+from tasks.report import render_report
 from tests.builders import SLOT, acknowledgement, coverage, day, evidence, finding, report, run
 
 FOLDER = Path(__file__).parent / "data" / "golden"

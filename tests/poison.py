@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tasks.runs import Report
+from tasks.model.runs import Report
 
 HOSTILE = (
     "<script>document.title='PWNED'</script>"

@@ -13,10 +13,10 @@ import pandas as pd
 
 from tasks.clusters import Answer
 from tasks.diff import compared, identified, with_acknowledgements, with_changed_binaries
-from tasks.findings import Finding
 from tasks.history import History
+from tasks.model.findings import Finding
+from tasks.model.runs import Outcome, Plan, Report
 from tasks.record import reported
-from tasks.runs import Outcome, Plan, Report
 from tests.builders import coverage
 
 BINARY = "process.hash.sha256"

@@ -24,22 +24,24 @@ from flows.hunt_cluster import hunt_cluster
 from flows.prefect_server import HEARTBEAT_SECONDS
 from flows.retention import retention
 from flows.zombie_automation import SILENCE
-from tasks import priorities, trials, verdicts
-from tasks.acknowledgements import LONGEST
-from tasks.channel import LONGEST_WAIT_SECONDS
 from tasks.check import check_archive, check_destination, check_history
-from tasks.checks import Check
 from tasks.clusters import ROWS_AT_MOST
-from tasks.digest import FINDINGS_PER_MESSAGE
 from tasks.errors import PipelineError
 from tasks.esql.translate import DEFAULT_LIMIT, GREATEST_LIMIT
-from tasks.findings import CodeSignature, Disposition, Effect
-from tasks.findings import Destination as Address
 from tasks.history.ledger import LEASE
 from tasks.history.pending import LOOK_BACK
-from tasks.hunts import Hunt, Pipeline, load, shipped
-from tasks.notify import MAX_ATTEMPTS
-from tasks.priorities import (
+from tasks.model import wording
+from tasks.model.acknowledgements import LONGEST
+from tasks.model.findings import CodeSignature, Disposition, Effect
+from tasks.model.findings import Destination as Address
+from tasks.model.hunts import Hunt, Pipeline, load, shipped
+from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome
+from tasks.post import MAX_ATTEMPTS
+from tasks.preflight.checks import Check
+from tasks.preflight.cluster import HuntSettings
+from tasks.query import CANDIDATES_AT_MOST
+from tasks.scoring import priorities
+from tasks.scoring.priorities import (
     COMMON_PORTS,
     DAY_AND_NIGHT_HOURS,
     RAISED_FOR_HIGH,
@@ -47,10 +49,9 @@ from tasks.priorities import (
     STEADY,
     reasons_for,
 )
-from tasks.query import CANDIDATES_AT_MOST
-from tasks.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome
 from tasks.settings import KEPT_DAYS_AT_LEAST, Cluster, Destination
-from tasks.trials import HuntSettings
+from tasks.slack.channel import LONGEST_WAIT_SECONDS
+from tasks.slack.compose import FINDINGS_PER_MESSAGE
 from tests.browser.pictures import DOCS, ROOT
 from tests.builders import finding, run
 
@@ -169,7 +170,7 @@ def test_every_check_is_explained(tmp_path):
 def check_cluster_of(name: str, url: str, **settings: str) -> tuple[Check, ...]:
     cluster = Cluster(name=name, url=url, **settings)
     hunt = HuntSettings(name, cluster, "macos-unsigned-network", {}, stale_after_hours=6)
-    return trials.check_cluster(hunt, datetime.now(UTC))
+    return cluster.check_cluster(hunt, datetime.now(UTC))
 
 
 def test_every_outcome_and_reason_is_explained():
@@ -276,7 +277,7 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
     ("page", "said"),
     [
         ("README.md", f"at most {CANDIDATES_AT_MOST:,} candidates"),
-        ("README.md", f"Above {verdicts.FLOOD} at once"),
+        ("README.md", f"Above {wording.FLOOD} at once"),
         ("README.md", f"at most {WORDS[FINDINGS_PER_MESSAGE]} findings"),
         ("README.md", f"the {24 * WINDOW_DAYS.default} hours of the window"),
         ("README.md", f"1 for a clock and {BY_CHANCE:.2f} for chance"),
@@ -292,7 +293,7 @@ WORDS = {2: "two", 3: "three", 4: "four", 10: "ten"}
         ("docs/operations.md", f"up to {LONGEST_WAIT_SECONDS} s"),
         ("docs/operations.md", f"at most {LONGEST.days} days from now"),
         ("docs/operations.md", f"`announce_returned_after_days` ({ANNOUNCE_RETURNED_AFTER_DAYS})"),
-        ("docs/operations.md", f"above {verdicts.FLOOD} at once in groups"),
+        ("docs/operations.md", f"above {wording.FLOOD} at once in groups"),
         ("docs/operations.md", f"at least {KEPT_DAYS_AT_LEAST} days"),
         ("README.md", f"at most {LONGEST.days} days"),
         ("docs/esql.md", f"there are {DEFAULT_LIMIT:,} rows"),

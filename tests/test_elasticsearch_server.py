@@ -26,6 +26,7 @@ from elasticsearch import (
 from elasticsearch import ConnectionError as ElasticsearchConnectionError
 from elasticsearch.exceptions import SSLError
 
+from tasks.fleet.documents import NETWORK, PROCESS
 from tests.certificates import Authority
 from tests.elasticsearch_behaviours import (
     Behaviour,
@@ -60,8 +61,7 @@ from tests.elasticsearch_server import (
     ElasticsearchServer,
     Release,
 )
-from tests.fleet.builders import network_event, process_event, write_events
-from tests.fleet.documents import NETWORK, PROCESS
+from tests.events import network_event, process_event, write_events
 
 COUNT = f"FROM {NETWORK} | STATS n = COUNT(*) | LIMIT 1"
 NAMES = f"FROM {NETWORK} | KEEP process.name | SORT process.name | LIMIT 10000"

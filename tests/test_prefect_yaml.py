@@ -13,7 +13,7 @@ from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 
 from flows.deployments import deployments
-from tasks.hunts import load
+from tasks.model.hunts import load
 from tests.browser.pictures import ROOT
 
 FILE = ROOT / "prefect.yaml"

@@ -123,16 +123,18 @@ import sys
 from pathlib import Path
 package, folder = sys.argv[1:]
 sys.path.insert(0, package)
-from tasks import esql, history, hunts, pages
+from tasks import esql, history
+from tasks.model import hunts
+from tasks.pages import html
 from tasks.clusters import Question, ask, connect
 from tasks.settings import Cluster
-from tasks.views.index import Shelf, index_view
+from tasks.pages.index import Shelf, index_view
 
-for module in (esql, history, hunts, pages):
+for module in (esql, history, hunts, html):
     assert module.__file__.startswith(package), module
 history.upgrade(f"sqlite:///{folder}/history.db")
 esql.parse(hunts.load("macos-unsigned-network").query)
-assert "<title>" in pages.page("archive.html.j2", index_view(Shelf({}), {}, {}))
+assert "<title>" in html.page("archive.html.j2", index_view(Shelf({}), {}, {}))
 cluster = Cluster(name="folder", url=Path(folder).as_uri())
 with connect(cluster) as client:
     text = "FROM logs-* | STATS COUNT(*) BY host.os.family"

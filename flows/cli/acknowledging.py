@@ -18,7 +18,7 @@ from flows.cli.options import (
 )
 from flows.cli.output import Format, out, show
 from tasks.errors import SettingsError
-from tasks.verdicts import given_words, withdrawn_words
+from tasks.model.wording import given_words, withdrawn_words
 
 commands = typer.Typer()
 

@@ -9,8 +9,8 @@ import typer
 
 from flows.cli.options import CONFIG, ArchiveUrl, Config, chosen_archive
 from flows.cli.output import out
-from tasks.hostile import visible
 from tasks.settings import KEPT_DAYS_AT_LEAST
+from tasks.text.untrusted import visible
 
 commands = typer.Typer(no_args_is_help=True, help="Look after the archive of reports.")
 

@@ -13,7 +13,7 @@ from flows.cli.options import CONFIG, Config, Moment, Told, deployed
 from flows.cli.output import Format, Telling, err, out, quote, show, show_checks, show_facts
 from flows.deployments import Deployment, deployments
 from flows.prefect_server import use_prefect_server
-from tasks.checks import Check, Verdict
+from tasks.preflight.checks import Check, Verdict
 
 commands = typer.Typer()
 
@@ -96,8 +96,8 @@ def check(
     """Check what the deployments of prefect.yaml need; exit with 1 where something failed."""
     flows_by_name()
     from flows.check_cluster import site_of  # noqa: PLC0415 - Prefect takes a second.
-    from tasks.blocks import read_block  # noqa: PLC0415
     from tasks.check import preflight  # noqa: PLC0415
+    from tasks.secrets import read_block  # noqa: PLC0415
 
     site = site_of(deployments(config), clusters or ())
     keys = [settings.cluster.api_key for settings in site.hunts]

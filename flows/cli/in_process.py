@@ -16,7 +16,7 @@ from flows.cli.output import err
 from flows.deployments import Deployment
 from flows.prefect_server import use_prefect_server
 from tasks.errors import SettingsError
-from tasks.hostile import visible
+from tasks.text.untrusted import visible
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

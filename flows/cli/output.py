@@ -17,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from tasks.checks import Check, Verdict, summary
 from tasks.errors import PipelineError
-from tasks.hostile import shortened, spreadsheet_safe, visible
+from tasks.preflight.checks import Check, Verdict, summary
+from tasks.text.untrusted import shortened, spreadsheet_safe, visible
 
 COLUMN_AT_MOST = 40
 """Characters of a table's column at a terminal, where a longer cell has several lines."""

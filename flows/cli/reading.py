@@ -11,7 +11,7 @@ import typer
 from flows.cli.options import CONFIG, As, Config, HistoryUrl, chosen_history
 from flows.cli.output import Format, err, show
 from tasks.errors import SettingsError
-from tasks.findings import Status
+from tasks.model.findings import Status
 from tasks.settings import Cluster
 
 commands = typer.Typer()

@@ -18,8 +18,8 @@ from tasks.archive.paths import (
     is_temporary,
     slot_of,
 )
-from tasks.digests import DAY
-from tasks.views.index import Record, standing
+from tasks.model.digests import DAY
+from tasks.pages.index import Record, standing
 
 ABANDONED = timedelta(days=1)
 """What was cut off so long ago, nobody is writing any more."""

@@ -11,10 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from tasks.archive.index import write_index
 from tasks.archive.pruning import prune
 from tasks.archive.writing import write_daily, write_run
-from tasks.digests import Digest, Message
-from tasks.pages import Pages
-from tasks.runs import Report
-from tasks.verdicts import counted
+from tasks.model.digests import Digest, Message
+from tasks.model.runs import Report
+from tasks.model.wording import counted
+from tasks.pages.html import Pages
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.

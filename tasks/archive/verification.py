@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from tasks.archive.folder import Folder
 from tasks.archive.paths import RECORD, is_record
 from tasks.errors import ArchiveError
-from tasks.pages import Pages
-from tasks.runs import Report
-from tasks.views.index import Record
+from tasks.model.runs import Report
+from tasks.pages.html import Pages
+from tasks.pages.index import Record
 
 
 @dataclass(frozen=True, slots=True)

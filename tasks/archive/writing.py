@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from tasks.archive.folder import Folder
 from tasks.archive.paths import RECORD
-from tasks.digests import Digest, Message
 from tasks.errors import ArchiveError
-from tasks.pages import Pages
-from tasks.runs import Report
-from tasks.views.daily import daily_path
-from tasks.views.index import Record
-from tasks.views.parts import SCHEMA
+from tasks.model.digests import Digest, Message
+from tasks.model.runs import Report
+from tasks.pages.daily import daily_path
+from tasks.pages.html import Pages
+from tasks.pages.index import Record
+from tasks.pages.parts import SCHEMA
 
 
 def write_run(archive_url: str, report: Report, pages: Pages) -> str:

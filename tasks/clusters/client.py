@@ -31,7 +31,6 @@ from pydantic import SecretStr
 from tasks.clusters.answers import Answer, read
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
-from tasks.costs import Cost
 from tasks.errors import (
     ClusterError,
     DeadlineExceeded,
@@ -43,6 +42,7 @@ from tasks.errors import (
 )
 from tasks.esql import EmbeddedNode
 from tasks.esql.node import FOLDER, SKIP_BAD_LINES
+from tasks.model.costs import Cost
 from tasks.settings import Cluster, ReadBlock, located, no_block, secret
 
 VALUES_A_QUESTION = 1_000

@@ -11,7 +11,18 @@ from itertools import chain, product
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from tasks.acknowledgements import (
+from tasks.history.database import Database
+from tasks.history.models import (
+    AcknowledgementRow,
+    DeliveryRow,
+    FindingRow,
+    RunRow,
+    ScopeRow,
+    SightingRow,
+)
+from tasks.history.recorded import COMPARABLE
+from tasks.history.sightings import by_priority, first_seen, last_hash, last_seen, restored
+from tasks.model.acknowledgements import (
     NAMED_IDS,
     Acknowledgement,
     ByIdentity,
@@ -24,20 +35,9 @@ from tasks.acknowledgements import (
     nothing_in_common,
     the_one,
 )
-from tasks.digests import DAY, Announcement, Ended
-from tasks.findings import Finding, Status, last_word
-from tasks.history.database import Database
-from tasks.history.models import (
-    AcknowledgementRow,
-    DeliveryRow,
-    FindingRow,
-    RunRow,
-    ScopeRow,
-    SightingRow,
-)
-from tasks.history.recorded import COMPARABLE
-from tasks.history.sightings import by_priority, first_seen, last_hash, last_seen, restored
-from tasks.runs import Run
+from tasks.model.digests import DAY, Announcement, Ended
+from tasks.model.findings import Finding, Status, last_word
+from tasks.model.runs import Run
 from tasks.settings import Destination
 
 Acknowledged = tuple[Acknowledgement, Finding]

@@ -11,7 +11,6 @@ from itertools import product
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tasks.digests import DAY, Digest, DigestStatus, Medium, Message
 from tasks.errors import RunInProgress
 from tasks.history.database import Database, batches
 from tasks.history.models import (
@@ -23,6 +22,7 @@ from tasks.history.models import (
     ScopeRow,
 )
 from tasks.history.pending import Pending, ends_of, last_number, news_of, pending, warnings_of
+from tasks.model.digests import DAY, Digest, DigestStatus, Medium, Message
 from tasks.settings import Destination
 
 LEASE = timedelta(minutes=10)

@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tasks.digests import DigestStatus, Gap, Medium
-from tasks.findings import Finding, Priority, Status, Value
-from tasks.runs import Outcome, Report, Run
+from tasks.model.digests import DigestStatus, Gap, Medium
+from tasks.model.findings import Finding, Priority, Status, Value
+from tasks.model.runs import Outcome, Report, Run
 
 
 class Moment(TypeDecorator[datetime]):

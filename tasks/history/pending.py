@@ -10,9 +10,6 @@ from itertools import product
 from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.orm import Session
 
-from tasks.acknowledgements import ByIdentity
-from tasks.digests import DAY, Announcement, ClusterDay, DigestStatus, Ended, Gap, Lack, gaps
-from tasks.findings import Status, acknowledged
 from tasks.history.acknowledgements import end_of, ended, given
 from tasks.history.models import (
     DeliveryRow,
@@ -26,6 +23,9 @@ from tasks.history.models import (
 )
 from tasks.history.recorded import SEARCHED, trend
 from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
+from tasks.model.acknowledgements import ByIdentity
+from tasks.model.digests import DAY, Announcement, ClusterDay, DigestStatus, Ended, Gap, Lack, gaps
+from tasks.model.findings import Status, acknowledged
 from tasks.settings import Destination
 
 LOOK_BACK = timedelta(days=14)

@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
-from tasks.findings import Status
 from tasks.history.models import RunRow
-from tasks.runs import TREND_RUNS, Outcome, Run, Trend
+from tasks.model.findings import Status
+from tasks.model.runs import TREND_RUNS, Outcome, Run, Trend
 
 COMPARABLE = [outcome for outcome in Outcome if outcome.comparable]
 SEARCHED = [outcome for outcome in Outcome if outcome.searched]

@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from tasks.findings import Status
 from tasks.history import schema
 from tasks.history.database import BATCH, Database, connected
 from tasks.history.models import DeliveryRow, RunRow, ScopeRow, SightingRow
+from tasks.model.findings import Status
 
 SIGHTINGS_AT_ONCE = 50_000
 """Looked at in one transaction, which takes about half a second."""

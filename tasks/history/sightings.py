@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from tasks.findings import RANKS, Disposition, Finding, Status
 from tasks.history.models import FindingRow, SightingRow
+from tasks.model.findings import RANKS, Disposition, Finding, Status
 
 FOUND = "found"
 """The news that a finding exists: told once, as new or as part of a baseline."""

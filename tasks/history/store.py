@@ -11,10 +11,7 @@ from datetime import datetime
 from sqlalchemy import Select, and_, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from tasks.acknowledgements import ByIdentity
-from tasks.digests import Medium
 from tasks.errors import RunInProgress, SlotPruned
-from tasks.findings import RANKS, Finding, Priority, Status, acknowledged, short_id
 from tasks.history import schema
 from tasks.history.acknowledgements import Acknowledgements, given
 from tasks.history.database import Database, batches, connected
@@ -30,7 +27,10 @@ from tasks.history.sightings import (
     restored,
     sighting,
 )
-from tasks.runs import TREND_RUNS, Outcome, Report, Run, Trend
+from tasks.model.acknowledgements import ByIdentity
+from tasks.model.digests import Medium
+from tasks.model.findings import RANKS, Finding, Priority, Status, acknowledged, short_id
+from tasks.model.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.settings import Destination
 
 

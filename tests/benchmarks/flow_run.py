@@ -15,18 +15,18 @@ from tasks.archive import write_index, write_run
 from tasks.clusters import connect
 from tasks.diff import compared, identified, with_changed_binaries
 from tasks.enrich import ask_processes, described, entity_ids
+from tasks.fleet.documents import PROCESS, Document
 from tasks.history import History, upgrade
-from tasks.hunts import load
-from tasks.pages import Pages
+from tasks.model.hunts import load
+from tasks.model.runs import Plan
+from tasks.pages.html import Pages
 from tasks.query import search, survey
 from tasks.record import reported
 from tasks.report import findings_csv, render_report
-from tasks.runs import Plan
 from tasks.score import ask_connections, scored
 from tasks.settings import Cluster
 from tests.benchmarks.measurement import Measurement, timed
-from tests.fleet.builders import SLOT, beacon, process_event, write_events
-from tests.fleet.documents import PROCESS, Document
+from tests.events import SLOT, beacon, process_event, write_events
 
 HUNT = "macos-unsigned-network"
 THRESHOLDS = {"min_duration_hours": 1.0, "min_events_per_hour": 2.0}

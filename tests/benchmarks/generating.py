@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from tasks.fleet.generate import Fleet, write
 from tests.benchmarks.measurement import Measurement, timed
-from tests.fleet.generate import Fleet, write
 
 
 def measure(fleet: Fleet, folder: Path) -> Measurement:

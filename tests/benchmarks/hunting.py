@@ -10,12 +10,12 @@ from pathlib import Path
 import duckdb
 
 from tasks.clusters import connect
-from tasks.hunts import load
+from tasks.fleet.documents import NETWORK
+from tasks.model.hunts import load
+from tasks.model.runs import Plan
 from tasks.query import search, survey
-from tasks.runs import Plan
 from tasks.settings import Cluster
 from tests.benchmarks.measurement import Measurement, timed
-from tests.fleet.documents import NETWORK
 
 
 def measure_reading(folder: Path, slot: datetime, *, times: int) -> Measurement:

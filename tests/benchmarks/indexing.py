@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 from tasks.archive import write_index, write_run
-from tasks.pages import Pages
+from tasks.pages.html import Pages
 from tests.benchmarks.measurement import Measurement, timed
 from tests.builders import day, report, run
 

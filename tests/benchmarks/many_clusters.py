@@ -27,12 +27,12 @@ from typing import Any
 
 import yaml
 
-from tasks.runs import Outcome, Report
+from tasks.fleet.documents import PROCESS
+from tasks.model.runs import Outcome, Report
 from tests.benchmarks.measurement import Measurement
 from tests.elasticsearch_behaviours import error, running
 from tests.elasticsearch_server import Access, ElasticsearchServer
-from tests.fleet.builders import beacon, network_event, process_event, write_events
-from tests.fleet.documents import PROCESS
+from tests.events import beacon, network_event, process_event, write_events
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tasks.findings import Finding
 from tasks.history import History, upgrade
+from tasks.model.findings import Finding
 from tests.benchmarks.measurement import Measurement, timed
 from tests.builders import SLOT, finding, report, run
 

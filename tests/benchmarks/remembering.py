@@ -18,11 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, event, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from tasks.findings import Finding, Status
 from tasks.history import History, Known, prune, upgrade
 from tasks.history.database import connected
 from tasks.history.models import FIGURES, FINDING, FindingRow, Moment, RunRow, SightingRow
-from tasks.runs import Outcome, Report
+from tasks.model.findings import Finding, Status
+from tasks.model.runs import Outcome, Report
 from tests import postgresql
 from tests.benchmarks.measurement import Measurement, timed
 from tests.builders import HUNT, day, finding, report, run

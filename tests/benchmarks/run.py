@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tasks.fleet.generate import Fleet
 from tests import conftest  # noqa: F401 - sets Prefect up, before anything imports it.
 from tests.benchmarks import (
     browsing,
@@ -37,7 +38,6 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.remembering import Past
-from tests.fleet.generate import Fleet
 
 LARGE_NEEDS_BYTES = 6 << 30
 """Physical memory below which the large fleet is left out."""

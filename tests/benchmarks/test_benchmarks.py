@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tasks.fleet.generate import Fleet
 from tests.benchmarks import (
     browsing,
     generating,
@@ -14,7 +15,6 @@ from tests.benchmarks import (
     reporting,
 )
 from tests.benchmarks.remembering import Past
-from tests.fleet.generate import Fleet
 
 
 @pytest.fixture(scope="module")

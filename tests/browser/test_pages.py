@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tasks.archive import write_daily, write_index, write_run
-from tasks.digests import Announcement, ClusterDay, Digest, Medium
-from tasks.findings import Priority, Status
-from tasks.hunts import load
-from tasks.pages import Pages
+from tasks.model.digests import Announcement, ClusterDay, Digest, Medium
+from tasks.model.findings import Priority, Status
+from tasks.model.hunts import load
+from tasks.model.runs import Outcome, Trend
+from tasks.pages.html import Pages
 from tasks.report import findings_csv, render_daily, render_report
-from tasks.runs import Outcome, Trend
 from tests.builders import SLOT, day, evidence, finding, report, run
 from tests.poison import poisoned
 

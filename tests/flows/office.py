@@ -10,10 +10,10 @@ from prefect.client.schemas.objects import State
 from sqlalchemy import text
 
 from flows.daily_digest import daily_digest
-from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.history.database import connected
-from tasks.runs import Report
+from tasks.model.findings import Status
+from tasks.model.runs import Report
 from tasks.settings import Destination
 from tests.builders import SLOT, finding, report, run
 from tests.slack_server import SlackServer

@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from flows.hunt_cluster import hunt_cluster
+from tasks.fleet.documents import PROCESS
 from tasks.history import upgrade
-from tasks.runs import Report
+from tasks.model.runs import Report
 from tasks.settings import Cluster
-from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
-from tests.fleet.documents import PROCESS
+from tests.events import SLOT, beacon, network_event, process_event, write_events
 
 DAY = timedelta(days=1)
 

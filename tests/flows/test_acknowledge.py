@@ -10,9 +10,9 @@ from prefect.client.orchestration import get_client
 from flows.acknowledge import acknowledge, unacknowledge
 from flows.daily_digest import daily_digest
 from tasks.errors import AcknowledgementError
-from tasks.findings import Status
 from tasks.history import History
-from tasks.runs import minute
+from tasks.model.findings import Status
+from tasks.model.runs import minute
 from tasks.settings import Destination
 from tests.flows.site import Site, fresh, steady
 

@@ -9,8 +9,8 @@ from flows.backfill import backlog
 from flows.deployments import Deployment
 from tasks.errors import HuntError, SettingsError
 from tasks.history import History, upgrade
-from tasks.hunts import load
-from tasks.runs import Outcome
+from tasks.model.hunts import load
+from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, SLOT, day, report, run
 
 DAILY = {"slug": "daily", "cron": "15 6 * * *", "timezone": "UTC"}

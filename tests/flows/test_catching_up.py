@@ -17,10 +17,10 @@ from flows.daily_digest import daily_digest
 from flows.hunt_cluster import archived, hunt_cluster, hunted
 from tasks.clusters import Client
 from tasks.errors import ArchiveError, QueryRefused
-from tasks.findings import Status
 from tasks.history import History
-from tasks.hunts import SHIPPED
-from tasks.runs import Outcome, Plan, Report
+from tasks.model.findings import Status
+from tasks.model.hunts import SHIPPED
+from tasks.model.runs import Outcome, Plan, Report
 from tasks.settings import Cluster, Destination
 from tests.flows.site import Site, fresh, steady
 

@@ -14,10 +14,10 @@ from flows.check_cluster import check_cluster
 from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
 from tasks.errors import SettingsError
+from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.history import upgrade
 from tests.elasticsearch_server import Access, ElasticsearchServer
-from tests.fleet.builders import network_event, process_event, write_events
-from tests.fleet.documents import NETWORK, PROCESS
+from tests.events import network_event, process_event, write_events
 from tests.flows.test_cli import beaconhunt
 from tests.slack_server import SlackServer
 

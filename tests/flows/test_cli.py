@@ -23,12 +23,12 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.archive import write_run
-from tasks.findings import Host, Process, Status
 from tasks.history import History, upgrade
+from tasks.model.findings import Host, Process, Status
+from tasks.model.runs import Outcome, minute
 from tasks.report import pages_of
-from tasks.runs import Outcome, minute
 from tests.builders import SLOT, day, finding, report, run
-from tests.fleet.builders import network_event, write_events
+from tests.events import network_event, write_events
 from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
 
 HUNT = "flows.hunt_cluster.hunt_cluster"

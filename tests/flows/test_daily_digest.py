@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import channel, notify
-from tasks.digests import DigestStatus
+from tasks import post
 from tasks.errors import (
     ArchiveError,
     ChannelUnreadable,
@@ -16,9 +15,11 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.findings import Status
 from tasks.history import Ledger
-from tasks.runs import Outcome
+from tasks.model.digests import DigestStatus
+from tasks.model.findings import Status
+from tasks.model.runs import Outcome
+from tasks.slack import channel
 from tests.builders import SLOT, day, finding, report, run
 from tests.flows.office import CANARY, Office, hosts_told, new_day
 from tests.slack_server import (
@@ -39,7 +40,7 @@ UNREADABLE = (no("missing_scope"),)
 def office(tmp_path, monkeypatch) -> Office:
     monkeypatch.setenv("CANARY_TOKEN", CANARY)
     monkeypatch.setattr(channel, "SECONDS_BETWEEN_POSTS", 0)
-    monkeypatch.setattr(notify, "SECONDS_BETWEEN_ATTEMPTS", 0)
+    monkeypatch.setattr(post, "SECONDS_BETWEEN_ATTEMPTS", 0)
     return Office(tmp_path)
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from flows.daily_digest import daily_digest
-from tasks import channel, notify
-from tasks.channel import Channel
-from tasks.digests import DigestStatus
+from tasks import post
 from tasks.history import Ledger
 from tasks.history import ledger as ledgers
+from tasks.model.digests import DigestStatus
 from tasks.settings import Destination
+from tasks.slack import channel
+from tasks.slack.channel import Channel
 from tests.builders import SLOT
 from tests.flows.office import CANARY, Office, hosts_told, new_day
 from tests.flows.processes import at_once, killed_after, public
@@ -27,7 +28,7 @@ STEPS = [
     *public(Ledger),
     *public(Channel),
     "tasks.collect:collected",
-    "tasks.digest:compose",
+    "tasks.slack.compose:compose",
     "tasks.archive.steps:write_daily",
     "tasks.archive.steps:write_index",
 ]
@@ -41,7 +42,7 @@ READABLE, UNREADABLE = (ok,), (no("missing_scope"),)
 
 def hurried() -> None:
     """Make no pauses, and let a process be gone as soon as it has done something."""
-    channel.SECONDS_BETWEEN_POSTS = notify.SECONDS_BETWEEN_ATTEMPTS = 0
+    channel.SECONDS_BETWEEN_POSTS = post.SECONDS_BETWEEN_ATTEMPTS = 0
     ledgers.LEASE = timedelta(0)
 
 
@@ -59,7 +60,7 @@ def offices(
     monkeypatch.setenv("CANARY_TOKEN", CANARY)
     for module, name in (
         (channel, "SECONDS_BETWEEN_POSTS"),
-        (notify, "SECONDS_BETWEEN_ATTEMPTS"),
+        (post, "SECONDS_BETWEEN_ATTEMPTS"),
     ):
         monkeypatch.setattr(module, name, 0)
 

@@ -14,11 +14,12 @@ import pytest
 from prefect.client.schemas.objects import State
 from sqlalchemy import Engine, event, select
 
-from tasks import channel, notify
+from tasks import post
 from tasks.errors import HistoryError
 from tasks.history import database, upgrade
 from tasks.history.database import connected
 from tasks.history.models import Row
+from tasks.slack import channel
 from tests.builders import SLOT, day, finding, report, run
 from tests.flows.office import CANARY, Office
 from tests.flows.site import DAY, Site, fresh, steady
@@ -181,7 +182,7 @@ def office(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
     """An office with much to tell, that has told something before."""
     monkeypatch.setenv("CANARY_TOKEN", CANARY)
     monkeypatch.setattr(channel, "SECONDS_BETWEEN_POSTS", 0)
-    monkeypatch.setattr(notify, "SECONDS_BETWEEN_ATTEMPTS", 0)
+    monkeypatch.setattr(post, "SECONDS_BETWEEN_ATTEMPTS", 0)
     return Office(tmp_path, url)
 
 

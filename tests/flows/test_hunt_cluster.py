@@ -10,16 +10,16 @@ import pytest
 from flows.daily_digest import daily_digest
 from tasks.archive import verify
 from tasks.clusters import Question, ask, connect
-from tasks.digests import Medium
-from tasks.discover import traffic_query
 from tasks.errors import ArchiveError, PipelineError, Unexpected
-from tasks.findings import Finding, Status
+from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.history import History
+from tasks.model.digests import Medium
+from tasks.model.findings import Finding, Status
+from tasks.model.runs import Outcome, Report, Run
+from tasks.pages.kibana import traffic_query
 from tasks.report import pages_of
-from tasks.runs import Outcome, Report, Run
 from tasks.settings import Cluster, Destination
-from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
-from tests.fleet.documents import NETWORK, PROCESS
+from tests.events import SLOT, beacon, network_event, process_event, write_events
 from tests.flows.site import DAY, Site, fresh, steady
 
 
@@ -187,7 +187,7 @@ def test_a_finding_that_cannot_be_shown_is_told_among_the_others(site, monkeypat
         return traffic_query(finding, of)
 
     logged = []
-    monkeypatch.setattr("tasks.views.cards.traffic_query", odd)
+    monkeypatch.setattr("tasks.pages.cards.traffic_query", odd)
     monkeypatch.setattr(
         "tasks.rehearse.get_run_logger",
         lambda: SimpleNamespace(error=lambda *of: logged.append(of)),

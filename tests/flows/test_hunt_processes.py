@@ -18,15 +18,15 @@ from flows.hunt_cluster import hunt_cluster
 from flows.slots import Timetable
 from tasks.archive import verify
 from tasks.collect import collected
-from tasks.digest import compose
-from tasks.digests import Medium, readable
 from tasks.errors import RunInProgress
 from tasks.history import History
 from tasks.history.database import connected
 from tasks.history.models import FindingRow, Row, RunRow, SightingRow
+from tasks.model.digests import Medium, readable
+from tasks.model.runs import Report, Run
 from tasks.report import pages_of
-from tasks.runs import Report, Run
 from tasks.settings import Cluster, Destination
+from tasks.slack.compose import compose
 from tests.builders import day
 from tests.flows.processes import at_once, killed_after
 from tests.flows.site import Site, fresh, steady

@@ -22,10 +22,11 @@ from flows.hunt_cluster import hunt_cluster
 from tasks.clusters import node
 from tasks.enrich import enrich
 from tasks.errors import ClusterError, DeadlineExceeded
+from tasks.fleet.documents import NETWORK, PROCESS, Document
 from tasks.history import upgrade
-from tasks.hunts import SHIPPED
+from tasks.model.hunts import SHIPPED
+from tasks.model.runs import Outcome, Report
 from tasks.query import query
-from tasks.runs import Outcome, Report
 from tasks.score import score
 from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import (
@@ -56,8 +57,7 @@ from tests.elasticsearch_server import (
     ElasticsearchServer,
     Release,
 )
-from tests.fleet.builders import SLOT, beacon, network_event, process_event, write_events
-from tests.fleet.documents import NETWORK, PROCESS, Document
+from tests.events import SLOT, beacon, network_event, process_event, write_events
 
 SHIPPED_HUNT = "macos-unsigned-network"
 

@@ -11,12 +11,12 @@ from flows.hunt_cluster import catch_up
 from flows.retention import retention
 from tasks.archive import write_run
 from tasks.errors import SlotPruned
-from tasks.findings import Status
 from tasks.history import History
 from tasks.history.upkeep import check
-from tasks.hunts import load
+from tasks.model.findings import Status
+from tasks.model.hunts import load
+from tasks.model.runs import Outcome, Plan, minute
 from tasks.report import pages_of
-from tasks.runs import Outcome, Plan, minute
 from tests.builders import finding, report, run
 from tests.flows.site import DAY, Site, fresh, steady
 

@@ -10,7 +10,7 @@ from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
 
 from flows.slots import Timetable, never_run
 from tasks.history import History, upgrade
-from tasks.runs import Outcome, Plan
+from tasks.model.runs import Outcome, Plan
 from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
 
 

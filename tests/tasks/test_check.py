@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tasks.check import Site, check_archive, check_destination, check_history, preflight
-from tasks.checks import Check, Verdict
+from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.history import upgrade
+from tasks.preflight.checks import Check, Verdict
+from tasks.preflight.cluster import HuntSettings
 from tasks.settings import Cluster, Destination
-from tasks.trials import HuntSettings
-from tests.fleet.builders import SLOT, network_event, process_event, write_events
-from tests.fleet.documents import NETWORK, PROCESS
+from tests.events import SLOT, network_event, process_event, write_events
 from tests.slack_server import Behaviour, SlackServer, channel, fault, known, no
 
 CANARY = "canary-slack-token-c09a"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tasks.collect import collected
-from tasks.digest import compose
-from tasks.digests import Digest, DigestStatus, Medium
-from tasks.findings import Priority, Status
 from tasks.history import History, Ledger, upgrade
-from tasks.runs import Outcome
+from tasks.model.digests import Digest, DigestStatus, Medium
+from tasks.model.findings import Priority, Status
+from tasks.model.runs import Outcome
 from tasks.settings import Destination
+from tasks.slack.compose import compose
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER, "demo-us"))

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tasks.clusters import Answer
 from tasks.diff import compared, identified, identity_columns, with_changed_binaries
-from tasks.findings import Finding, Process, Status, short_id
 from tasks.history import Known, Memory
-from tasks.hunts import Hunt, Pipeline
-from tasks.runs import Outcome, Plan
+from tasks.model.findings import Finding, Process, Status, short_id
+from tasks.model.hunts import Hunt, Pipeline
+from tasks.model.runs import Outcome, Plan
 from tests.builders import SLOT, day, finding
 
 HUNT = Hunt(

@@ -5,7 +5,7 @@ import pytest
 
 from tasks.enrich import NO_PROCESS_EVENT, described, entity_ids, not_enriched
 from tasks.errors import Unreachable
-from tasks.findings import CodeSignature, Finding, Process, Status
+from tasks.model.findings import CodeSignature, Finding, Process, Status
 from tests.builders import finding
 
 COLUMNS = [

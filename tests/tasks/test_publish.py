@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.findings import Destination, Finding, Host, Priority, Process, Status
+from tasks.model.findings import Destination, Finding, Host, Priority, Process, Status
 from tasks.publish import CELL_AT_MOST, TABLE_ROWS, event_id, resource, row, table
 from tests.builders import SLOT, day, finding, report, run
 from tests.poison import HOSTILE, poisoned

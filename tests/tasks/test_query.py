@@ -15,15 +15,15 @@ from prefect.logging import disable_run_logger
 
 from tasks.clusters import connect
 from tasks.errors import DeadlineExceeded, QueryRefused
-from tasks.hunts import load
+from tasks.fleet.documents import NETWORK
+from tasks.fleet.generate import write
+from tasks.fleet.hosts import Fleet
+from tasks.fleet.programs import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
+from tasks.model.hunts import load
+from tasks.model.runs import Plan, Window
 from tasks.query import ask, parameters, query, search, survey
-from tasks.runs import Plan, Window
 from tasks.settings import Cluster
-from tests.fleet.builders import SLOT, beacon, network_event, write_events
-from tests.fleet.documents import NETWORK
-from tests.fleet.generate import write
-from tests.fleet.hosts import Fleet
-from tests.fleet.programs import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
+from tests.events import SLOT, beacon, network_event, write_events
 
 HUNT = load("macos-unsigned-network")
 

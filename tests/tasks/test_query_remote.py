@@ -9,14 +9,14 @@ import pytest
 from tasks import query
 from tasks.clusters import Answer, connect
 from tasks.errors import Unreachable
-from tasks.hunts import Hunt, load
+from tasks.fleet.documents import NETWORK
+from tasks.model.hunts import Hunt, load
+from tasks.model.runs import Plan
 from tasks.query import search
-from tasks.runs import Plan
 from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import partial_of, real, skipping
 from tests.elasticsearch_server import ElasticsearchServer
-from tests.fleet.builders import SLOT, network_event, write_events
-from tests.fleet.documents import NETWORK
+from tests.events import SLOT, network_event, write_events
 
 
 def lonely(count: int, folder: Path) -> Path:

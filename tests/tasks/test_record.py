@@ -10,8 +10,6 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from tasks.clusters import Answer
-from tasks.costs import Cost
-from tasks.coverage import Coverage
 from tasks.errors import (
     DeadlineExceeded,
     HistoryError,
@@ -22,11 +20,13 @@ from tasks.errors import (
     Unauthorised,
     Unreachable,
 )
-from tasks.findings import Status
 from tasks.history import History, upgrade
-from tasks.hunts import Hunt
+from tasks.model.costs import Cost
+from tasks.model.coverage import Coverage
+from tasks.model.findings import Status
+from tasks.model.hunts import Hunt
+from tasks.model.runs import Outcome, Plan, Report, Window
 from tasks.record import missed, not_searched, record, reported
-from tasks.runs import Outcome, Plan, Report, Window
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
 
 STARTED = SLOT + timedelta(minutes=15)

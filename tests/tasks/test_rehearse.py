@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticSerializationError
 
-from tasks.digest import compose
-from tasks.digests import Announcement, Digest, Medium, readable
-from tasks.findings import Destination, Finding, Process, Status
 from tasks.history.sightings import news
+from tasks.model.digests import Announcement, Digest, Medium, readable
+from tasks.model.findings import Destination, Finding, Process, Status
+from tasks.model.runs import Report
 from tasks.publish import table
 from tasks.rehearse import rehearsed, rehearsed_day
 from tasks.report import markdown_summary, pages_of, render_daily
-from tasks.runs import Report
+from tasks.slack.compose import compose
 from tests.builders import SLOT, evidence, finding, report, run, sha256
 
 ODD: dict[str, dict[str, Any]] = {

@@ -14,12 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.costs import Cost
-from tasks.coverage import Coverage
-from tasks.digests import Announcement, ClusterDay, Digest, Ended, Gap, Lack, Medium
-from tasks.discover import discover_url
-from tasks.findings import Effect, Priority, Process, Reason, Status
-from tasks.hunts import Hunt, Pipeline, load
+from tasks.model.costs import Cost
+from tasks.model.coverage import Coverage
+from tasks.model.digests import Announcement, ClusterDay, Digest, Ended, Gap, Lack, Medium
+from tasks.model.findings import Effect, Priority, Process, Reason, Status
+from tasks.model.hunts import Hunt, Pipeline, load
+from tasks.model.runs import Outcome, Report, Trend
+from tasks.model.wording import is_news, summary
+from tasks.pages.explanations import explained
+from tasks.pages.kibana import discover_url
+from tasks.pages.report import Links
 from tasks.report import (
     findings_csv,
     markdown_summary,
@@ -27,10 +31,6 @@ from tasks.report import (
     render_report,
     state_message,
 )
-from tasks.runs import Outcome, Report, Trend
-from tasks.verdicts import is_news, summary
-from tasks.views.explanations import explained
-from tasks.views.report import Links
 from tests.builders import (
     HUNT,
     SLOT,

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from tasks.clusters import client, connect
 from tasks.errors import ClusterError, Unreachable
-from tasks.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
-from tasks.hunts import load
-from tasks.runs import Plan
+from tasks.fleet.documents import Document, milliseconds
+from tasks.fleet.generate import write
+from tasks.fleet.hosts import Fleet
+from tasks.fleet.programs import plants
+from tasks.model.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
+from tasks.model.hunts import load
+from tasks.model.runs import Plan
 from tasks.score import ask_connections, not_scored, scored
 from tasks.settings import Cluster
 from tests.builders import finding
 from tests.elasticsearch_behaviours import answer
 from tests.elasticsearch_server import ElasticsearchServer
-from tests.fleet.builders import SLOT, connection, network_event, write_events
-from tests.fleet.documents import Document, milliseconds
-from tests.fleet.generate import write
-from tests.fleet.hosts import Fleet
-from tests.fleet.programs import plants
+from tests.events import SLOT, connection, network_event, write_events
 
 ADDRESS = "45.45.45.45"
 HUNT = load("macos-unsigned-network")

@@ -7,8 +7,6 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from tasks.collect import collected
-from tasks.digest import compose
-from tasks.digests import Digest, DigestStatus, Medium
 from tasks.errors import (
     ChannelUnreadable,
     ReceiptLost,
@@ -19,8 +17,10 @@ from tasks.errors import (
     SlackUnreachable,
 )
 from tasks.history import History, Ledger, Unsettled, upgrade
+from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.settings import Destination
 from tasks.settle import begin, ending, listen, settle, take_over
+from tasks.slack.compose import compose
 from tests.builders import CLUSTER, SLOT, day, finding, report, run
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))

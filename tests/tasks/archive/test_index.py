@@ -10,8 +10,8 @@ import pytest
 
 from tasks.archive import write_index, write_run
 from tasks.archive.folder import Folder
-from tasks.runs import Outcome
-from tasks.views.index import Record
+from tasks.model.runs import Outcome
+from tasks.pages.index import Record
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import day, finding, report, run
 from tests.poison import HOSTILE
@@ -319,7 +319,7 @@ def test_writers_at_once_never_leave_half_an_index(folder):
 WRITER = """
 import sys
 from tasks.archive import write_index, write_run
-from tasks.pages import Pages
+from tasks.pages.html import Pages
 from tests.builders import day, report, run
 
 for number in range(5):

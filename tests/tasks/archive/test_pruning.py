@@ -7,9 +7,9 @@ import pytest
 
 from tasks.archive import folder as folders
 from tasks.archive import prune, verify, write_daily, write_index, write_run
-from tasks.digests import Digest, Medium
+from tasks.model.digests import Digest, Medium
+from tasks.model.runs import Outcome
 from tasks.report import pages_of
-from tasks.runs import Outcome
 from tests.archives import PAGES, Links, index, listed, read
 from tests.builders import SLOT, day, finding, report, run
 

@@ -5,8 +5,8 @@ import pytest
 
 from tasks.archive import verify, write_run
 from tasks.errors import ArchiveError
+from tasks.model.runs import Outcome
 from tasks.report import pages_of
-from tasks.runs import Outcome
 from tests.archives import listed, read
 from tests.builders import day, finding, report, run
 

@@ -6,11 +6,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tasks.archive import write_daily, write_run
-from tasks.digests import Digest, Medium, Message
 from tasks.errors import ArchiveError
-from tasks.pages import Pages
-from tasks.runs import Report
-from tasks.views.index import Record
+from tasks.model.digests import Digest, Medium, Message
+from tasks.model.runs import Report
+from tasks.pages.html import Pages
+from tasks.pages.index import Record
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import SLOT, finding, report, run
 

@@ -2,11 +2,11 @@ import pytest
 
 from tasks.clusters import catalogue, connect, missing_privileges
 from tasks.errors import ClusterError, QueryRefused, Unauthorised, Unreachable
+from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import Behaviour, busy, dropped, error, page
 from tests.elasticsearch_server import Access, ElasticsearchServer
-from tests.fleet.builders import network_event, process_event, write_events
-from tests.fleet.documents import NETWORK, PROCESS
+from tests.events import network_event, process_event, write_events
 
 KEY = "canary-api-key-52a7"
 NETWORKS, PROCESSES = "logs-endpoint.events.network-*", "logs-endpoint.events.process-*"

@@ -34,6 +34,7 @@ from tasks.errors import (
     Unauthorised,
     Unreachable,
 )
+from tasks.fleet.documents import NETWORK
 from tasks.settings import Cluster
 from tests.certificates import Authority
 from tests.elasticsearch_behaviours import (
@@ -54,8 +55,7 @@ from tests.elasticsearch_behaviours import (
     text,
 )
 from tests.elasticsearch_server import ElasticsearchServer, Release
-from tests.fleet.builders import network_event, write_events
-from tests.fleet.documents import NETWORK
+from tests.events import network_event, write_events
 
 CANARY = "canary-api-key-3f90"
 QUERY = """\

@@ -2,7 +2,7 @@ import pytest
 
 from tasks.esql import ParsingError, Reads, fits, reads, usual_types
 from tasks.esql.types import Type
-from tasks.hunts import load
+from tasks.model.hunts import load
 
 
 def test_a_query_reads_fields_but_not_the_columns_that_it_makes():

@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tasks.acknowledgements import Acknowledgement
-from tasks.digest import compose
-from tasks.digests import Digest, DigestStatus, Medium
 from tasks.errors import AcknowledgementError
-from tasks.findings import Finding, Status, acknowledged
 from tasks.history import History, Ledger, Pending
-from tasks.runs import Outcome
+from tasks.model.acknowledgements import Acknowledgement
+from tasks.model.digests import Digest, DigestStatus, Medium
+from tasks.model.findings import Finding, Status, acknowledged
+from tasks.model.runs import Outcome
+from tasks.model.wording import withdrawn_words
 from tasks.settings import Destination
-from tasks.verdicts import withdrawn_words
+from tasks.slack.compose import compose
 from tests.builders import CLUSTER, SLOT, acknowledgement, day, finding, report, run, sha256
 
 SECOND = timedelta(seconds=1)

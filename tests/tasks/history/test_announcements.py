@@ -7,16 +7,16 @@ from typing import cast
 
 import pytest
 
-from tasks.channel import Channel
 from tasks.collect import collected
-from tasks.digest import TOLD_SINGLY, compose
-from tasks.digests import DigestStatus, Medium, Message
-from tasks.findings import Finding, Status
 from tasks.history import History
-from tasks.notify import deliver
-from tasks.runs import Plan, new_run_id
+from tasks.model.digests import DigestStatus, Medium, Message
+from tasks.model.findings import Finding, Status
+from tasks.model.runs import Plan, new_run_id
+from tasks.model.wording import FLOOD
+from tasks.post import deliver
 from tasks.settings import Destination
-from tasks.verdicts import FLOOD
+from tasks.slack.channel import Channel
+from tasks.slack.compose import TOLD_SINGLY, compose
 from tests.builders import CLUSTER, HUNT, day, sha256
 from tests.searching import BINARY, Row, row, searched
 

@@ -15,11 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from tasks import notify
-from tasks.channel import Channel
+from tasks import post
 from tasks.collect import collected
-from tasks.digest import compose
-from tasks.digests import Announcement, Digest, Medium, Message
 from tasks.errors import (
     AcknowledgementError,
     ChannelUnreadable,
@@ -29,17 +26,20 @@ from tasks.errors import (
     SlackUnreachable,
     Unreachable,
 )
-from tasks.findings import Disposition, Status
 from tasks.history import History, Ledger, Unsettled
 from tasks.history import ledger as ledgers
 from tasks.history.database import Database, connected
 from tasks.history.models import Row
 from tasks.history.sightings import news
-from tasks.notify import deliver, look_up
+from tasks.model.digests import Announcement, Digest, Medium, Message
+from tasks.model.findings import Disposition, Status
+from tasks.model.runs import Outcome, Plan, new_run_id
+from tasks.post import deliver, look_up
 from tasks.record import not_searched
-from tasks.runs import Outcome, Plan, new_run_id
 from tasks.settings import Destination
 from tasks.settle import ending
+from tasks.slack.channel import Channel
+from tasks.slack.compose import compose
 from tests.builders import HUNT, day
 from tests.searching import row, searched
 
@@ -475,7 +475,7 @@ days = st.tuples(mornings | st.just(()), st.lists(acts, max_size=6), st.sampled_
 def test_every_finding_is_told_once_unless_it_is_acknowledged(history_url: str):
     """Whatever happens on the way; without the scope to look a repetition says that it is one."""
     with (
-        patch.object(notify, "SECONDS_BETWEEN_ATTEMPTS", 0),
+        patch.object(post, "SECONDS_BETWEEN_ATTEMPTS", 0),
         patch.object(ledgers, "LEASE", timedelta(0)),
         connected(history_url) as database,
     ):

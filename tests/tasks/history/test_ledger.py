@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tasks.digest import compose
-from tasks.digests import (
+from tasks.errors import RunInProgress
+from tasks.history import History, Ledger, Unsettled
+from tasks.history import ledger as ledgers
+from tasks.model.digests import (
     Announcement,
     ClusterDay,
     Digest,
@@ -20,12 +22,10 @@ from tasks.digests import (
     Medium,
     Message,
 )
-from tasks.errors import RunInProgress
-from tasks.findings import Priority, Status
-from tasks.history import History, Ledger, Unsettled
-from tasks.history import ledger as ledgers
-from tasks.runs import Outcome
+from tasks.model.findings import Priority, Status
+from tasks.model.runs import Outcome
 from tasks.settings import Destination
+from tasks.slack.compose import compose
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))

@@ -18,9 +18,9 @@ from tasks.errors import Unreachable
 from tasks.history import History
 from tasks.history.database import connected
 from tasks.history.models import FindingRow, RunRow, SightingRow
-from tasks.hunts import Hunt
+from tasks.model.hunts import Hunt
+from tasks.model.runs import Outcome, Plan, Report
 from tasks.record import not_searched
-from tasks.runs import Outcome, Plan, Report
 from tests.builders import CLUSTER, HUNT, SLOT, day
 from tests.searching import row, searched
 

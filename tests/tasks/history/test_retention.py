@@ -18,17 +18,17 @@ from sqlalchemy import select
 from tasks.clusters import Answer
 from tasks.collect import collected
 from tasks.diff import compared, identified, with_acknowledgements, with_changed_binaries
-from tasks.digest import compose
-from tasks.digests import DigestStatus, Medium
 from tasks.errors import SlotPruned, Unreachable
-from tasks.findings import Finding, Status
 from tasks.history import History, Known, retention, upgrade
 from tasks.history.database import connected
 from tasks.history.models import FindingRow, SightingRow
 from tasks.history.retention import prune
+from tasks.model.digests import DigestStatus, Medium
+from tasks.model.findings import Finding, Status
+from tasks.model.runs import Outcome, Plan
 from tasks.record import not_searched, reported
-from tasks.runs import Outcome, Plan
 from tasks.settings import Destination
+from tasks.slack.compose import compose
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
 from tests.postgresql import Server
 

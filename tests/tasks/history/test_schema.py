@@ -10,12 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import bindparam, text
 
-from tasks.digests import DigestStatus, Medium
 from tasks.errors import HistoryError
-from tasks.findings import Status
 from tasks.history import History, schema, upgrade
 from tasks.history.database import connected
 from tasks.history.models import FINDING, RUN, Moment, Row
+from tasks.model.digests import DigestStatus, Medium
+from tasks.model.findings import Status
 from tasks.settings import Destination
 from tests.builders import CLUSTER, day, finding, report, run
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tasks.errors import RunInProgress
-from tasks.findings import Finding, Priority, Status, short_id
 from tasks.history import History, Known, Memory, upgrade
 from tasks.history.database import connected
 from tasks.history.models import Row
-from tasks.runs import Outcome
+from tasks.model.findings import Finding, Priority, Status, short_id
+from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run, sha256
 
 

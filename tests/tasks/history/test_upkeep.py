@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import HistoryError
-from tasks.findings import Status
 from tasks.history import History, upgrade
 from tasks.history.upkeep import backup, check
+from tasks.model.findings import Status
 from tests.builders import day, finding, report, run
 
 

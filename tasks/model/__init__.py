@@ -1,0 +1,1 @@
+"""What the product is about: findings, runs, hunts, coverage, costs, acknowledgements, digests."""

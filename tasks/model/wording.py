@@ -1,0 +1,311 @@
+"""Verdicts: from a report to the words that people read first, by rule, numbers first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sized
+from dataclasses import replace
+
+from tasks.model.acknowledgements import Acknowledgement, Withdrawn
+from tasks.model.coverage import Coverage, Fault
+from tasks.model.findings import Destination, Disposition, Evidence, Finding, Priority, Status
+from tasks.model.hunts import Nouns
+from tasks.model.runs import Outcome, Report, Run
+from tasks.text import times
+from tasks.text.untrusted import defanged, shortened, visible
+
+OUTCOME_WORDS = {
+    Outcome.COMPLETE: "complete",
+    Outcome.BASELINE: "baseline",
+    Outcome.PARTIAL: "partial",
+    Outcome.NO_DATA: "no data",
+    Outcome.FAILED: "not searched",
+    Outcome.MISSED: "did not run",
+}
+
+REASON_WORDS = {
+    "unreachable": "the cluster did not answer",
+    "unauthorised": "the cluster does not accept the key",
+    "query": "the cluster refused the hunt's query",
+    "settings": "a setting or the hunt's file cannot be used",
+    "deadline": "the answer did not come in time",
+    "internal": "the run broke off, and its log in Prefect says where",
+}
+
+FLOOD = 200
+"""More news than this at once is unusual, and none is told singly."""
+
+MILLION = 1_000_000
+
+ONE_PROGRAM_SHARE = 0.8
+"""From this share on, of a flood, one program with one destination explains it."""
+
+MAX_PORTS = 3
+
+MAX_ADDRESS = 200
+"""Characters of an address in a line of its own."""
+
+EVENTS_AN_HOUR = "number_of_con_per_hour"
+"""The column of a hunt that counts events, whatever its name says: its threshold is for these."""
+
+
+def summary(report: Report) -> str:
+    """Say in one line how the run ended and what it found: the page's headline."""
+    run, nouns = report.run, report.run.nouns
+    match run.outcome:
+        case Outcome.COMPLETE:
+            said = news(report.findings, nouns) or "Nothing new"
+        case Outcome.BASELINE:
+            said = baseline_words(report.having(Status.BASELINE), nouns)
+        case Outcome.PARTIAL:
+            said = f"Partial: {news(report.findings, nouns) or 'nothing new in what was searched'}"
+        case _:
+            return ending(run)
+    return f"{said}, blind on some {nouns.host[1]}" if is_blind(run) else said
+
+
+def is_blind(run: Run) -> bool:
+    """Whether agents drop repeated events, so that the hunt cannot see what calls from there."""
+    return run.coverage is not None and Fault.BLIND in run.coverage.faulty
+
+
+def ending(run: Run) -> str:
+    """Say in one line why a run searched nothing."""
+    match run.outcome:
+        case Outcome.NO_DATA:
+            return f"No data: {newest_event_words(run)}"
+        case Outcome.MISSED:
+            return "Not searched: the run never started"
+        case _:
+            return f"Not searched: {REASON_WORDS[reason(run)]}"
+
+
+def reason(run: Run) -> str:
+    """Give the word for why a run failed, one of `REASON_WORDS`."""
+    return run.reason if run.reason in REASON_WORDS else "internal"
+
+
+def news(findings: Iterable[Finding], nouns: Nouns) -> str:
+    """Say how many findings are new, how many known programs changed or are back; or nothing."""
+    told = [finding for finding in findings if is_news(finding)]
+    new = [finding for finding in told if finding.status is Status.NEW]
+    one, many = nouns.finding
+    changed, back = (len(list(filter(kind, told))) for kind in (is_changed, is_back))
+    kinds = (
+        counted(len(new), f"new {one}", f"new {many}") + on_hosts(new, nouns) if new else "",
+        f"{counted(changed, 'known program')} with a changed binary" if changed else "",
+        f"{back:,} back after long" if back else "",
+    )
+    return ", ".join(filter(None, kinds))
+
+
+def is_news(finding: Finding) -> bool:
+    """Whether a digest tells it: new, a known program with another binary, or back after long."""
+    return finding.disposition is Disposition.ANNOUNCED
+
+
+def is_changed(finding: Finding) -> bool:
+    """Whether it is told for its binary only: a new finding has nothing to differ from."""
+    return is_news(finding) and finding.changed_binary and finding.status is not Status.NEW
+
+
+def is_back(finding: Finding) -> bool:
+    """Whether it is told only for being back after long."""
+    return is_news(finding) and finding.away_since is not None and not finding.changed_binary
+
+
+def baseline_words(findings: Collection[Finding], nouns: Nouns) -> str:
+    """Say what the first run of a hunt on a cluster recorded."""
+    return f"Baseline recorded: {counted(len(findings), *nouns.finding)}{on_hosts(findings, nouns)}"
+
+
+def known_words(report: Report) -> str:
+    """Say what is not new, or nothing."""
+    continuing = len(report.having(Status.CONTINUING))
+    returned = sum(not is_back(finding) for finding in report.having(Status.RETURNED))
+    quiet = len(report.having(Status.QUIET))
+    one, many = report.run.nouns.finding
+    again = f"{'was' if continuing == 1 else 'were'} again {found_words(report)}"
+    parts = (
+        f"{counted(continuing, f'known {one}', f'known {many}')} {again}" if continuing else "",
+        f"{returned:,} returned" if returned else "",
+        f"{len(report.acknowledged):,} acknowledged" if report.acknowledged else "",
+        f"{quiet:,} went quiet" if quiet else "",
+    )
+    words = ", ".join(filter(None, parts))
+    return f"{words}." if words else ""
+
+
+def found_words(report: Report) -> str:
+    """Say what being found means, which is all that a run knows: nothing about now."""
+    run, pipeline = report.run, report.hunt.pipeline
+    where = "over the threshold" if pipeline.thresholds else "in the hunt's answer"
+    if run.outcome is Outcome.NO_DATA and run.coverage and run.coverage.newest_event:
+        newest = times.short(run.coverage.newest_event)
+        start = times.short(run.window.start)
+        return f"{where} between {start} and the newest event, {newest} UTC"
+    return f"{where} within these {counted(pipeline.window_days, 'day')}"
+
+
+def one_program(findings: Collection[Finding]) -> tuple[int, Finding] | None:
+    """Find the one program with one destination that explains a flood.
+
+    Args:
+        findings: the new ones.
+
+    Returns:
+        How many findings it explains and one of them; None when this is no flood or many programs.
+    """
+    if len(findings) <= FLOOD:
+        return None
+    groups = Counter((each.process.name, each.destination.address) for each in findings)
+    ((program, address), size), *_ = groups.most_common(1)
+    if size < ONE_PROGRAM_SHARE * len(findings):
+        return None
+    example = next(
+        each
+        for each in findings
+        if each.process.name == program and each.destination.address == address
+    )
+    return size, example
+
+
+def searched_words(coverage: Coverage | None, nouns: Nouns) -> str:
+    """Say how much was looked at, or nothing."""
+    if coverage is None:
+        return ""
+    hosts = counted(coverage.macs, *nouns.host)
+    return f"{counted(coverage.events, 'event')} of {hosts} were searched."
+
+
+def newest_event_words(run: Run) -> str:
+    """Say how old the newest event is, as of the slot."""
+    if run.coverage is None or run.coverage.newest_event is None:
+        return f"no event in {counted((run.window.end - run.window.start).days, 'day')}"
+    return f"newest event {times.span(run.slot - run.coverage.newest_event)} old"
+
+
+def rate_words(finding: Finding) -> str:
+    """Give the rate that the hunt's threshold is for, beside that of connections.
+
+    For example `136 events/h (68 connections/h)`: an attempt and its disconnect are two events.
+    Nothing where neither is known.
+    """
+    seen, events = finding.evidence, events_an_hour(finding)
+    connections = f"{seen.median_per_hour:,.0f} connections/h" if seen else ""
+    if events is None:
+        return connections
+    return f"{events:,.0f} events/h" + (f" ({connections})" if connections else "")
+
+
+def period_words(seen: Evidence) -> str:
+    """Give for example `52.9 s ± 1 %`; nothing where the gaps have no middle to speak of."""
+    if seen.period_seconds is None:
+        return ""
+    spread = "" if seen.jitter_percent is None else f" ± {seen.jitter_percent:.0f} %"
+    return f"{times.period(seen.period_seconds)}{spread}"
+
+
+def events_an_hour(finding: Finding) -> float | None:
+    """Give the rate that the hunt's own query counted; None where it counts none."""
+    events = finding.figures.get(EVENTS_AN_HOUR)
+    return events if isinstance(events, int | float) else None
+
+
+def destination_words(destination: Destination, limit: int) -> str:
+    """Give for example `203.0.113[.]47:443`, `[2001[:]db8::1]:443`, `c2[.]example:80,443 +2`.
+
+    Args:
+        destination: of a connection.
+        limit: characters of its address.
+    """
+    address = destination.address or destination.ip or destination.domain
+    if not address:
+        return ""
+    shown = shortened(defanged(address), limit)
+    if not destination.ports:
+        return shown
+    ports = ",".join(map(str, destination.ports[:MAX_PORTS]))
+    more = len(destination.ports) - MAX_PORTS
+    host = f"[{shown}]" if address.count(":") > 1 else shown
+    return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
+
+
+def word_words(word: Acknowledgement) -> str:
+    """Say of an acknowledgement who gave it and how long it holds or held, without its reason."""
+    if word.ended_at and word.ended_at == word.end:
+        return f"by {word.by}, ended by {word.ended_by} on {times.full(word.end)}"
+    return f"by {word.by} until {times.full(word.end)}"
+
+
+def given_words(word: Acknowledgement, finding: Finding) -> str:
+    """Say what is acknowledged from now on, by whom, until when, and of which binary."""
+    process = finding.process.executable or finding.process.name or "its program"
+    host = finding.host.name or finding.host.id or "its host"
+    address = destination_words(replace(finding.destination, ports=()), MAX_ADDRESS)
+    calls = f", calling {address}" if address else ""
+    return visible(
+        f"{word.finding} is acknowledged {word_words(word)}: {process} on "
+        f"{'every host' if word.everywhere else host}{calls}, with the binary of SHA-256 "
+        f"{word.hash_sha256 or 'not known'}"
+    )
+
+
+def withdrawn_words(withdrawn: Withdrawn) -> str:
+    """Say what is not acknowledged any more, or what of it still is."""
+    finding = withdrawn.words[0].finding
+    reasons = "; ".join(f"{word.by} said: {word.why}" for word in withdrawn.words)
+    if others := " and ".join(withdrawn.covered_by):
+        return visible(
+            f"What was said on {finding} has ended ({reasons}), and it is still acknowledged: the "
+            f"word on {others} is for every host"
+        )
+    return visible(f"{finding} is not acknowledged any more ({reasons})")
+
+
+def ended_words(ended: Sized) -> str:
+    """Count acknowledgements that ended while what they cover goes on; nothing without any."""
+    return f"{counted(len(ended), 'acknowledgement')} ended, still active" if ended else ""
+
+
+def priorities_words(findings: Iterable[Finding]) -> str:
+    """Give for example `1 high, 2 medium`."""
+    counts = Counter(map(priority_word, findings))
+    return ", ".join(f"{counts[word]:,} {word}" for word in (*Priority, "unrated") if counts[word])
+
+
+def priority_word(finding: Finding) -> str:
+    """Give the priority in a word, also where there is none."""
+    return finding.priority or "unrated"
+
+
+def on_hosts(findings: Iterable[Finding], nouns: Nouns) -> str:
+    """Give for example ` on 3 Macs`; nothing where no host is known."""
+    count = host_count(findings)
+    return f" on {counted(count, *nouns.host)}" if count else ""
+
+
+def host_count(findings: Iterable[Finding]) -> int:
+    """Count the known hosts that the findings are on; a cluster's hosts are its own."""
+    return len(
+        {
+            (finding.cluster, host)
+            for finding in findings
+            if (host := finding.host.id or finding.host.name)
+        }
+    )
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Give for example `1 Mac` or `4,992 Macs`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def capitalised(noun: str) -> str:
+    """Give the noun as it begins a label."""
+    return noun[:1].upper() + noun[1:]
+
+
+def rounded(number: int) -> str:
+    """Give for example `8,120,442`, and `41.2 M` from ten million on."""
+    return f"{number / MILLION:,.1f} M" if number >= 10 * MILLION else f"{number:,}"

@@ -1,0 +1,1 @@
+"""How steps run under Prefect."""

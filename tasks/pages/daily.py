@@ -1,0 +1,237 @@
+"""A destination's day: from its digest to everything that its page shows, in its order."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from tasks.model import wording
+from tasks.model.digests import Announcement, ClusterDay, Digest, Ended
+from tasks.model.findings import RANKS, Finding, Status
+from tasks.model.runs import Outcome
+from tasks.pages import cards, charts
+from tasks.pages.cards import NOTHING, Card
+from tasks.pages.explanations import Explanation, explained
+from tasks.pages.parts import (
+    ARCHIVE_INDEX,
+    MAX_CARDS,
+    Alert,
+    Badge,
+    Cards,
+    Table,
+    Tile,
+    badge,
+    cards_of,
+    href,
+    news_tiles,
+    news_title,
+    table_of,
+)
+from tasks.text import times
+from tasks.text.untrusted import visible
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """One hunt on one cluster in a day, with a link to its report."""
+
+    cluster: str
+    hunt: str
+    badge: Badge
+    slot: str
+    events: str
+    macs: str
+    newest_event: str
+    new: str
+    link: str
+    trend: Markup | None
+    fleet: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class DailyView:
+    """A destination's day, from top to bottom."""
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    window: str
+    headline: str
+    lede: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+    tiles: tuple[Tile, ...]
+    hosts: str
+    clusters: tuple[ClusterRow, ...]
+    news: Cards
+    known: Table
+    digest: str
+    explained: Mapping[str, Explanation]
+
+
+def daily_view(digest: Digest) -> DailyView:
+    """Lay a destination's day out."""
+    here = posixpath.dirname(daily_path(digest))
+    ranked = sorted(digest.announcements, key=lambda told: RANKS[told.finding.priority])
+    findings = [told.finding for told in ranked]
+    searched = [day for day in digest.clusters if day.run and day.run.outcome.searched]
+    headline = _day_headline(digest, findings, len(searched))
+    news = cards_of(
+        [_announced(told, here) for told in ranked[:MAX_CARDS]],
+        len(ranked),
+        title=news_title(findings),
+        nothing="No finding is new to this destination.",
+    )
+    return DailyView(
+        title=visible(f"{headline} · {digest.destination} · {times.full(digest.slot)}"),
+        archive=href(here, ARCHIVE_INDEX),
+        badge=_day_badge(digest, len(searched)),
+        eyebrow=f"Daily page · {digest.destination}",
+        window=f"The 24 hours up to {digest.clock.full(digest.slot)}",
+        headline=headline,
+        lede=tuple(_day_lede(digest)),
+        alerts=tuple(sorted(_day_alerts(digest), key=lambda alert: alert.css != "bad")),
+        tiles=tuple(_day_tiles(digest, findings, searched)),
+        hosts=wording.capitalised(digest.nouns.host[1]),
+        clusters=tuple(_cluster_row(day, digest, here) for day in digest.clusters),
+        news=news,
+        known=table_of(
+            tuple(findings[MAX_CARDS:]),
+            digest.slot,
+            digest.nouns,
+            title="All others",
+            note="Each stands at full length in the report of its run.",
+        ),
+        digest=digest.id,
+        explained=explained(digest.nouns),
+    )
+
+
+def daily_path(digest: Digest) -> str:
+    """Give where a daily page stands below the archive."""
+    return f"daily/{digest.destination}/{digest.slot:%Y/%m/%d/%H%MZ}-{digest.id}.html"
+
+
+def _announced(told: Announcement, here: str) -> Card:
+    page = href(here, f"{told.run.folder}/report.html")
+    return cards.card(told.finding, told.run, link=f"{page}#{told.finding.id}")
+
+
+def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) -> str:
+    missing = len(digest.clusters) - searched
+    pairs = "clusters" if len({day.hunt for day in digest.clusters}) == 1 else "searches"
+    gap = "not everything was seen" if any(day.today for day in digest.clusters) else ""
+    if missing:
+        gap = f"{missing} of {len(digest.clusters)} {pairs} not searched"
+    recorded = _recorded(digest) if digest.baselines else ""
+    nothing = recorded or wording.ended_words(digest.ended) or ("Nothing new" if searched else "")
+    news = wording.news(findings, digest.nouns) or nothing
+    return ", ".join(filter(None, (news, gap))) or "No cluster in scope"
+
+
+def _recorded(digest: Digest) -> str:
+    return wording.baseline_words([told.finding for told in digest.baselines], digest.nouns)
+
+
+def _day_badge(digest: Digest, searched: int) -> Badge:
+    total = len(digest.clusters)
+    if searched == total:
+        seen = not any(day.today for day in digest.clusters)
+        return Badge("all searched", "ok") if seen else Badge("not everything seen", "warn")
+    return Badge(f"{searched} of {total} searched", "warn" if searched else "fail")
+
+
+def _day_lede(digest: Digest) -> Iterator[str]:
+    if digest.baselines and digest.announcements:
+        yield f"{_recorded(digest)}."
+    if digest.undelivered:
+        yield (
+            f"Slack did not get the digest of {times.days(digest.undelivered)}, or not all of "
+            "it: what it lacks is on this page."
+        )
+    if digest.may_repeat:
+        yield (
+            f"This day may repeat the one of {times.full(digest.may_repeat)}: the receipt for "
+            "its message was lost."
+        )
+
+
+def _day_alerts(digest: Digest) -> Iterator[Alert]:
+    for ended in digest.ended:
+        yield Alert("Acknowledgement ended, still active:", _end_words(ended, digest), "info")
+    for day in digest.clusters:
+        run = day.run
+        if day.over:
+            missed = f"{day.cluster} was not searched, or not all of it, on {day.over_words}."
+            yield Alert(missed, "Since then it was." if day.searched else "")
+        last = (
+            f"Last searched {digest.clock.aged(day.last_searched)}."
+            if day.last_searched
+            else "Never searched yet."
+        )
+        if run is None:
+            yield Alert(f"{day.cluster} was not searched: no run today.", last, "bad")
+            continue
+        if not run.outcome.searched:
+            words = wording.ending(run)
+            yield Alert(f"{day.cluster}: {words}.", f"{run.detail or ''} {last}".strip(), "bad")
+        elif run.outcome is Outcome.PARTIAL:
+            yield Alert(f"{day.cluster} was searched in part only.", run.detail or "")
+        for warning in run.warnings:
+            yield Alert(f"{day.cluster}:", warning)
+
+
+def _end_words(ended: Ended, digest: Digest) -> str:
+    first, *others = [told.finding for told in ended.still]
+    where = wording.on_hosts([first, *others], digest.nouns) if others else ""
+    process = cards.name(first.process.name) + (where or f" on {cards.host(first)}")
+    word = ended.acknowledgement
+    return (
+        f"{process}, calls {cards.destination(first)} ({first.id}), "
+        f"acknowledged {wording.word_words(word)}: {cards.text(word.why)}"
+    )
+
+
+def _day_tiles(
+    digest: Digest, findings: Sequence[Finding], searched: Sequence[ClusterDay]
+) -> Iterator[Tile]:
+    seen = [day.run.coverage for day in searched if day.run and day.run.coverage]
+    yield from news_tiles(findings)
+    hosts = wording.capitalised(digest.nouns.host[1])
+    yield Tile(f"{hosts} affected", f"{wording.host_count(findings):,}", "by these findings")
+    missing = len(searched) < len(digest.clusters)
+    if digest.acknowledged:
+        muted = f"{digest.acknowledged:,}"
+        yield Tile("Acknowledged", muted, "in the day's runs", about="acknowledged")
+    share = f"{len(searched)}/{len(digest.clusters)}"
+    yield Tile("Searched", share, "hunts on clusters", hot=missing)
+    yield Tile(f"{hosts} seen", f"{sum(each.macs for each in seen):,}", "where it was searched")
+    events = wording.rounded(sum(each.events for each in seen))
+    yield Tile("Events searched", events, about="events")
+
+
+def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
+    run, seen = day.run, day.run.coverage if day.run else None
+    new = sum(
+        told.finding.status is Status.NEW
+        and (told.run.cluster, told.run.hunt) == (day.cluster, day.hunt)
+        for told in digest.announcements
+    )
+    return ClusterRow(
+        cluster=day.cluster,
+        hunt=day.hunt,
+        badge=badge(run.outcome if run else Outcome.MISSED, run),
+        slot=f"{times.short(run.slot)} UTC" if run else NOTHING,
+        events=f"{seen.events:,}" if seen else NOTHING,
+        macs=f"{seen.macs:,}" if seen else NOTHING,
+        newest_event=digest.clock.aged(seen.newest_event)
+        if seen and seen.newest_event
+        else NOTHING,
+        new=f"{new:,}" if seen else NOTHING,
+        link=href(here, f"{run.folder}/report.html") if run else "",
+        trend=charts.small_trend(day.trend) if day.trend else None,
+        fleet=charts.small_fleet(day.trend) if day.trend else None,
+    )

@@ -1,0 +1,192 @@
+"""Parts that more than one page has, and the words and limits that go with them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.model import wording
+from tasks.model.findings import Finding, Status
+from tasks.model.hunts import Nouns
+from tasks.model.runs import SCHEMA_VERSION, Outcome, Run
+from tasks.pages import cards
+from tasks.pages.cards import Card, Row
+
+MAX_CARDS = 100
+FILTERED_CARDS = 6
+"""From so many cards on there is a filter above them."""
+
+MAX_ROWS = 5000
+MAX_SPARKLINES = 500
+
+ARCHIVE_INDEX = "index.html"
+SCHEMA = f"schema/findings-{SCHEMA_VERSION}.json"
+"""Where the archive keeps the JSON Schema of its findings.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number for the first screen; `about` is the key of its explanation."""
+
+    label: str
+    value: str
+    note: str = ""
+    hot: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A run's outcome in a word, and the class that gives it its colour."""
+
+    word: str
+    css: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a reader must know before believing the figures."""
+
+    title: str
+    text: str
+    css: str = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Findings as rows, with the words around them.
+
+    Attributes:
+        host: what the hunt calls one.
+        events: whether the hunt counts events an hour.
+        scored: whether connections are counted.
+    """
+
+    title: str
+    count: str
+    note: str
+    host: str
+    events: bool
+    scored: bool
+    rows: tuple[Row, ...]
+    statuses: tuple[str, ...]
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Findings at full length, with the words around them; many of them with a filter."""
+
+    title: str
+    count: str
+    cards: tuple[Card, ...]
+    filter: bool
+    nothing: str
+    more: str
+
+
+_BADGES = {
+    outcome: Badge(wording.OUTCOME_WORDS[outcome], css)
+    for outcome, css in (
+        (Outcome.COMPLETE, "ok"),
+        (Outcome.BASELINE, "base"),
+        (Outcome.PARTIAL, "warn"),
+        (Outcome.NO_DATA, "fail"),
+        (Outcome.FAILED, "fail"),
+        (Outcome.MISSED, "fail"),
+    )
+}
+
+
+def href(folder: str, target: str) -> str:
+    """Give the relative link from a page in a folder of the archive to a file of it."""
+    return posixpath.relpath(target, folder)
+
+
+def badge(outcome: Outcome, run: Run | None = None) -> Badge:
+    """Give the outcome's word and colour; nothing is green that is blind."""
+    plain = _BADGES[outcome]
+    if run and outcome.searched and wording.is_blind(run):
+        return Badge(f"{plain.word}, blind", "warn")
+    return plain
+
+
+def news_title(told: Sequence[Finding]) -> str:
+    """Call what is told what it is, for example `New findings and changed binaries`."""
+    kinds = {
+        "new findings": any(each.status is Status.NEW for each in told),
+        "changed binaries": any(map(wording.is_changed, told)),
+        "programs that are back": any(map(wording.is_back, told)),
+    }
+    *some, last = [kind for kind, is_told in kinds.items() if is_told] or ["new findings"]
+    return wording.capitalised(f"{', '.join(some)} and {last}" if some else last)
+
+
+def news_tiles(told: Sequence[Finding]) -> Iterator[Tile]:
+    """Count what is told by what it is: new in any case, the others where there are any."""
+    new = [finding for finding in told if finding.status is Status.NEW]
+    changed, back = (list(filter(kind, told)) for kind in (wording.is_changed, wording.is_back))
+    for label, about, these in (
+        ("New", "new", new),
+        ("Changed binaries", "changed", changed),
+        ("Back after long", "back", back),
+    ):
+        if these or these is new:
+            priorities = wording.priorities_words(these)
+            yield Tile(label, f"{len(these):,}", priorities, hot=bool(these), about=about)
+
+
+def cards_of(
+    shown: Sequence[Card], count: int, *, title: str, nothing: str, counted: bool = True
+) -> Cards:
+    """Put cards together.
+
+    Args:
+        shown: at most `MAX_CARDS`.
+        count: how many there would be without a limit.
+        title: above them.
+        nothing: what to say where there is none.
+        counted: whether anybody counted; none of zero is not none.
+    """
+    return Cards(
+        title=title,
+        count=f"{count:,}" if counted else "",
+        cards=tuple(shown),
+        filter=len(shown) >= FILTERED_CARDS,
+        nothing="" if shown else nothing,
+        more=more(count - len(shown), "the table below"),
+    )
+
+
+def table_of(
+    findings: tuple[Finding, ...],
+    slot: datetime,
+    nouns: Nouns,
+    *,
+    title: str,
+    note: str,
+    scored: bool = True,
+) -> Table:
+    """Lay findings out as rows."""
+    rows = tuple(
+        cards.row(finding, slot, spark=place < MAX_SPARKLINES)
+        for place, finding in enumerate(findings[:MAX_ROWS])
+    )
+    return Table(
+        title=title,
+        count=f"{len(findings):,}",
+        note=note,
+        host=wording.capitalised(nouns.host[0]),
+        events=any(row.events for row in rows),
+        scored=scored,
+        rows=rows,
+        statuses=tuple(sorted({row.status for row in rows})),
+        more=more(len(findings) - len(rows), "findings.csv"),
+    )
+
+
+def more(count: int, where: str) -> str:
+    """Say how many are not shown here, or nothing."""
+    return f"{count:,} more in {where}." if count > 0 else ""

@@ -1,0 +1,450 @@
+"""A run's report: from its frozen document to everything that its page shows, in its order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from markupsafe import Markup
+
+from tasks.model import wording
+from tasks.model.costs import Cost
+from tasks.model.coverage import AgentCoverage
+from tasks.model.findings import Finding, Priority, Status
+from tasks.model.hunts import Hunt, whole
+from tasks.model.runs import Outcome, Report, Run, Trend
+from tasks.model.wording import counted
+from tasks.pages import cards, charts
+from tasks.pages.cards import NOTHING, Acknowledged, Card, Fact, Quiet
+from tasks.pages.explanations import Explanation, explained
+from tasks.pages.parts import (
+    ARCHIVE_INDEX,
+    MAX_CARDS,
+    SCHEMA,
+    Alert,
+    Badge,
+    Cards,
+    Table,
+    Tile,
+    badge,
+    cards_of,
+    href,
+    more,
+    news_tiles,
+    news_title,
+    table_of,
+)
+from tasks.text import times
+from tasks.text.untrusted import visible
+
+MAX_LISTED = 200
+
+RECENT = timedelta(hours=24)
+"""A program that connected within it, up to the slot, goes on as far as a run can know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Addresses that a report does not know itself.
+
+    Attributes:
+        flow_run: Prefect's page of the flow run.
+    """
+
+    flow_run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """The one program that explains most of what is new."""
+
+    count: str
+    process: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrendRow:
+    """A bar of the trend, in words."""
+
+    slot: str
+    outcome: str
+    new: str
+    known: str
+    hosts: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """What the agents of one version sent, and what is wrong with it."""
+
+    version: str
+    events: str
+    groups: str
+    single: str
+    merged: str
+    without_signature: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What a question of the run cost its cluster."""
+
+    question: str
+    asked: str
+    failed: str
+    took: str
+    documents: str
+    values: str
+    received: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """A run's page, from top to bottom.
+
+    Attributes:
+        archive: relative link to the archive's index.
+        look_first: the finding that an analyst should see before all others.
+        query: lines of the hunt's ES|QL, as Discover takes them.
+        sha256: of findings.json, in hex.
+        schema: relative link to the schema of findings.json.
+    """
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    window: str
+    headline: str
+    look_first: Card | None
+    flood: Flood | None
+    lede: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+    tiles: tuple[Tile, ...]
+    trend: Markup | None
+    trend_title: str
+    trend_rows: tuple[TrendRow, ...]
+    hosts: str
+    news: Cards
+    known: Table
+    acknowledged: tuple[Acknowledged, ...]
+    acknowledged_count: str
+    acknowledged_more: str
+    quiet: tuple[Quiet, ...]
+    quiet_note: str
+    quiet_count: str
+    quiet_more: str
+    coverage: tuple[Fact, ...]
+    agents: tuple[AgentRow, ...]
+    fleet: Markup | None
+    rule_title: str
+    description: str
+    remarks: tuple[str, ...]
+    limits: tuple[str, ...]
+    notes: tuple[str, ...]
+    rule: tuple[Fact, ...]
+    query: tuple[str, ...]
+    versions: tuple[Fact, ...]
+    costs: tuple[CostRow, ...]
+    flow_run: str | None
+    sha256: str
+    schema: str
+    explained: Mapping[str, Explanation]
+
+
+def report_view(report: Report, links: Links) -> ReportView:
+    """Lay a run's report out."""
+    run, hunt = report.run, report.hunt
+    told = tuple(finding for finding in report.findings if _is_carded(finding))
+    quiet, muted = report.having(Status.QUIET), report.acknowledged
+    news = cards_of(
+        [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
+        len(told),
+        title="Recorded at the first run" if _is_first(report) else news_title(told),
+        nothing=_nothing_new(report),
+        counted=run.coverage is not None,
+    )
+    headline = wording.summary(report)
+    return ReportView(
+        title=visible(f"{headline} · {run.cluster} · {times.full(run.slot)}"),
+        archive=href(run.folder, ARCHIVE_INDEX),
+        badge=badge(run.outcome, run),
+        eyebrow=f"{hunt.name} · {run.cluster}",
+        window=_window_words(run),
+        headline=headline,
+        look_first=news.cards[0] if told and told[0].priority is Priority.HIGH else None,
+        flood=_flood(told),
+        lede=tuple(_lede(report, told)),
+        alerts=tuple(_alerts(report, told)),
+        tiles=tuple(_tiles(report, told)),
+        trend=charts.trend(report.trend) if len(report.trend) > 1 else None,
+        trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
+        trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
+        hosts=wording.capitalised(run.nouns.host[1]),
+        news=news,
+        known=_others(report, told[MAX_CARDS:]),
+        acknowledged=tuple(map(cards.acknowledged, muted[:MAX_LISTED])),
+        acknowledged_count=f"{len(muted):,}",
+        acknowledged_more=more(len(muted) - MAX_LISTED, "findings.csv"),
+        quiet=tuple(cards.quiet(finding, run.clock) for finding in quiet[:MAX_LISTED]),
+        quiet_count=f"{len(quiet):,}",
+        quiet_more=more(len(quiet) - MAX_LISTED, "findings.csv"),
+        quiet_note=f"In the run before, and not {wording.found_words(report)}. "
+        f"That does not mean removed from the {run.nouns.host[0]}.",
+        coverage=tuple(_coverage_facts(run)) if run.coverage else (),
+        fleet=charts.fleet(report.trend) if len(report.trend) > 1 else None,
+        rule_title="How this was found" if run.coverage else "What this hunt looks for",
+        agents=tuple(map(_agent_row, run.coverage.agents)) if run.coverage else (),
+        description=" ".join(hunt.description.split()),
+        remarks=(*_reproducibility(hunt), *hunt.remarks),
+        limits=hunt.pipeline.limits,
+        notes=hunt.notes,
+        rule=tuple(_rule(hunt)),
+        query=tuple(hunt.paste_ready().splitlines()),
+        versions=tuple(_versions(report)),
+        costs=tuple(map(_cost_row, run.costs)),
+        flow_run=links.flow_run,
+        sha256=hashlib.sha256(report.to_json()).hexdigest(),
+        schema=href(run.folder, SCHEMA),
+        explained=explained(run.nouns),
+    )
+
+
+_OUTCOME_ALERTS = {
+    Outcome.FAILED: ("This cluster was not searched.", "bad"),
+    Outcome.MISSED: ("This run never started.", "bad"),
+    Outcome.NO_DATA: ("No current events.", "bad"),
+    Outcome.PARTIAL: ("Part of the answer is missing.", "warn"),
+}
+
+
+def _is_carded(finding: Finding) -> bool:
+    is_recorded = finding.status is Status.BASELINE and finding.acknowledgement is None
+    return is_recorded or wording.is_news(finding)
+
+
+def _nothing_new(report: Report) -> str:
+    run = report.run
+    if run.outcome.searched:
+        words = wording.searched_words(run.coverage, run.nouns)
+        muted = ", or is acknowledged" if report.acknowledged else ""
+        return f"Every finding of this run was known before{muted}. {words}"
+    if run.outcome is Outcome.NO_DATA and report.findings:
+        return "Nothing is new in the events that there are. What happened since is not known."
+    return " ".join(("Nothing was searched, so there may be something new.", *_last_search(report)))
+
+
+def _last_search(report: Report) -> Iterator[str]:
+    before = [entry for entry in report.trend if entry.slot < report.run.slot]
+    if searched := [entry for entry in before if entry.outcome.searched]:
+        yield f"The last run that searched was that of {report.run.clock.full(searched[-1].slot)}."
+
+
+def _known(report: Report) -> tuple[Finding, ...]:
+    """Give what is listed only: known findings that are not told again."""
+    known = report.having(Status.CONTINUING, Status.RETURNED)
+    return tuple(finding for finding in known if not wording.is_news(finding))
+
+
+def _others(report: Report, new: tuple[Finding, ...]) -> Table:
+    """Lay out what has no card: new findings beyond the cards, and what was known before."""
+    known = _known(report)
+    scored = report.hunt.pipeline.score
+    found = wording.capitalised(wording.found_words(report))
+    note = f"{found}, and known from earlier runs: not announced again."
+    if report.run.outcome is Outcome.NO_DATA:
+        title = "Known before"
+        note += " What happened since is not known."
+    else:
+        returned = any(finding.status is Status.RETURNED for finding in known)
+        title = "Continuing and returned" if returned else "Continuing"
+        note += " The last connection says whether it goes on." if scored else ""
+    if new:
+        title, note = "All others", "Those beyond the cards above stand first."
+    return table_of(
+        (*new, *known), report.run.slot, report.run.nouns, title=title, note=note, scored=scored
+    )
+
+
+def _window_words(run: Run) -> str:
+    start, end = run.window.start, run.window.end
+    days = counted((end - start).days, "day")
+    return f"{times.short(start)} to {run.clock.full(end)}, {days}"
+
+
+def _flood(told: Sequence[Finding]) -> Flood | None:
+    if explained := wording.one_program(told):
+        size, example = explained
+        return Flood(f"{size:,}", cards.name(example.process.name), cards.destination(example))
+    return None
+
+
+def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
+    """Say what else there is, behind what to look at first and what explains a flood."""
+    run = report.run
+    if words := wording.known_words(report):
+        yield words
+    elif run.outcome.searched and not told:
+        yield wording.searched_words(run.coverage, run.nouns)
+
+
+def _is_first(report: Report) -> bool:
+    """Whether there was nothing to compare with; a first run may also be partial, or stale."""
+    recorded = any(finding.status is Status.BASELINE for finding in report.findings)
+    return recorded or report.run.outcome is Outcome.BASELINE
+
+
+def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
+    run = report.run
+    if run.outcome in _OUTCOME_ALERTS:
+        title, css = _OUTCOME_ALERTS[run.outcome]
+        yield Alert(title, run.detail or "", css)
+    if run.outcome is Outcome.BASELINE:
+        yield Alert(
+            "First run of this hunt on this cluster.",
+            "What is there now counts as known. From the next run on, only what is not in it "
+            "is announced.",
+            "info",
+        )
+    elif len(list(filter(wording.is_news, told))) > wording.FLOOD:
+        yield Alert(
+            f"More than {wording.FLOOD} at once.", "They are announced as groups, not singly."
+        )
+    for warning in run.warnings:
+        yield Alert("", warning)
+
+
+def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
+    """Count what is known; of a run that searched nothing there is nothing to count."""
+    run, seen = report.run, report.run.coverage
+    if seen is None:
+        return
+    found = [each for each in report.findings if each.status is not Status.QUIET]
+    if _is_first(report):
+        priorities = wording.priorities_words(told)
+        yield Tile("Recorded", f"{len(told):,}", priorities, about="recorded")
+    else:
+        yield from news_tiles(told)
+        yield from _known_tiles(report)
+    if report.acknowledged:
+        count = f"{len(report.acknowledged):,}"
+        yield Tile("Acknowledged", count, "by an analyst", about="acknowledged")
+    yield Tile(
+        f"{wording.capitalised(run.nouns.host[1])} affected",
+        f"{wording.host_count(found):,}",
+        f"of {seen.macs:,} seen",
+        about="affected",
+    )
+    yield Tile(
+        "Events searched",
+        wording.rounded(seen.events),
+        f"newest: {run.clock.age(seen.newest_event)}" if seen.newest_event else "",
+        about="events",
+    )
+
+
+def _known_tiles(report: Report) -> Iterator[Tile]:
+    known = _known(report)
+    count = f"{len(known):,}"
+    if report.run.outcome is Outcome.NO_DATA:
+        yield Tile("Known before", count, "what they do now is not known", about="known")
+        return
+    returned = any(finding.status is Status.RETURNED for finding in known)
+    label = "Continuing and returned" if returned else "Continuing"
+    yield Tile(label, count, _recently(known, report.run.slot), about="known")
+    quiet = f"{len(report.having(Status.QUIET)):,}"
+    yield Tile("Went quiet", quiet, "since the run before", about="quiet")
+
+
+def _recently(findings: Sequence[Finding], slot: datetime) -> str:
+    """Say how many of them go on, as far as a run can know."""
+    evidences = [finding.evidence for finding in findings if finding.evidence]
+    recent = sum(slot - seen.last_connection <= RECENT for seen in evidences)
+    return f"{recent:,} connected in the last {times.span(RECENT)}" if evidences else ""
+
+
+def _trend_row(entry: Trend) -> TrendRow:
+    searched = entry.outcome.searched
+    return TrendRow(
+        slot=times.full(entry.slot),
+        outcome=wording.OUTCOME_WORDS[entry.outcome],
+        new=f"{entry.new:,}" if searched else NOTHING,
+        known=f"{entry.known:,}" if searched else NOTHING,
+        hosts=NOTHING if entry.hosts is None else f"{entry.hosts:,}",
+    )
+
+
+def _coverage_facts(run: Run) -> Iterator[Fact]:
+    clock = run.clock
+    yield Fact("Cluster", run.cluster, code=True)
+    if seen := run.coverage:
+        yield Fact("Events", f"{seen.events:,}", about="events")
+        yield Fact(wording.capitalised(run.nouns.host[1]), f"{seen.macs:,}")
+        yield Fact("Newest event", clock.aged(seen.newest_event) if seen.newest_event else "none")
+    before = clock.aged(run.compared_with) if run.compared_with else "nothing, no earlier run"
+    yield Fact("Compared with", before, about="compared")
+
+
+def _agent_row(agent: AgentCoverage) -> AgentRow:
+    return AgentRow(
+        version=agent.version or "not said",
+        events=f"{agent.events:,}",
+        groups=f"{agent.groups:,}",
+        single=_share(agent.single_event_groups, agent.groups),
+        merged=_share(agent.merged_events, agent.events),
+        without_signature=_share(agent.unsigned_unknown_events, agent.events),
+        fault=", ".join(agent.faults),
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else NOTHING
+
+
+def _reproducibility(hunt: Hunt) -> Iterator[str]:
+    if not hunt.reproducible:
+        yield "The query uses NOW(): its answer is not reproducible as of a slot."
+
+
+def _rule(hunt: Hunt) -> Iterator[Fact]:
+    for threshold, value in hunt.pipeline.thresholds.items():
+        yield Fact("Threshold", f"{threshold} = {whole(value)}", code=True)
+    yield Fact("Window", counted(hunt.pipeline.window_days, "day"))
+    if hunt.pipeline.identity:
+        columns = (
+            column if isinstance(column, str) else " or ".join(column)
+            for column in hunt.pipeline.identity
+        )
+        yield Fact("One finding for each", ", ".join(columns), code=True)
+    if hunt.mitre:
+        yield Fact("ATT&CK", ", ".join(hunt.mitre))
+
+
+def _versions(report: Report) -> Iterator[Fact]:
+    run, hunt = report.run, report.hunt
+    yield Fact("Run", run.id, code=True)
+    yield Fact("Slot", run.clock.full(run.slot))
+    yield Fact("Flow run", run.flow_run or "outside Prefect")
+    yield Fact("Finished", run.clock.full(run.finished_at))
+    yield Fact("Hunt", f"{hunt.slug} {hunt.uuid}", code=True)
+    yield Fact("beaconhunt", report.beaconhunt)
+
+
+def _cost_row(cost: Cost) -> CostRow:
+    return CostRow(
+        question=cost.question,
+        asked=f"{cost.asked:,}",
+        failed=f"{cost.failed:,}",
+        took=times.period(cost.took_ms / 1000),
+        documents=_counted(cost.documents_found),
+        values=_counted(cost.values_loaded),
+        received=f"{cost.bytes_received / 1000:,.0f} kB" if cost.bytes_received else NOTHING,
+    )
+
+
+def _counted(figure: int | None) -> str:
+    return NOTHING if figure is None else f"{figure:,}"

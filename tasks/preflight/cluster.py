@@ -1,0 +1,433 @@
+"""Trials of a cluster: from a deployment's settings to what a run of it would meet there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from tasks.clusters import (
+    NOTHING_THERE_OR_NOTHING_READABLE,
+    PRIVILEGES,
+    Catalogue,
+    Client,
+    Question,
+    ask,
+    catalogue,
+    connect,
+    host,
+    missing_privileges,
+)
+from tasks.enrich import PROCESSES
+from tasks.errors import DeadlineExceeded, Unauthorised
+from tasks.esql import EsqlError, fits, reads, usual_types
+from tasks.model.coverage import AgentCoverage, Coverage
+from tasks.model.hunts import Hunt, load
+from tasks.model.runs import Plan, Window
+from tasks.model.wording import counted
+from tasks.preflight.checks import Check, Said, Trial, Verdict, failed, tried, warning
+from tasks.query import TOTALS, about, parameters, survey
+from tasks.scoring.evidence import CONNECTIONS, HOST_HOURS
+from tasks.settings import Cluster, ReadBlock, no_block
+from tasks.text import times
+
+PATIENCE_MINUTES = 2
+"""How long a question of a check may take."""
+
+WORTH_A_WARNING = 0.01
+"""Events that a hunt misjudges are named from this share on."""
+
+_THE_KEY = "docs/operations.md shows the request for a key, under `The API key of a cluster`."
+
+Patterns = tuple[str, ...]
+"""Index patterns, as FROM takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HuntSettings:
+    """What a deployment of `hunt_cluster` sets.
+
+    Attributes:
+        deployment: its name.
+        cluster: which, and how to reach it.
+        hunt: reference of the hunt.
+        thresholds: of the hunt, to override.
+        stale_after_hours: a newest event older than this means "no data".
+    """
+
+    deployment: str
+    cluster: Cluster
+    hunt: str
+    thresholds: Mapping[str, float]
+    stale_after_hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Fields that a run reads behind the same index patterns.
+
+    Attributes:
+        vital: without these no run searches anything.
+        useful: without these findings are described less.
+    """
+
+    vital: frozenset[str] = frozenset()
+    useful: frozenset[str] = frozenset()
+
+
+ANY_EVENT = Fields(vital=frozenset({"@timestamp"}))
+"""What is known of a query that only the cluster can read."""
+
+
+def check_cluster(
+    settings: HuntSettings, now: datetime, read_block: ReadBlock = no_block
+) -> tuple[Check, ...]:
+    """Try on a cluster what a run does, and count the events of its last 24 hours.
+
+    Args:
+        settings: of the deployment.
+        now: aware UTC.
+        read_block: what reads the Secret block that the settings may name.
+
+    Returns:
+        One check or more for each thing that was tried, in order. A folder of events has no key,
+        version or privileges.
+    """
+    with ExitStack() as stack:
+        cluster = _Cluster(settings, now, read_block, stack)
+        trials = cluster.of_a_folder if cluster.is_folder else cluster.of_a_server
+        return tuple(
+            replace(check, said=_without_subject(check.said, settings.cluster.name))
+            for check in tried(settings.deployment, trials)
+        )
+
+
+def _without_subject(said: str, name: str) -> str:
+    """Take the cluster's name out of an error's words, where the check's subject says it."""
+    words = said.removeprefix(f"{name}: ")
+    return said if words == said else words[:1].upper() + words[1:]
+
+
+def fields_by_patterns(hunt: Hunt) -> Mapping[Patterns, Fields]:
+    """Tell what a hunt's runs read, by the index patterns that it stands behind.
+
+    Raises:
+        HuntError: the hunt does not say what it reads.
+        EsqlError: only the cluster can read the hunt's query.
+    """
+    pipeline = hunt.pipeline
+    found: dict[Patterns, Fields] = {}
+    for text in (hunt.query, TOTALS.substitute(about(hunt))):
+        read = reads(text)
+        before = found.get(read.patterns, Fields())
+        found[read.patterns] = replace(before, vital=before.vital | read.fields)
+    described = [PROCESSES] * pipeline.enrich + [CONNECTIONS, HOST_HOURS] * pipeline.score
+    for read in map(reads, map(hunt.everywhere, described)):
+        before = found.get(read.patterns, Fields())
+        found[read.patterns] = replace(before, useful=before.useful | read.fields - before.vital)
+    return found
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """A cluster, and what has been found out of it so far."""
+
+    settings: HuntSettings
+    now: datetime
+    read_block: ReadBlock
+    stack: ExitStack
+
+    @property
+    def is_folder(self) -> bool:
+        return self.settings.cluster.url.startswith("file://")
+
+    @property
+    def of_a_folder(self) -> Mapping[str, Trial]:
+        return {
+            "hunt": Trial(self.load_hunt),
+            "settings": Trial(self.open),
+            "query": Trial(self.ask_hunt, ("hunt", "settings")),
+            "events": Trial(self.count_events, ("query",)),
+            "telemetry": Trial(self.judge_telemetry, ("events",)),
+        }
+
+    @property
+    def of_a_server(self) -> Mapping[str, Trial]:
+        return {
+            "hunt": Trial(self.load_hunt),
+            "settings": Trial(self.open),
+            "connection": Trial(self.reach, ("settings",)),
+            "API key": Trial(self.use_key, ("connection",)),
+            "version": Trial(self.compare_version, ("hunt", "API key")),
+            "privileges": Trial(self.compare_privileges, ("hunt", "API key")),
+            "data streams": Trial(self.list_streams, ("hunt", "API key")),
+            "columns": Trial(self.compare_columns, ("data streams",)),
+            "query": Trial(self.ask_hunt, ("data streams",)),
+            "events": Trial(self.count_events, ("data streams",)),
+            "telemetry": Trial(self.judge_telemetry, ("events",)),
+        }
+
+    @cached_property
+    def hunt(self) -> Hunt:
+        return load(self.settings.hunt).with_thresholds(self.settings.thresholds)
+
+    @cached_property
+    def client(self) -> Client:
+        patient = {"deadline_minutes": PATIENCE_MINUTES}
+        cluster = self.settings.cluster.model_copy(update=patient)
+        return self.stack.enter_context(connect(cluster, self.read_block))
+
+    @cached_property
+    def fields(self) -> Mapping[Patterns, Fields]:
+        try:
+            return fields_by_patterns(self.hunt)
+        except EsqlError:
+            patterns = re.split(r"\s*,\s*", self.hunt.sources.replace('"', ""))
+            return {tuple(patterns): ANY_EVENT}
+
+    @cached_property
+    def missing(self) -> Mapping[str, tuple[str, ...]]:
+        return missing_privileges(self.client, {each for names in self.fields for each in names})
+
+    @cached_property
+    def catalogues(self) -> Mapping[Patterns, Catalogue]:
+        return {
+            patterns: catalogue(self.client, patterns, read.vital | read.useful)
+            for patterns, read in self.fields.items()
+        }
+
+    @cached_property
+    def refusal(self) -> Unauthorised | None:
+        """What the server has against the key; none where it is accepted."""
+        try:
+            missing_privileges(self.client, ())
+        except Unauthorised as error:
+            return error
+        return None
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """Of the last 24 hours; None where counting them takes too long."""
+        coverage, _ = self.surveyed
+        return coverage
+
+    @cached_property
+    def surveyed(self) -> tuple[Coverage | None, str]:
+        """The coverage, and why the agents' telemetry was not judged."""
+        a_day = self.hunt.pipeline.model_copy(update={"window_days": 1})
+        hunt = self.hunt.model_copy(update={"pipeline": a_day})
+        plan = Plan(
+            run_id="check",
+            hunt=hunt,
+            cluster=self.settings.cluster.name,
+            slot=self.now,
+            stale_after_hours=self.settings.stale_after_hours,
+            started_at=self.now,
+        )
+        try:
+            return survey(self.client, plan, allow_partial=True)
+        except DeadlineExceeded:
+            return None, ""
+
+    def load_hunt(self) -> Iterator[Said]:
+        about(self.hunt)
+        yield Said(" ".join((f"{self.hunt.name} ({self.hunt.slug}).", *self.hunt.remarks)))
+
+    def open(self) -> Iterator[Said]:
+        key = self.settings.cluster.api_key
+        self.client  # noqa: B018 - reads the secret and the authority's certificate.
+        if self.is_folder:
+            yield Said("The folder is there.")
+        else:
+            yield Said(f"The API key is in {key}." if key else "No API key is set.")
+
+    def reach(self) -> Iterator[Said]:
+        self.refusal  # noqa: B018 - it answers, whatever it says of the key.
+        yield Said(f"{host(self.settings.cluster)} answers.")
+
+    def use_key(self) -> Iterator[Said]:
+        if self.refusal:
+            raise self.refusal
+        key = self.settings.cluster.api_key
+        yield Said("It is accepted." if key else "None is set, and none is asked for.")
+
+    def compare_version(self) -> Iterator[Said]:
+        needed, server = self.hunt.pipeline.min_version, self.client.server
+        self.client.require(needed, f"the hunt {self.hunt.slug}")
+        if server.is_serverless:
+            yield Said("Serverless, which is always of the newest version.")
+        elif server.release is None:
+            yield warning(
+                "The API key may not ask for the version.",
+                f"Give it the cluster privilege `monitor`, or make sure of {needed} or later. "
+                f"{_THE_KEY}",
+            )
+        else:
+            yield Said(f"Elasticsearch {server.number}; the hunt needs {needed}.")
+
+    def compare_privileges(self) -> Iterator[Said]:
+        for patterns, read in self.fields.items():
+            for pattern in patterns:
+                for privilege in self.missing.get(pattern, ()):
+                    vital = privilege == "read" and read.vital
+                    judge = failed if vital else warning
+                    yield judge(f"The API key lacks `{privilege}` on {pattern}.", _THE_KEY)
+        if not self.missing:
+            names = ", ".join(each for patterns in self.fields for each in patterns)
+            yield Said(f"{' and '.join(PRIVILEGES)} on {names}.")
+
+    def list_streams(self) -> Iterator[Said]:
+        for patterns, found in self.catalogues.items():
+            names = ", ".join(patterns)
+            if found.streams:
+                yield Said(f"{names}: {_listed(found.streams)}.")
+            elif self.fields[patterns].vital:
+                yield failed(f"{names}: there is nothing.", NOTHING_THERE_OR_NOTHING_READABLE)
+            else:
+                yield warning(
+                    f"{names}: there is nothing, so findings are described less.",
+                    NOTHING_THERE_OR_NOTHING_READABLE,
+                )
+
+    def compare_columns(self) -> Iterator[Said]:
+        faults = [
+            judge(text, remedy)
+            for patterns, read in self.fields.items()
+            if self.catalogues[patterns].streams
+            for judge, names in ((failed, read.vital), (warning, read.useful))
+            for text, remedy in _faults(patterns, names, self.catalogues[patterns])
+        ]
+        yield from faults
+        if ANY_EVENT in self.fields.values():
+            yield Said(
+                "Which columns this query reads, only the cluster knows: see the next check."
+            )
+        elif not faults:
+            count = len({name for r in self.fields.values() for name in r.vital | r.useful})
+            yield Said(f"All {count} that a run reads are there, with the types that it needs.")
+
+    def ask_hunt(self) -> Iterator[Said]:
+        window = Window.before(self.now, self.hunt.pipeline.window_days)
+        answer = ask(
+            self.client,
+            Question(
+                "check",
+                f"{self.hunt.query}\n| LIMIT 0",  # It is verified, and nothing is searched.
+                window.filter,
+                parameters(self.hunt, window),
+            ),
+        )
+        for remote in answer.skipped:
+            yield warning(
+                f"The remote cluster {remote} does not answer: runs will be partial.",
+                "Look at the connection between the two clusters.",
+            )
+        yield Said("The cluster understands the hunt's query.")
+
+    def count_events(self) -> Iterator[Said]:
+        coverage = self.coverage
+        if coverage is None:
+            yield warning(
+                f"Counting the events of one day takes more than {PATIENCE_MINUTES:g} minutes.",
+                "Look at the cluster's load; a run has `deadline_minutes` for a question about "
+                f"{self.hunt.pipeline.window_days} days.",
+            )
+            return
+        if coverage.newest_event is None:
+            judge = warning if self.is_folder else failed
+            yield judge(
+                "There is no event of the hunt's population in the last 24 hours.",
+                "Hunt the folder as of a slot of its own: `beaconhunt run NAME --slot TIME`."
+                if self.is_folder
+                else "Check that Elastic Defend ships these events to this cluster, or correct "
+                "`population` in the hunt.",
+            )
+            return
+        age = times.span(self.now - coverage.newest_event)
+        hosts = counted(coverage.macs, *self.hunt.pipeline.nouns.host)
+        text = f"{counted(coverage.events, 'event')} of {hosts} in the last 24 hours"
+        if coverage.is_stale(self.now, self.settings.stale_after_hours):
+            yield warning(
+                f"{text}, the newest {age} old: a run now would have no data.",
+                "Check that Elastic Defend still ships events, or set `stale_after_hours`.",
+            )
+        else:
+            yield Said(f"{text}, the newest {age} old.")
+        if coverage.is_partial:
+            yield warning("Some shards did not answer.", "Look at the cluster's failed shards.")
+
+    def judge_telemetry(self) -> Iterator[Said]:
+        coverage, unjudged = self.surveyed
+        agents = coverage.agents if coverage else ()
+        faults = list(telemetry_faults(agents))
+        yield from faults
+        if not faults and agents:
+            yield Said(f"Nothing is wrong with what {_versions(agents)} send.")
+        elif unjudged:
+            yield warning(
+                f"Not judged, and a hunt may be blind there: {unjudged}",
+                "Look at the cluster's load and at its circuit breakers.",
+            )
+        elif not faults:
+            yield Said("Not judged: no network events were counted.", verdict=Verdict.SKIPPED)
+
+
+def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[Said]:
+    """Name what keeps a hunt from counting, or from judging signatures."""
+    blind = [agent for agent in agents if agent.deduplicated]
+    events = sum(agent.events for agent in agents)
+    merged = sum(agent.merged_events for agent in agents)
+    unsigned_unknown = sum(agent.unsigned_unknown_events for agent in agents)
+    if blind:
+        yield warning(
+            f"{_versions(blind)} drop repeated network events: a hunt that counts is blind there.",
+            "Set `mac.advanced.events.deduplicate_network_events` to false in their Elastic Defend "
+            "policy.",
+        )
+    if merged > WORTH_A_WARNING * events:
+        yield warning(
+            f"{merged / events:.0%} of the events are attempt and disconnect in one: there a hunt "
+            "that counts events counts half.",
+            "Lower its thresholds of events in the deployment.",
+        )
+    if unsigned_unknown > WORTH_A_WARNING * events:
+        yield warning(
+            f"{unsigned_unknown / events:.0%} of the events say nothing of a signature: a hunt for "
+            "unsigned programs leaves them out.",
+            "Look at which Macs send them; their agents may need an upgrade.",
+        )
+
+
+def _faults(
+    patterns: Patterns, names: Iterable[str], found: Catalogue
+) -> Iterator[tuple[str, str]]:
+    """Name the columns that are missing or of another type, each kind with its remedy."""
+    where = ", ".join(patterns)
+    missing = sorted(name for name in names if name not in found.types)
+    if missing:
+        yield (
+            f"{where}: no {', '.join(missing)}.",
+            "Bring the assets of Elastic Defend's integration up to date, or correct the hunt.",
+        )
+    usual = {name: kind for each in patterns for name, kind in usual_types(each).items()}
+    for name in sorted(set(names) & found.types.keys() & usual.keys()):
+        for kind, streams in found.types[name].items():
+            if not fits(kind, usual[name]):
+                yield (
+                    f"{', '.join(streams) or where}: {name} is {kind}, not {usual[name]}.",
+                    "Correct the mapping in the index template, and roll the data stream over.",
+                )
+
+
+def _listed(streams: Collection[str]) -> str:
+    """Name a few, and count the rest."""
+    shown = ", ".join(sorted(streams)[:3])
+    return shown if len(streams) <= 3 else f"{shown} and {len(streams) - 3} more"  # noqa: PLR2004
+
+
+def _versions(agents: Iterable[AgentCoverage]) -> str:
+    versions = sorted({agent.version or "of unknown version" for agent in agents})
+    return f"agents {', '.join(versions)}"

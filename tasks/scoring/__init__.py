@@ -1,0 +1,1 @@
+"""Evidence of a beacon, and the priority that follows from it."""

@@ -1,0 +1,379 @@
+"""A Slack channel: from a message to its receipt, from a digest's id to where it stands in there.
+
+The only place where Slack is spoken to, and where its faults become ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any, cast
+from urllib.error import URLError
+
+from pydantic import SecretStr
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryState
+from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
+from slack_sdk.web import SlackResponse, WebClient
+
+from tasks.errors import (
+    ChannelUnreadable,
+    ReceiptLost,
+    SlackBusy,
+    SlackError,
+    SlackRefused,
+    SlackUnreachable,
+)
+from tasks.model.digests import EVENT_TYPE, Message
+
+SLACK_URL = WebClient.BASE_URL
+TIMEOUT_SECONDS = 30
+LOOK_UP_SECONDS = 10
+LONGEST_WAIT_SECONDS = 120
+SECONDS_BETWEEN_POSTS = 1.0
+"""Slack takes one post a second and channel."""
+
+CLOCKS_DIFFER = timedelta(hours=1)
+"""By so much at most, ours and Slack's."""
+
+MESSAGES_PER_PAGE = 200
+
+_AUTHENTICATE = (
+    "Put a valid bot token where the destination's `token_env` or `token_block` says: Slack shows "
+    "it at api.slack.com/apps, under OAuth & Permissions."
+)
+_REMEDIES = {
+    "channel_not_found": "Correct the destination's `channel` (the channel's id, not its name); "
+    "into a private channel, invite the app first.",
+    "not_in_channel": "Invite the app into the channel: `/invite @` and the app's name.",
+    "is_archived": "Unarchive the channel, or give the destination another one.",
+    "restricted_action": "Ask a workspace admin to let the app post in this channel.",
+    "missing_scope": "Give the app the scope `chat:write` and install it again.",
+    "invalid_auth": _AUTHENTICATE,
+    "not_authed": _AUTHENTICATE,
+    "token_expired": _AUTHENTICATE,
+    "token_revoked": _AUTHENTICATE,
+    "account_inactive": _AUTHENTICATE,
+}
+_UNKNOWN = "Whether a digest is in the channel cannot be looked up"
+_LATER = (
+    "The message may or may not have been posted: the next digest looks that up first. If this "
+    "goes on, check the worker's way to Slack."
+)
+_LOOK_UP = (
+    "Give the app the scope `channels:history` (in a private channel `groups:history`), install "
+    "it again, and invite it into the channel: a lost receipt is then looked up. Until then the "
+    "digest is told again, and says so."
+)
+_BLOCKS_REFUSED = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
+_MAY_PASS = frozenset(
+    {"fatal_error", "internal_error", "ratelimited", "request_timeout", "service_unavailable"}
+)
+_NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+
+_ERROR_WORD = re.compile(r"[a-z0-9_]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a bot token opens.
+
+    Attributes:
+        workspace: Slack's name of it.
+        app: the app's name there.
+        channel: the channel's name; None where the token may not look it up.
+        can_find: whether, for all that Slack says, it may read what stands in a channel, to find a
+            message there whose receipt was lost.
+    """
+
+    workspace: str
+    app: str
+    channel: str | None
+    can_find: bool
+
+
+class _BlocksRefused(SlackRefused):
+    """Slack does not take the blocks as they are, although they keep every limit we know."""
+
+
+class _ShortWaits(RateLimitErrorRetryHandler):
+    """Wait as Slack asks, but no longer than a run may: a longer wait is for the next attempt.
+
+    It is the only handler: the library's default ones post again when an answer is lost.
+    """
+
+    def _can_retry(
+        self,
+        *,
+        state: RetryState,  # noqa: ARG002  the base class's signature
+        request: HttpRequest,  # noqa: ARG002
+        response: HttpResponse | None = None,
+        error: Exception | None = None,  # noqa: ARG002
+    ) -> bool:
+        if response is None or response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            return False
+        asked = _retry_after({name: value[0] for name, value in response.headers.items()})
+        return asked is not None and asked <= LONGEST_WAIT_SECONDS
+
+
+class Channel:
+    """One channel, through the eyes of one app."""
+
+    def __init__(
+        self,
+        id: str,
+        token: SecretStr,
+        *,
+        base_url: str = SLACK_URL,
+    ) -> None:
+        """Take what is needed to speak to it.
+
+        Args:
+            id: Slack's id of it.
+            token: the bot token; in no error, log line or traceback.
+            base_url: where Slack's methods are.
+        """
+        self._id = id
+        self._client = WebClient(
+            token.get_secret_value(),
+            base_url=base_url,
+            timeout=TIMEOUT_SECONDS,
+            retry_handlers=[_ShortWaits(max_retry_count=2)],
+        )
+
+    def post(self, part: Message, thread_ts: str | None = None) -> str:
+        """Post one part of a digest, once: it is not posted again when an answer is lost.
+
+        Where Slack refuses the blocks, they go in halves, and at last in words only.
+
+        Args:
+            part: a message or a reply; its own replies are not posted.
+            thread_ts: of the message below which it is a reply.
+
+        Returns:
+            Slack's `ts` of it; of the first piece where it went in pieces.
+
+        Raises:
+            SlackRefused: Slack did not take it, and will not until somebody acts.
+            SlackBusy: Slack did not take it now.
+            SlackUnreachable: Slack never heard of it.
+            ReceiptLost: it may or may not have been posted.
+        """
+        try:
+            return self._post_once(part, thread_ts)
+        except _BlocksRefused:
+            if not part.blocks:
+                raise
+        middle = len(part.blocks) // 2
+        if not middle:
+            return self.post(replace(part, blocks=()), thread_ts)
+        # Only the last piece carries the part's number: where that is found, all of it is there.
+        unnumbered = _without_part(part.metadata)
+        first = self.post(Message.of(part.blocks[:middle], unnumbered), thread_ts)
+        self.post(Message.of(part.blocks[middle:], part.metadata), thread_ts or first)
+        return first
+
+    def find(
+        self, digest_id: str, since: datetime, thread_ts: str | None = None
+    ) -> Mapping[int, str]:
+        """Look up which parts of a digest are in the channel, by the metadata that they carry.
+
+        Args:
+            digest_id: the digest's id.
+            since: when its first post was about to be made.
+            thread_ts: Slack's `ts` of its message, where that is known.
+
+        Returns:
+            Slack's `ts` by the part's number.
+
+        Raises:
+            ChannelUnreadable: Slack does not let this app look, and will not until somebody acts.
+            ReceiptLost: it cannot be looked up now.
+        """
+        oldest = f"{(since - CLOCKS_DIFFER).timestamp():.6f}"
+        if thread_ts is None:
+            for message in self._messages(self._client.conversations_history, oldest=oldest):
+                if _part_of(digest_id, message) is not None:
+                    thread_ts = message["ts"]
+                    break
+            else:
+                return {}
+        thread = self._messages(self._client.conversations_replies, ts=thread_ts)
+        return {part: message["ts"] for message in thread if (part := _part_of(digest_id, message))}
+
+    def _post_once(self, part: Message, thread_ts: str | None) -> str:
+        if thread_ts:
+            time.sleep(SECONDS_BETWEEN_POSTS)
+        try:
+            receipt = self._client.chat_postMessage(
+                channel=self._id,
+                text=part.text,
+                blocks=[dict(block) for block in part.blocks] or None,
+                metadata=dict(part.metadata),
+                thread_ts=thread_ts,
+                mrkdwn=False,  # Where the text is shown, it is words.
+                parse="none",
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+            return str(receipt["ts"])
+        except SlackApiError as error:
+            fault = _answered(error.response)
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: half an answer in JSON
+            fault = _not_answered(error)
+        raise fault  # Out here it has no context: Slack's error holds the request, with the token.
+
+    def _messages(
+        self, method: Callable[..., SlackResponse], **arguments: str
+    ) -> Iterator[Mapping[str, Any]]:
+        """Read messages with their metadata, page by page."""
+        cursor: str | None = None
+        while cursor != "":
+            page = self._read(method, cursor=cursor, **arguments)
+            yield from page["messages"]
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+
+    def _read(
+        self, method: Callable[..., SlackResponse], **arguments: str | None
+    ) -> Mapping[str, Any]:
+        try:
+            answer = method(
+                channel=self._id,
+                include_all_metadata=True,
+                limit=MESSAGES_PER_PAGE,
+                **arguments,
+            )
+            return cast("Mapping[str, Any]", answer.data)
+        except SlackApiError as error:
+            fault = _answered(error.response)
+        except (OSError, HTTPException, ValueError) as error:
+            fault = _not_answered(error)
+        if isinstance(fault, SlackRefused):
+            raise ChannelUnreadable(f"{_UNKNOWN}. {fault.problem}", _LOOK_UP)
+        raise ReceiptLost(f"{_UNKNOWN} now. {fault.problem}", _LATER)
+
+
+def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach:
+    """Find out whether a token could post to a channel, and post nothing.
+
+    Args:
+        channel: Slack's channel id.
+        token: the bot token; in no error, log line or traceback.
+        base_url: where Slack's methods are.
+
+    Raises:
+        SlackRefused: it could not; with the remedy.
+        SlackUnreachable: Slack gives no answer now.
+    """
+    client = WebClient(
+        token.get_secret_value(), base_url=base_url, timeout=LOOK_UP_SECONDS, retry_handlers=[]
+    )
+    me = _looked_up(client.auth_test)
+    scopes = _scopes(me)
+    if scopes and "chat:write" not in scopes:
+        raise _refused("missing_scope")
+    can_find = not scopes or not scopes.isdisjoint({"channels:history", "groups:history"})
+    try:
+        found = _looked_up(partial(client.conversations_info, channel=channel))["channel"]
+    except SlackRefused as fault:
+        if fault.problem != _refused("missing_scope").problem:
+            raise
+        return Reach(me["team"], me["user"], None, can_find)
+    if found.get("is_archived"):
+        raise _refused("is_archived")
+    anywhere = "chat:write.public" in scopes and not found.get("is_private")
+    if not (found.get("is_member") or anywhere):
+        raise _refused("not_in_channel")
+    return Reach(me["team"], me["user"], found.get("name"), can_find)
+
+
+def _part_of(digest_id: str, message: Mapping[str, Any]) -> int | None:
+    """Give which part of a digest a message is: 0 for a piece of one, None for another message."""
+    metadata = message.get("metadata") or {}
+    payload = metadata.get("event_payload") or {}
+    if metadata.get("event_type") != EVENT_TYPE or payload.get("digest_id") != digest_id:
+        return None
+    return int(payload.get("part", 0))
+
+
+def _without_part(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    payload = {key: each for key, each in metadata["event_payload"].items() if key != "part"}
+    return {**metadata, "event_payload": payload}
+
+
+def _answered(response: SlackResponse) -> SlackError:
+    """Translate an answer that is no receipt."""
+    data = response.data if isinstance(response.data, dict) else {}
+    word = str(data.get("error", ""))
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or word == "ratelimited":
+        seconds = _retry_after(response.headers)
+        return SlackBusy(
+            f"Slack asks to wait {seconds or 'some'} seconds. Nothing was posted.",
+            "The next digest tells it; if this goes on, see what else posts with this app.",
+        )
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or word in _MAY_PASS:
+        return ReceiptLost(f"Slack has a fault of its own (HTTP {response.status_code}).", _LATER)
+    if not _ERROR_WORD.fullmatch(word):
+        return ReceiptLost(
+            f"An answer (HTTP {response.status_code}) came that is not Slack's.", _LATER
+        )
+    if word in _BLOCKS_REFUSED:
+        return _BlocksRefused(f"Slack refuses: {word}.", "Report this as a bug.")
+    return _refused(word)
+
+
+def _refused(word: str) -> SlackRefused:
+    remedy = _REMEDIES.get(word, f"Look up {word} among the errors of Slack's API.")
+    return SlackRefused(f"Slack refuses: {word}.", remedy)
+
+
+def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
+    """Call a method that changes nothing, so that a lost answer is no riddle."""
+    fault: SlackError | None = None
+    try:
+        return call()
+    except SlackApiError as error:
+        fault = _answered(error.response)
+    except (OSError, HTTPException, ValueError):  # As of a post.
+        pass
+    if isinstance(fault, SlackRefused):
+        raise fault  # Out here it has no context, as of a post.
+    raise SlackUnreachable(
+        "Slack cannot be asked now.", "Check the worker's way to Slack, and ask again."
+    )
+
+
+def _scopes(response: SlackResponse) -> frozenset[str]:
+    """Read what the token may do; empty where Slack does not say."""
+    values = [v for name, v in response.headers.items() if name.lower() == "x-oauth-scopes"]
+    return frozenset(scope.strip() for scope in ",".join(values).split(",") if scope.strip())
+
+
+def _not_answered(error: Exception) -> SlackError:
+    """Translate a fault on the way: certain is only what kept the line from being opened."""
+    reason = error.reason if isinstance(error, URLError) else error
+    unopened = (
+        isinstance(reason, socket.gaierror | ssl.SSLCertVerificationError)
+        or getattr(reason, "errno", None) in _NO_WAY
+    )
+    if unopened:
+        return SlackUnreachable(
+            f"Slack cannot be reached ({reason}). Nothing was posted.",
+            "Check the worker's way to Slack: name resolution, proxy, certificates, firewall.",
+        )
+    return ReceiptLost(f"Slack gave no answer ({type(reason).__name__}).", _LATER)
+
+
+def _retry_after(headers: Mapping[str, str]) -> int | None:
+    """Read the seconds that Slack asks to wait."""
+    values = [value for name, value in headers.items() if name.lower() == "retry-after"]
+    return int(values[0]) if values and values[0].isdigit() else None

@@ -1,0 +1,1 @@
+"""Text: how times and untrusted names are written."""

@@ -1,0 +1,91 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasks.model.coverage import AgentCoverage, Coverage, Fault
+
+SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+AGENT = AgentCoverage(
+    version="8.15.0",
+    events=1_000,
+    groups=1_000,
+    single_event_groups=950,
+    merged_events=0,
+    unsigned_unknown_events=0,
+)
+
+
+def coverage(age: timedelta | None) -> Coverage:
+    newest = None if age is None else SLOT - age
+    return Coverage(events=0 if newest is None else 1, macs=1, newest_event=newest)
+
+
+def test_no_event_at_all_is_stale():
+    """A cluster without events is never called clean."""
+    assert coverage(None).is_stale(SLOT, stale_after_hours=6)
+
+
+def test_a_newest_event_as_old_as_allowed_is_fresh_and_a_second_more_is_stale():
+    """Six hours means six hours."""
+    assert not coverage(timedelta(hours=6)).is_stale(SLOT, stale_after_hours=6)
+    assert coverage(timedelta(hours=6, seconds=1)).is_stale(SLOT, stale_after_hours=6)
+
+
+def test_agents_that_send_nearly_only_single_events_are_blind():
+    """From 95 % of at least 1,000 groups on, repeated events are being dropped."""
+    assert AGENT.deduplicated
+
+
+@pytest.mark.parametrize(
+    "near_miss",
+    [
+        {"single_event_groups": 949},
+        {"groups": 999, "single_event_groups": 999},
+        {"version": "8.14.3"},
+        {"version": None},
+        {"version": "unknown"},
+    ],
+)
+def test_agents_just_beside_the_rule_are_not_blind(near_miss):
+    """Too few single events, too few groups, or an agent that does not drop events."""
+    assert not replace(AGENT, **near_miss).deduplicated
+
+
+@pytest.mark.parametrize("version", ["8.15.0", "8.18.2", "9.1.0", "10.0.0"])
+def test_every_later_agent_may_be_blind(version):
+    """Versions compare as numbers, not as text."""
+    assert replace(AGENT, version=version).deduplicated
+
+
+@pytest.mark.parametrize(
+    ("sent", "faults"),
+    [
+        ({}, (Fault.BLIND,)),
+        ({"single_event_groups": 0}, ()),
+        ({"single_event_groups": 0, "merged_events": 500}, (Fault.MERGED,)),
+        ({"single_event_groups": 0, "merged_events": 499}, ()),
+        ({"single_event_groups": 0, "unsigned_unknown_events": 50}, (Fault.NO_SIGNATURE,)),
+        ({"single_event_groups": 0, "unsigned_unknown_events": 49}, ()),
+        ({"events": 0, "groups": 0, "single_event_groups": 0}, ()),
+        ({"merged_events": 1_000, "unsigned_unknown_events": 1_000}, tuple(Fault)),
+    ],
+)
+def test_telemetry_has_the_faults_that_its_shares_show(sent, faults):
+    """Each from its stated share on, the gravest first."""
+    assert replace(AGENT, **sent).faults == faults
+
+
+def test_faults_of_a_cluster_name_the_agent_versions_that_have_them():
+    """An operator knows which policies to look at."""
+    agents = (
+        AGENT,
+        replace(AGENT, version="8.18.0", merged_events=1_000),
+        replace(AGENT, version=None, merged_events=1_000),
+        replace(AGENT, version="8.14.0"),
+    )
+    assert replace(coverage(timedelta()), agents=agents).faulty == {
+        Fault.BLIND: ("8.15.0", "8.18.0"),
+        Fault.MERGED: ("8.18.0", "unknown"),
+    }
