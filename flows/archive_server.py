@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from flows.loopback import ADDRESS, bound
+from flows.loopback import ADDRESS, bind_loopback
 from tasks.archive.folder import Folder
 from tasks.errors import ArchiveError
 from tasks.pages.parts import ARCHIVE_INDEX
@@ -115,7 +115,7 @@ class ArchiveServer:
         return Response(content, headers={"Content-Type": TYPES[path.rpartition(".")[2]]})
 
 
-def serve(archive_url: str, port: int, say: Callable[[str], None]) -> None:
+def serve_archive(archive_url: str, port: int, say: Callable[[str], None]) -> None:
     """Serve an archive on loopback until a Ctrl-C.
 
     Args:
@@ -139,7 +139,7 @@ def serve(archive_url: str, port: int, say: Callable[[str], None]) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=_END_SECONDS,
     )
-    with bound(port) as listening:
+    with bind_loopback(port) as listening:
         try:
             _Server(config, f"http://{ADDRESS}:{port}/", say).run([listening])
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from flows.hunt_cluster import hunt_cluster
 from flows.slots import Timetable
 from tasks.errors import SettingsError
 from tasks.history import History
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 
 
 def backlog(
@@ -39,6 +39,6 @@ def backlog(
     after = datetime.combine(first, time(), UTC) - timedelta(minutes=1)
     before = min(datetime.combine(last, time(), UTC) + timedelta(days=1), now - timetable.delay)
     with History.open(settings["history_url"]) as history:
-        outcomes = history.outcomes(load(settings["hunt"]).uuid, cluster, after, before)
+        outcomes = history.outcomes(load_hunt(settings["hunt"]).uuid, cluster, after, before)
     searched = {slot for slot, outcome in outcomes.items() if outcome.searched}
     return tuple(slot for slot in timetable.slots(after, before) if slot not in searched)

@@ -14,9 +14,9 @@ from flows.daily_digest import daily_digest
 from flows.deployments import Deployment
 from flows.hunt_cluster import hunt_cluster
 from flows.opaque import opaque
-from tasks.check import Site, check
+from tasks.check import PreflightScope, check
 from tasks.errors import SettingsError
-from tasks.preflight.checks import Check, Verdict, summary
+from tasks.preflight.checks import Check, Verdict, verdict_counts
 from tasks.preflight.cluster import HuntSettings
 from tasks.secrets import read_block
 from tasks.settings import Name
@@ -39,12 +39,12 @@ def check_cluster(clusters: list[Name] | None = None) -> State:
     Returns:
         The final state: failed where a check failed. Its table is the artifact `check`.
     """
-    site = site_of(list(deployed()), clusters or ())
+    site = scope_of(list(deployments_on_server()), clusters or ())
     checks = check(opaque(site), datetime.now(UTC), opaque(read_block))
-    return final_state(checks)
+    return check_state(checks)
 
 
-def deployed() -> Iterator[Deployment]:
+def deployments_on_server() -> Iterator[Deployment]:
     """Give each deployment of our flows on this Prefect server."""
     ours = {f"{flow.fn.__module__}.{flow.fn.__name__}" for flow in (hunt_cluster, daily_digest)}
     with get_client(sync_client=True) as client:
@@ -58,7 +58,7 @@ def deployed() -> Iterator[Deployment]:
             offset += len(page)
 
 
-def site_of(deployments: Collection[Deployment], clusters: Collection[str]) -> Site:
+def scope_of(deployments: Collection[Deployment], clusters: Collection[str]) -> PreflightScope:
     """Read what is to be checked from the deployments' parameters.
 
     Args:
@@ -88,7 +88,7 @@ def site_of(deployments: Collection[Deployment], clusters: Collection[str]) -> S
     }
     told = {} if clusters else {each.name: each.checked(daily_digest) for each in digests}
     stored = [*chosen.values(), *told.values()]
-    return Site(
+    return PreflightScope(
         hunts=[
             HuntSettings(
                 deployment=name,
@@ -106,10 +106,10 @@ def site_of(deployments: Collection[Deployment], clusters: Collection[str]) -> S
     )
 
 
-def final_state(checks: Sequence[Check]) -> State:
+def check_state(checks: Sequence[Check]) -> State:
     """Say the verdicts in words, as Prefect's UI shows them."""
     failures = [each for each in checks if each.verdict is Verdict.FAILED]
-    message = summary(checks)
+    message = verdict_counts(checks)
     if failures:
         named = "; ".join(f"{each.subject}: {each.name}" for each in failures)
         return Failed(message=f"{message} ({named})")

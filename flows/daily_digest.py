@@ -18,7 +18,7 @@ from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import DAY, Digest, Medium, Message, readable
 from tasks.model.runs import minute
 from tasks.model.wording import counted
-from tasks.post import recover, send, show
+from tasks.post import look_up_digest, post_digest, print_digest
 from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
 from tasks.secrets import read_block
@@ -31,8 +31,8 @@ from tasks.settings import (
     secret,
     secret_if_any,
 )
-from tasks.settle import begin, listen, settle, take_over
-from tasks.slack.compose import write
+from tasks.settle import begin, settle, start_scope, take_over
+from tasks.slack.compose import compose_digest
 
 
 def medium_of(destination: Destination) -> Medium:
@@ -85,7 +85,7 @@ def daily_digest(
         ledger = history.ledger(destination, medium)
         if not dry_run:
             # Also a day with nothing to tell decides from when on a destination hears.
-            listen(ledger, slot)
+            start_scope(ledger, slot)
             settle_lost(ledger, destination, medium)
         compose = partial(composed, ledger, destination, medium, slot, report_base_url)
         digest, message = compose()
@@ -120,7 +120,7 @@ def settle_lost(ledger: Ledger, destination: Destination, medium: Medium) -> Non
         return
     try:
         if medium is Medium.SLACK:
-            recover(ledger, lost, destination)
+            look_up_digest(ledger, lost, destination)
     except ReceiptLost as fault:
         settle(ledger, lost, fault)
         if not isinstance(fault, ChannelUnreadable):
@@ -139,7 +139,7 @@ def composed(
     """Collect what there is to tell, and write the message that tells it, if any."""
     digest = collect(ledger, destination, medium, slot)
     digest = rehearse_day(opaque(digest), report_base_url)
-    return digest, write(opaque(digest), report_base_url)
+    return digest, compose_digest(opaque(digest), report_base_url)
 
 
 def tell(
@@ -174,9 +174,9 @@ def post(
     """Post the message, and settle it whatever comes of it."""
     try:
         if medium is Medium.SLACK:
-            send(ledger, begun, opaque(message), destination)
+            post_digest(ledger, begun, opaque(message), destination)
         else:
-            show(ledger, begun)
+            print_digest(ledger, begun)
     except SlackError as fault:
         settle(ledger, begun, fault)
         raise

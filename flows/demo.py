@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks.errors import SettingsError
-from tasks.history import upgrade
+from tasks.fleet.demo import demo_clusters, slots
+from tasks.fleet.generate import write_fleet
+from tasks.history import upgrade_history
 from tasks.model.runs import minute
 from tasks.settings import Cluster, Destination, home, writing_home
 
@@ -76,16 +76,12 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
         How many events, by cluster name.
 
     Raises:
-        SettingsError: the event generator is not there: it comes with the source, not the wheel.
-            Or the events cannot be written.
+        SettingsError: the events cannot be written.
     """
-    with _generator():
-        from tasks.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
-        from tasks.fleet.generate import write  # noqa: PLC0415
     documents = {}
     with writing_home():
         for name, fleet in demo_clusters(demo.end):
-            truth = write(fleet, demo.cluster_folder(name), progress)
+            truth = write_fleet(fleet, demo.cluster_folder(name), progress)
             documents[name] = sum(truth.documents.values())
     return documents
 
@@ -96,28 +92,12 @@ def make_live_cluster(now: datetime, progress: Progress) -> Path:
     Raises:
         SettingsError: as `make_clusters`.
     """
-    with _generator():
-        from tasks.fleet.demo import demo_clusters  # noqa: PLC0415 - only the demo needs it.
-        from tasks.fleet.generate import write  # noqa: PLC0415
     (_, fleet), *_ = demo_clusters(minute(now))
     folder = home() / "demo-cluster"
     with writing_home():
         shutil.rmtree(folder, ignore_errors=True)
-        write(fleet, folder, progress)
+        write_fleet(fleet, folder, progress)
     return folder
-
-
-@contextmanager
-def _generator() -> Iterator[None]:
-    """Say how to get the event generator where it is not installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise SettingsError(
-            "The demo's event generator is not installed.",
-            "Use a clone of the repository, with `make demo` or `make up`: the generator is not "
-            "part of the package.",
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +127,8 @@ def steps(demo: Demo) -> Iterator[Step]:
 
     from flows.daily_digest import daily_digest  # noqa: PLC0415
     from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
-    from tasks.fleet.demo import slots  # noqa: PLC0415 - only the demo needs it.
 
-    upgrade(demo.history_url)
+    upgrade_history(demo.history_url)
     storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}
     names = sorted(path.name for path in (demo.folder / "clusters").iterdir())
     destination = Destination(name="secops", channel="C0000000000", clusters=tuple(names))

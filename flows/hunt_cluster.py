@@ -16,7 +16,7 @@ from pydantic import NonNegativeInt
 
 from flows.opaque import opaque
 from flows.slots import never_run, timetable
-from tasks.archive import check_writable, index, store
+from tasks.archive import check_writable, store, write_index_page
 from tasks.clusters import Client, connect
 from tasks.diff import diff, with_acknowledgements, with_changed_binaries
 from tasks.enrich import enrich, not_enriched
@@ -32,11 +32,17 @@ from tasks.errors import (
 )
 from tasks.history import History
 from tasks.model.findings import Finding, Status
-from tasks.model.hunts import load, unread
+from tasks.model.hunts import load_hunt, placeholder_hunt
 from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
 from tasks.publish import publish
 from tasks.query import query
-from tasks.record import missed, not_searched, record, reported, unreported
+from tasks.record import (
+    build_report,
+    missed_report,
+    not_searched_report,
+    record,
+    unpublished_reports,
+)
 from tasks.rehearse import rehearse
 from tasks.report import markdown_summary, render, state_message
 from tasks.score import not_scored, score
@@ -98,7 +104,7 @@ def hunt_cluster(
     with History.open(history_url) as history:
         plan = Plan(
             run_id=new_run_id(),
-            hunt=unread(hunt, history.hunt_uuid),
+            hunt=placeholder_hunt(hunt, history.hunt_uuid),
             cluster=cluster.name,
             slot=_slot(slot, delay_minutes),
             stale_after_hours=stale_after_hours,
@@ -112,7 +118,7 @@ def hunt_cluster(
         site = Site(cluster, history, archive_url, report_base_url)
         try:
             with in_words():
-                plan = replace(plan, hunt=load(hunt))
+                plan = replace(plan, hunt=load_hunt(hunt))
                 plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
                 check_writable(archive_url)
                 if asked_by:
@@ -124,9 +130,9 @@ def hunt_cluster(
                 # Whoever started it by hand sees the error, and nothing is left behind; nothing
                 # is written either into a history of which something cannot be read.
                 raise
-            report = not_searched(plan, error)
+            report = not_searched_report(plan, error)
         report, address = left(site, report)
-    index(archive_url)
+    write_index_page(archive_url)
     return final_state(report, address)
 
 
@@ -169,7 +175,7 @@ def catch_up(site: Site, plan: Plan, slots: Sequence[datetime], at_most: int) ->
         late = plan.at(slot)
         try:
             with in_words():
-                left(site, missed(late) if number < too_old else tried(site, late))
+                left(site, missed_report(late) if number < too_old else tried(site, late))
         except RunInProgress as other:
             get_run_logger().warning("%s", other)
         except (ArchiveError, Unexpected) as error:
@@ -183,7 +189,7 @@ def tried(site: Site, plan: Plan) -> Report:
         with in_words():
             return searched(site, plan)
     except (ClusterError, SlotPruned, Unexpected) as error:
-        return not_searched(plan, error)
+        return not_searched_report(plan, error)
 
 
 def searched(site: Site, plan: Plan) -> Report:
@@ -199,7 +205,7 @@ def left(site: Site, report: Report) -> tuple[Report, str]:
         The report with its trend, and the address at which people open it.
     """
     report = record(site.history, opaque(rehearse(opaque(report))))
-    for killed in unreported(site.history, opaque(report)):
+    for killed in unpublished_reports(site.history, opaque(report)):
         try:
             with in_words():
                 archived(site, killed)
@@ -217,7 +223,7 @@ def archived(site: Site, report: Report) -> str:
     pages = render(opaque(report))
     address = store(site.archive_url, opaque(report), opaque(pages), site.report_base_url)
     publish(opaque(report), markdown_summary(report), address)
-    site.history.reported(report.run.id)
+    site.history.mark_published(report.run.id)
     return address
 
 
@@ -234,7 +240,7 @@ def hunted(client: Client, plan: Plan, history: History) -> Report:
     broken = Counter(fault for each in findings for fault in each.faults if UNEXPECTED in fault)
     for fault, count in broken.items():
         get_run_logger().error("%s: %d findings", fault, count)
-    return reported(
+    return build_report(
         plan,
         outcome,
         answer,

@@ -10,7 +10,7 @@ from tasks.errors import SettingsError
 ADDRESS = "127.0.0.1"
 
 
-def bound(port: int) -> socket.socket:
+def bind_loopback(port: int) -> socket.socket:
     """Have a port: whoever listens there could answer in place of our server.
 
     Args:

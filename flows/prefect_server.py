@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from flows.loopback import ADDRESS, bound
+from flows.loopback import ADDRESS, bind_loopback
 from tasks.errors import SettingsError
 from tasks.settings import home, writing_home
 
@@ -59,7 +59,7 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
     Raises:
         SettingsError: the port is taken.
     """
-    with bound(port) as free:
+    with bind_loopback(port) as free:
         api_url = f"http://{ADDRESS}:{free.getsockname()[1]}/api"
     quiet = {name: os.environ.pop(name) for name in QUIET}
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -97,7 +97,7 @@ def prefect_home() -> Path:
 
 
 @contextlib.contextmanager
-def running(
+def start_process(
     arguments: Sequence[str],
     env: Mapping[str, str],
     ending: signal.Signals,
@@ -144,7 +144,7 @@ def _python(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def server(
+def start_server(
     env: Mapping[str, str], output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the server on loopback, and hand it over once it is healthy.
@@ -160,7 +160,7 @@ def server(
     arguments = ("server", "start", "--host", ADDRESS, "--port", str(urlsplit(url).port))
     with contextlib.ExitStack() as starting:
         starting.enter_context(_alone(Path(env["PREFECT_HOME"])))
-        with running(arguments, env, signal.SIGTERM, output) as process:
+        with start_process(arguments, env, signal.SIGTERM, output) as process:
             _wait_until_healthy(process, f"{url}/health")
             starting.close()
             yield process
@@ -236,7 +236,7 @@ def serve_this_process(folder: Path) -> None:
     atexit.register(ending.close)
     log = ending.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed at exit.
     try:
-        ending.enter_context(server(env, log))
+        ending.enter_context(start_server(env, log))
     except SettingsError as error:
         log.seek(0)
         last = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
@@ -279,7 +279,7 @@ def worker_start() -> tuple[str, ...]:
     return ("worker", "start", "--pool", POOL, "--limit", str(at_once))
 
 
-def serve(env: Mapping[str, str], config: Path, say: Callable[[str], None]) -> None:
+def run_server_and_worker(env: Mapping[str, str], config: Path, say: Callable[[str], None]) -> None:
     """Run server, deployments and worker until a Ctrl-C, then end them in that order reversed.
 
     Args:
@@ -291,11 +291,11 @@ def serve(env: Mapping[str, str], config: Path, say: Callable[[str], None]) -> N
         SettingsError: a step failed; what was started has been ended.
     """
     say(f"Starting the Prefect server on {env['PREFECT_API_URL']}")
-    with server(env) as serving:
+    with start_server(env) as serving:
         say(f"Deploying {config}")
         set_up(config, env)
         # Interrupted, a worker tells its runs; terminated, it would leave them running for ever.
-        with running(worker_start(), env, signal.SIGINT) as worker:
+        with start_process(worker_start(), env, signal.SIGINT) as worker:
             say(f"Ready: {env['PREFECT_API_URL'].removesuffix('/api')}  (Ctrl-C ends everything)")
             try:
                 while serving.poll() is None and worker.poll() is None:

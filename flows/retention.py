@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tasks.archive import discard
-from tasks.prune import forget
+from tasks.prune import prune
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, KeptDays, Url
 
 
@@ -29,5 +29,5 @@ def retention(
     Returns:
         The final state: what was deleted, in words.
     """
-    done = forget(history_url, history_days), discard(archive_url, archive_days)
+    done = prune(history_url, history_days), discard(archive_url, archive_days)
     return Completed(message=", ".join(done))

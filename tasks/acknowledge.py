@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.history import History
-from tasks.model.wording import given_words, withdrawn_words
+from tasks.model.wording import acknowledged_words, withdrawal_words
 
 
 @task(cache_policy=NO_CACHE)  # No retries: the transaction is all or nothing, and says why.
@@ -19,7 +19,7 @@ def give(
     word, looked_at = history.acknowledgements.give(
         finding, by=by, why=why, until=until, everywhere=everywhere, now=datetime.now(UTC)
     )
-    said = given_words(word, looked_at)
+    said = acknowledged_words(word, looked_at)
     get_run_logger().info("%s", said)
     return said
 
@@ -27,6 +27,6 @@ def give(
 @task(cache_policy=NO_CACHE)  # No retries: as above.
 def end(history: History, finding: str, *, by: str) -> str:
     """Write the end of what was said of a finding into the history."""
-    said = withdrawn_words(history.acknowledgements.end(finding, by=by, now=datetime.now(UTC)))
+    said = withdrawal_words(history.acknowledgements.end(finding, by=by, now=datetime.now(UTC)))
     get_run_logger().info("%s", said)
     return said

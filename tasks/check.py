@@ -19,8 +19,8 @@ from prefect.cache_policies import NO_CACHE
 from tasks.archive import check_writable
 from tasks.clusters import silenced
 from tasks.history import History
-from tasks.preflight.checks import Check, Said, Trial, tried, warning
-from tasks.preflight.cluster import HuntSettings, check_cluster
+from tasks.preflight.checks import Check, Trial, TrialResult, run_trials, warning
+from tasks.preflight.cluster import HuntSettings, try_cluster
 from tasks.settings import Destination, ReadBlock, no_block, secret
 from tasks.slack.channel import reach
 from tasks.text.untrusted import markdown_text, visible
@@ -33,7 +33,7 @@ STORAGE = "storage"
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class PreflightScope:
     """All that is to be checked.
 
     Attributes:
@@ -51,7 +51,9 @@ class Site:
     archive_urls: Sequence[str]
 
 
-def preflight(site: Site, now: datetime, read_block: ReadBlock = no_block) -> tuple[Check, ...]:
+def preflight(
+    site: PreflightScope, now: datetime, read_block: ReadBlock = no_block
+) -> tuple[Check, ...]:
     """Try all that the deployments need: clusters first, then storage, then Slack.
 
     Args:
@@ -60,11 +62,11 @@ def preflight(site: Site, now: datetime, read_block: ReadBlock = no_block) -> tu
         read_block: what reads the Secret blocks that settings may name.
     """
     works: list[Callable[[], Iterable[Check]]] = [
-        *(partial(check_cluster, settings, now, read_block) for settings in site.hunts),
-        *(partial(check_history, url) for url in site.history_urls),
-        *(partial(check_archive, url) for url in site.archive_urls),
+        *(partial(try_cluster, settings, now, read_block) for settings in site.hunts),
+        *(partial(try_history, url) for url in site.history_urls),
+        *(partial(try_archive, url) for url in site.archive_urls),
         *(
-            partial(check_destination, name, destination, site.hunted, read_block)
+            partial(try_destination, name, destination, site.hunted, read_block)
             for name, destination in site.destinations.items()
         ),
     ]
@@ -72,27 +74,27 @@ def preflight(site: Site, now: datetime, read_block: ReadBlock = no_block) -> tu
         return tuple(chain.from_iterable(pool.map(lambda work: work(), works)))
 
 
-def check_history(url: str) -> tuple[Check, ...]:
+def try_history(url: str) -> tuple[Check, ...]:
     """Open a history as a run does."""
 
-    def open_history() -> Iterator[Said]:
+    def open_history() -> Iterator[TrialResult]:
         with History.open(url):
-            yield Said(f"{url} can be read, and has the schema of this version.")
+            yield TrialResult(f"{url} can be read, and has the schema of this version.")
 
-    return tuple(tried(STORAGE, {"history": Trial(open_history)}))
+    return tuple(run_trials(STORAGE, {"history": Trial(open_history)}))
 
 
-def check_archive(url: str) -> tuple[Check, ...]:
+def try_archive(url: str) -> tuple[Check, ...]:
     """Write and remove a file in an archive."""
 
-    def write_archive() -> Iterator[Said]:
+    def write_archive() -> Iterator[TrialResult]:
         check_writable(url)
-        yield Said(f"{url} can be written.")
+        yield TrialResult(f"{url} can be written.")
 
-    return tuple(tried(STORAGE, {"archive": Trial(write_archive)}))
+    return tuple(run_trials(STORAGE, {"archive": Trial(write_archive)}))
 
 
-def check_destination(
+def try_destination(
     deployment: str,
     destination: Destination,
     hunted: Collection[str],
@@ -100,11 +102,11 @@ def check_destination(
 ) -> tuple[Check, ...]:
     """Look up with the bot token whose it is, and whether the channel can be posted to."""
 
-    def read_token() -> Iterator[Said]:
+    def read_token() -> Iterator[TrialResult]:
         secret(destination.token, "Slack's bot token", read_block)
-        yield Said(f"The bot token is in {destination.token}.")
+        yield TrialResult(f"The bot token is in {destination.token}.")
 
-    def look_up() -> Iterator[Said]:
+    def look_up() -> Iterator[TrialResult]:
         token = secret(destination.token, "Slack's bot token", read_block)
         found = reach(destination.channel, token, base_url=destination.api_url)
         app = f"{visible(found.app)} in the workspace {visible(found.workspace)}"
@@ -116,7 +118,9 @@ def check_destination(
                 "see whether the first digest arrives.",
             )
         else:
-            yield Said(f"The token is that of {app}, which can post to #{visible(found.channel)}.")
+            yield TrialResult(
+                f"The token is that of {app}, which can post to #{visible(found.channel)}."
+            )
         if not found.can_find:
             yield warning(
                 "A digest whose receipt is lost cannot be looked up: it will be posted again, and "
@@ -125,7 +129,7 @@ def check_destination(
                 "channel).",
             )
 
-    def compare_scope() -> Iterator[Said]:
+    def compare_scope() -> Iterator[TrialResult]:
         nobody_hunts = sorted(set(destination.clusters) - set(hunted))
         if nobody_hunts:
             yield warning(
@@ -133,18 +137,18 @@ def check_destination(
                 "Correct `clusters` of the destination, or add the deployment.",
             )
         else:
-            yield Said(f"All its clusters are hunted: {', '.join(destination.clusters)}.")
+            yield TrialResult(f"All its clusters are hunted: {', '.join(destination.clusters)}.")
 
     trials = {
         "token": Trial(read_token),
         "Slack": Trial(look_up, ("token",)),
         "clusters": Trial(compare_scope),
     }
-    return tuple(tried(deployment, trials))
+    return tuple(run_trials(deployment, trials))
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a check says how things are now.
-def check(site: Site, now: datetime, read_block: ReadBlock) -> tuple[Check, ...]:
+def check(site: PreflightScope, now: datetime, read_block: ReadBlock) -> tuple[Check, ...]:
     """Try everything, log what is not well, and leave the table as an artifact."""
     checks = preflight(site, now, read_block)
     rows = [

@@ -13,7 +13,9 @@ from tasks.model.digests import Digest, Medium
 from tasks.settings import Destination
 
 
-def collected(ledger: Ledger, destination: Destination, medium: Medium, slot: datetime) -> Digest:
+def collect_digest(
+    ledger: Ledger, destination: Destination, medium: Medium, slot: datetime
+) -> Digest:
     """Gather what there is to tell, and how it went for every cluster in scope.
 
     Nothing is written.
@@ -45,7 +47,7 @@ def collected(ledger: Ledger, destination: Destination, medium: Medium, slot: da
 @task(cache_policy=NO_CACHE)  # No retries: it reads a local history.
 def collect(ledger: Ledger, destination: Destination, medium: Medium, slot: datetime) -> Digest:
     """Read the ledger."""
-    digest = collected(ledger, destination, medium, slot)
+    digest = collect_digest(ledger, destination, medium, slot)
     told, known = len(digest.announcements), len(digest.baselines)
     get_run_logger().info(
         "%d to announce, %d of baselines, %d acknowledged", told, known, digest.acknowledged

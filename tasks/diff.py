@@ -16,15 +16,15 @@ from tasks.history import History, Known
 from tasks.model.coverage import Coverage
 from tasks.model.findings import (
     CodeSignature,
-    Destination,
     Finding,
     Host,
+    NetworkDestination,
     Process,
     Scalar,
     Status,
     Value,
-    acknowledged,
     fingerprint,
+    with_acknowledgement,
 )
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan
@@ -183,7 +183,7 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
                 trusted=_flag(row.get("process.code_signature.trusted")),
             ),
         ),
-        destination=Destination(
+        destination=NetworkDestination(
             address=_text(rows, "destination.address"),
             ip=next(iter(_all_texts(rows, "destination.ip")), None),
             ports=tuple(sorted(int(port) for port in _all(rows, "destination.port"))),
@@ -232,7 +232,9 @@ def with_acknowledgements(
     findings: tuple[Finding, ...], known: Known, plan: Plan
 ) -> tuple[Finding, ...]:
     """Mark the findings that an analyst's word covers, once it is known which binary they are."""
-    return tuple(acknowledged(finding, known.acknowledgements, plan.slot) for finding in findings)
+    return tuple(
+        with_acknowledgement(finding, known.acknowledgements, plan.slot) for finding in findings
+    )
 
 
 @task(cache_policy=NO_CACHE)  # No retries: what it reads is local, and what it does is pure.

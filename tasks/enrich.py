@@ -57,13 +57,13 @@ def _described_by_itself(finding: Finding, newest: pd.DataFrame) -> Finding:
         return _described(finding, newest)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
         _LOG.exception("%s is not enriched", finding.id)
-        return finding.lacking(f"not enriched: {Unexpected.of(fault).problem}")
+        return finding.with_fault(f"not enriched: {Unexpected.of(fault).problem}")
 
 
 def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
     known = [entity for entity in finding.process.entity_ids if entity in newest.index]
     if not known:
-        return finding.lacking(NO_PROCESS_EVENT)
+        return finding.with_fault(NO_PROCESS_EVENT)
     event = newest.loc[known].sort_values("@timestamp").iloc[-1]
     said = {column: value for column, value in _said(event) if not _is_absent(value)}
     process, signature = finding.process, finding.process.code_signature
@@ -122,7 +122,7 @@ def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[F
     """Keep every finding, each with the reason why nothing more is known of its process."""
     fault = f"not enriched: {error.problem}"
     return tuple(
-        finding if finding.status is Status.QUIET else finding.lacking(fault)
+        finding if finding.status is Status.QUIET else finding.with_fault(fault)
         for finding in findings
     )
 

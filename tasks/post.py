@@ -84,21 +84,23 @@ def _delivered(
 
 
 @task(cache_policy=NO_CACHE)  # No retries: the ledger owns what happens after a lost receipt.
-def send(ledger: Ledger, digest: Unsettled, message: Message, destination: Destination) -> None:
+def post_digest(
+    ledger: Ledger, digest: Unsettled, message: Message, destination: Destination
+) -> None:
     """Post with the destination's token."""
     deliver(_channel(destination), ledger, digest, message)
     get_run_logger().info("Posted digest %s with %d replies", digest.id, len(message.replies))
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.
-def recover(ledger: Ledger, digest: Unsettled, destination: Destination) -> None:
+def look_up_digest(ledger: Ledger, digest: Unsettled, destination: Destination) -> None:
     """Find out what of a digest is in the channel whose sender is gone."""
     look_up(_channel(destination), ledger, digest)
     get_run_logger().info("Looked digest %s up in the channel", digest.id)
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a ledger of what a terminal shows.
-def show(ledger: Ledger, digest: Unsettled) -> None:
+def print_digest(ledger: Ledger, digest: Unsettled) -> None:
     """Take the digest for told: without a token the terminal shows it when the flow has ended."""
     ledger.posted(digest, dict.fromkeys(digest.missing))
 

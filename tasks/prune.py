@@ -8,17 +8,19 @@ from functools import partial
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.history import prune
+from tasks.history import prune_history
 from tasks.model.wording import counted
 
 
 @task(cache_policy=NO_CACHE)  # No retries: the next run goes on where this one ended.
-def forget(history_url: str, days: int | None) -> str:
+def prune(history_url: str, days: int | None) -> str:
     """Prune the history, and say what was deleted; without a number of days nothing is."""
     if days is None:
         return "every sighting kept"
     log = get_run_logger()
     before = datetime.now(UTC) - timedelta(days=days)
-    done = prune(history_url, before, tell=partial(log.info, "%d of %d old sightings looked at"))
+    done = prune_history(
+        history_url, before, tell=partial(log.info, "%d of %d old sightings looked at")
+    )
     log.info("Before %s: %d sightings deleted, %d kept", before, done.deleted, done.kept)
     return f"{counted(done.deleted, 'sighting')} older than {days} days deleted"

@@ -20,18 +20,18 @@ TABLE_ROWS = 500
 CELL_AT_MOST = 120
 
 
-def table(report: Report) -> list[dict[str, str]]:
+def findings_table(report: Report) -> list[dict[str, str]]:
     """Give the findings as rows of a table artifact, quiet ones last, at most `TABLE_ROWS`.
 
     The UI takes every cell for Markdown, so no name may mean anything there.
     """
     return [
-        {column: markdown_text(text) for column, text in row(finding).items()}
+        {column: markdown_text(text) for column, text in finding_cells(finding).items()}
         for finding in report.findings[:TABLE_ROWS]
     ]
 
 
-def row(finding: Finding) -> dict[str, str]:
+def finding_cells(finding: Finding) -> dict[str, str]:
     """Say in a few cells what was found; what cannot be seen is written out."""
     address = finding.destination.address
     cells = {
@@ -46,7 +46,7 @@ def row(finding: Finding) -> dict[str, str]:
     return {column: shortened(visible(text), CELL_AT_MOST) for column, text in cells.items()}
 
 
-def resource(finding: Finding, report: Report) -> dict[str, str]:
+def event_resource(finding: Finding, report: Report) -> dict[str, str]:
     """Give the finding as the resource of its event, by which teams choose their automations."""
     return {
         "prefect.resource.id": f"beaconhunt.finding.{finding.id}",
@@ -67,15 +67,15 @@ def publish(report: Report, summary: str, address: str) -> None:
     """Write the artifacts, under one key a cluster so that versions make a history."""
     key = f"{report.run.cluster}-{report.run.hunt}"
     create_markdown_artifact(key=f"{key}-summary", markdown=summary, description=key)
-    create_table_artifact(key=f"{key}-findings", table=table(report), description=key)
+    create_table_artifact(key=f"{key}-findings", table=findings_table(report), description=key)
     if address.startswith(("http://", "https://")):
         create_link_artifact(key=f"{key}-report", link=address, description=key)
     new = report.having(Status.NEW)
     for finding in new:
         emit_event(
             "beaconhunt.finding.new",
-            resource(finding, report),
-            payload=row(finding),
+            event_resource(finding, report),
+            payload=finding_cells(finding),
             id=event_id(finding, report.run.slot),
         )
     get_run_logger().info("Published artifacts %s-* and %d events", key, len(new))

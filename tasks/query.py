@@ -9,10 +9,10 @@ import pandas as pd
 from prefect import get_run_logger
 
 from tasks.clusters import ROWS_AT_MOST, Answer, Client, Question, ask
-from tasks.clusters.paging import pages
+from tasks.clusters.paging import paged_query
 from tasks.errors import DeadlineExceeded, HuntError, QueryRefused, Unreachable
 from tasks.model.coverage import AgentCoverage, Coverage
-from tasks.model.hunts import Hunt, whole
+from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Plan, Window
 from tasks.orchestration.retries import cluster_task, is_last_attempt
 
@@ -50,7 +50,7 @@ FROM $sources
 
 def parameters(hunt: Hunt, window: Window) -> dict[str, str | float]:
     """Give a value to every `?name` of the hunt's query."""
-    thresholds = {name: whole(value) for name, value in hunt.pipeline.thresholds.items()}
+    thresholds = {name: integral(value) for name, value in hunt.pipeline.thresholds.items()}
     values: dict[str, str | float] = {**window.parameters, **thresholds}
     return {name: value for name, value in values.items() if name in hunt.parameters}
 
@@ -73,12 +73,14 @@ def search(client: Client, plan: Plan, *, allow_partial: bool = False) -> Answer
     values = parameters(hunt, plan.window)
     question = Question("hunt", hunt.query, plan.window.filter, values)
     answers = [ask(client, question, allow_partial=allow_partial)]
-    further = pages(hunt, ROWS_AT_MOST)
+    further = paged_query(hunt, ROWS_AT_MOST)
     while further and answers[-1].may_go_on and _rows(answers) < CANDIDATES_AT_MOST:
         text, behind = further.after(answers[-1].rows.iloc[-1].to_dict())
         page = replace(question, query=text, parameters=values | behind)
         answers.append(ask(client, page, allow_partial=allow_partial))
-    answer = joined(answers, is_cut=answers[-1].may_go_on if further else answers[-1].is_cut)
+    answer = merged_answers(
+        answers, is_cut=answers[-1].may_go_on if further else answers[-1].is_cut
+    )
     if answer.is_partial and answer.rows.empty:
         raise Unreachable(
             f"{client.cluster.name}: some shards did not answer, and the others have nothing.",
@@ -91,7 +93,7 @@ def _rows(answers: list[Answer]) -> int:
     return sum(len(answer.rows) for answer in answers)
 
 
-def joined(answers: list[Answer], *, is_cut: bool) -> Answer:
+def merged_answers(answers: list[Answer], *, is_cut: bool) -> Answer:
     """Put the pages of one answer together."""
     return Answer(
         rows=pd.concat([answer.rows for answer in answers], ignore_index=True),
@@ -103,7 +105,7 @@ def joined(answers: list[Answer], *, is_cut: bool) -> Answer:
     )
 
 
-def about(hunt: Hunt) -> dict[str, str]:
+def subject_of(hunt: Hunt) -> dict[str, str]:
     """Give what the questions of coverage are about: what the hunt could have seen.
 
     Raises:
@@ -127,7 +129,7 @@ def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> tuple[
     Raises:
         HuntError: nobody can say what the hunt could see.
     """
-    subject = about(plan.hunt)
+    subject = subject_of(plan.hunt)
     totals, agents = (
         Question(name, text.substitute(subject), plan.window.filter, {})
         for name, text in (("totals", TOTALS), ("agents", AGENTS))

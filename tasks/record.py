@@ -20,7 +20,7 @@ from tasks.model.runs import Outcome, Plan, Report, Run
 from tasks.text import times
 
 
-def reported(
+def build_report(
     plan: Plan,
     outcome: Outcome,
     answer: Answer,
@@ -42,13 +42,13 @@ def reported(
     return _report(plan, run, findings)
 
 
-def not_searched(plan: Plan, error: PipelineError) -> Report:
+def not_searched_report(plan: Plan, error: PipelineError) -> Report:
     """Put a run that got no answer into the document that it leaves."""
     run = _run(plan, Outcome.FAILED)
     return _report(plan, replace(run, reason=error.reason, detail=str(error)), ())
 
 
-def missed(plan: Plan) -> Report:
+def missed_report(plan: Plan) -> Report:
     """Put a slot that was never run, and is too old to be caught up, into its document."""
     detail = (
         "No run was started for this slot, and too many came after it for it to be caught up. "
@@ -145,9 +145,9 @@ def record(history: History, report: Report) -> Report:
 
 
 @task(cache_policy=NO_CACHE)  # No retries: it reads the history.
-def unreported(history: History, report: Report) -> tuple[Report, ...]:
+def unpublished_reports(history: History, report: Report) -> tuple[Report, ...]:
     """Give the reports of other runs of this hunt and cluster that the archive may lack."""
-    recorded = history.unreported(report.run.hunt_uuid, report.run.cluster)
+    recorded = history.unpublished(report.run.hunt_uuid, report.run.cluster)
     others = tuple(_with_trend(history, each) for each in recorded if each.run.id != report.run.id)
     for other in others:
         get_run_logger().warning(

@@ -10,16 +10,16 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.model.digests import Announcement, Digest
-from tasks.model.findings import UNSHOWN, Destination, Finding, Host, Process
+from tasks.model.findings import UNSHOWN, Finding, Host, NetworkDestination, Process
 from tasks.model.runs import Report
-from tasks.publish import table
+from tasks.publish import findings_table
 from tasks.report import markdown_summary, pages_of, render_daily
 from tasks.slack.compose import compose
 
 _BARE: Mapping[str, Any] = {
     "host": Host(),
     "user_name": None,
-    "destination": Destination(),
+    "destination": NetworkDestination(),
     "figures": {},
     "candidates": 0,
     "evidence": None,
@@ -44,7 +44,7 @@ def rehearsed(report: Report) -> Report:
         Report.from_json(trial.to_json())
         pages_of(trial)
         markdown_summary(trial)
-        table(trial)
+        findings_table(trial)
 
     told = tuple(Announcement(finding, report.run) for finding in report.findings)
     return replace(report, findings=tuple(each.finding for each in _standing(told, show)))
@@ -91,7 +91,7 @@ def _shown_in_part(
         else:
             shown = more
     why = f"{UNSHOWN}: {', '.join(unshown)} ({type(fault).__name__})"
-    return replace(shown, finding=shown.finding.lacking(why))
+    return replace(shown, finding=shown.finding.with_fault(why))
 
 
 def _fault(told: Told, show: Callable[[Told], None]) -> Exception | None:

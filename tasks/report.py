@@ -15,18 +15,18 @@ from tasks.model.runs import Outcome, Report, Run
 from tasks.model.wording import (
     OUTCOME_WORDS,
     REASON_WORDS,
+    headline,
     is_back,
     is_changed,
     is_news,
     known_words,
     newest_event_words,
-    reason,
+    reason_key,
     searched_words,
-    summary,
 )
-from tasks.pages.cards import destination, host, name
+from tasks.pages.cards import destination_text, host_text, name_text
 from tasks.pages.daily import daily_view
-from tasks.pages.html import Pages, page
+from tasks.pages.html import RenderedReport, page
 from tasks.pages.report import Links, report_view
 from tasks.text.times import full
 from tasks.text.untrusted import markdown_code, markdown_text, shortened, spreadsheet_safe, visible
@@ -40,9 +40,9 @@ SUMMARY_FINDINGS = 20
 _NO_LINKS = Links()
 
 
-def pages_of(report: Report) -> Pages:
+def pages_of(report: Report) -> RenderedReport:
     """Render what the archive keeps of a run: the same report gives the same bytes."""
-    return Pages(html=render_report(report), csv=findings_csv(report))
+    return RenderedReport(html=render_report(report), csv=findings_csv(report))
 
 
 def render_report(report: Report, links: Links = _NO_LINKS) -> str:
@@ -112,7 +112,7 @@ def state_message(report: Report) -> str:
         case Outcome.MISSED:
             return "not searched: the run never started"
         case Outcome.FAILED:
-            word = reason(run)
+            word = reason_key(run)
             problem = (run.detail or REASON_WORDS[word]).partition(". ")[0].rstrip(".")
             return f"not searched: {word} ({visible(problem)})"
 
@@ -132,7 +132,7 @@ def markdown_summary(report: Report) -> str:
 
 def _paragraphs(report: Report) -> Iterator[str]:
     run = report.run
-    yield f"## {markdown_text(summary(report))}"
+    yield f"## {markdown_text(headline(report))}"
     yield f"{markdown_code(run.cluster)}, {full(run.slot)}, {OUTCOME_WORDS[run.outcome]}"
     for said in filter(None, (run.detail, *run.warnings)):
         yield f"> {markdown_text(said)}"
@@ -149,9 +149,9 @@ def _item(finding: Finding) -> str:
     process, on, calls = (
         markdown_code(text)
         for text in (
-            name(finding.process.name),
-            host(finding),
-            destination(finding),
+            name_text(finding.process.name),
+            host_text(finding),
+            destination_text(finding),
         )
     )
     said = finding.unshown or finding.why
@@ -206,7 +206,7 @@ _COLUMNS: Mapping[str, Callable[[Finding], object]] = {
 
 
 @task(cache_policy=NO_CACHE)  # No retries: pure.
-def render(report: Report) -> Pages:
+def render(report: Report) -> RenderedReport:
     """Render everything that the archive keeps of a run, beside its document."""
     pages = pages_of(report)
     get_run_logger().info(

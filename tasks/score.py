@@ -56,7 +56,7 @@ def _scored_by_itself(finding: Finding, rows: Rows, awake: Set[int], plan: Plan)
         return _scored(finding, rows, awake, plan)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
         _LOG.exception("%s is not scored", finding.id)
-        return finding.lacking(f"not scored: {Unexpected.of(fault).problem}")
+        return finding.with_fault(f"not scored: {Unexpected.of(fault).problem}")
 
 
 def _hours(cell: int | list[int] | None) -> frozenset[int]:
@@ -88,7 +88,7 @@ def not_scored(
     fault = f"no connection times: {error.problem}"
     nothing = pd.DataFrame()
     return tuple(
-        finding if finding.status is Status.QUIET else finding.lacking(fault)
+        finding if finding.status is Status.QUIET else finding.with_fault(fault)
         for finding in scored(findings, nothing, nothing, plan)
     )
 

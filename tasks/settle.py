@@ -12,7 +12,7 @@ from tasks.history import Ledger, Unsettled
 from tasks.model.digests import Digest, DigestStatus, Message
 
 
-def ending(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:
+def status_after(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:
     """Say how a digest ended that nobody sends any more.
 
     Args:
@@ -36,9 +36,9 @@ def ending(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None
 
 
 @task(cache_policy=NO_CACHE)  # No retries: it writes a local history, or says why not.
-def listen(ledger: Ledger, slot: datetime) -> None:
+def start_scope(ledger: Ledger, slot: datetime) -> None:
     """Decide from when on what is new in the destination's scope is heard."""
-    ledger.listen(slot)
+    ledger.start_scope(slot)
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.
@@ -59,7 +59,7 @@ def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
 @task(cache_policy=NO_CACHE)  # No retries: as above.
 def settle(ledger: Ledger, digest: Unsettled, fault: SlackError | None = None) -> None:
     """Write how the digest ended, or leave that to the next one."""
-    status = ending(fault, in_channel=ledger.unsettled(digest).in_channel)
+    status = status_after(fault, in_channel=ledger.unsettled(digest).in_channel)
     if status:
         ledger.settle(digest, status)
     else:

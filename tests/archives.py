@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import fsspec
 
 from tasks.archive import write_index
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 
-PAGES = Pages(html="<!doctype html>", csv=b"id\n")
+PAGES = RenderedReport(html="<!doctype html>", csv=b"id\n")
 
 
 def read(archive, path):

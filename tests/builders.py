@@ -20,7 +20,7 @@ from tasks.model.findings import (
     fingerprint,
     short_id,
 )
-from tasks.model.findings import Destination as Address
+from tasks.model.findings import NetworkDestination as Address
 from tasks.model.hunts import Hunt, Nouns, Pipeline
 from tasks.model.runs import Outcome, Report, Run, Trend, Window
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from tasks.fleet.documents import (
     NETWORK,
-    Destination,
+    Computer,
     Document,
     Encoding,
-    Host,
     Phase,
-    Process,
+    RunningProcess,
+    Service,
     Signature,
     Traffic,
     instant,
@@ -69,7 +69,7 @@ def network_event(
     document = network_document(
         _host(host_id),
         _process(entity_id, executable, signature, user),
-        Destination(destination, port, domain, owner="Example Hosting"),
+        Service(destination, port, domain, owner="Example Hosting"),
         phase,
         at=instant(at),
         traffic=Traffic(bytes_out=bytes_out, bytes_in=bytes_in),
@@ -153,7 +153,9 @@ def process_event(
     parent = None
     for depth, path in enumerate(parents):
         name = path.rpartition("/")[2]
-        parent = Process(name, path, depth + 1, f"parent-{depth}", user, "apple", parent=parent)
+        parent = RunningProcess(
+            name, path, depth + 1, f"parent-{depth}", user, "apple", parent=parent
+        )
     process = _process(entity_id, executable, signature, user, args, parent, content)
     document = process_document(_host(host_id), process, action, at=instant(at))
     return _overridden(document, overrides)
@@ -183,15 +185,15 @@ def write_events(
     return path
 
 
-def _host(host_id: str) -> Host:
-    return Host(id=host_id, name=f"MBP-{host_id}", agent_id=f"agent-{host_id}")
+def _host(host_id: str) -> Computer:
+    return Computer(id=host_id, name=f"MBP-{host_id}", agent_id=f"agent-{host_id}")
 
 
 def _process(
     entity_id: str, executable: str, signature: Signature, user: str, *traits: Any
-) -> Process:
+) -> RunningProcess:
     name = executable.rpartition("/")[2]
-    return Process(name, executable, 4711, entity_id, user, signature, *traits)
+    return RunningProcess(name, executable, 4711, entity_id, user, signature, *traits)
 
 
 def _overridden(document: Document, overrides: Document) -> Document:

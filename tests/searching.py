@@ -16,7 +16,7 @@ from tasks.diff import compared, identified, with_acknowledgements, with_changed
 from tasks.history import History
 from tasks.model.findings import Finding
 from tasks.model.runs import Outcome, Plan, Report
-from tasks.record import reported
+from tasks.record import build_report
 from tests.builders import coverage
 
 BINARY = "process.hash.sha256"
@@ -64,7 +64,7 @@ def searched(
         outcome = Outcome.BASELINE
     findings = tuple(map(_enriched, compared(candidates, known, plan, outcome)))
     findings = with_changed_binaries(findings, known)
-    return reported(
+    return build_report(
         plan,
         outcome,
         answer,

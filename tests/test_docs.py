@@ -24,7 +24,7 @@ from flows.hunt_cluster import hunt_cluster
 from flows.prefect_server import HEARTBEAT_SECONDS
 from flows.retention import retention
 from flows.zombie_automation import SILENCE
-from tasks.check import check_archive, check_destination, check_history
+from tasks.check import try_archive, try_destination, try_history
 from tasks.clusters import ROWS_AT_MOST
 from tasks.errors import PipelineError
 from tasks.esql.translate import DEFAULT_LIMIT, GREATEST_LIMIT
@@ -33,12 +33,12 @@ from tasks.history.pending import LOOK_BACK
 from tasks.model import wording
 from tasks.model.acknowledgements import LONGEST
 from tasks.model.findings import CodeSignature, Disposition, Effect
-from tasks.model.findings import Destination as Address
-from tasks.model.hunts import Hunt, Pipeline, load, shipped
+from tasks.model.findings import NetworkDestination as Address
+from tasks.model.hunts import Hunt, Pipeline, load_hunt, shipped_hunts
 from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome
 from tasks.post import MAX_ATTEMPTS
 from tasks.preflight.checks import Check
-from tasks.preflight.cluster import HuntSettings
+from tasks.preflight.cluster import HuntSettings, try_cluster
 from tasks.query import CANDIDATES_AT_MOST
 from tasks.scoring import priorities
 from tasks.scoring.priorities import (
@@ -160,9 +160,9 @@ def test_every_check_is_explained(tmp_path):
     made = [
         *check_cluster_of("x", remote, api_key_env="NO_SUCH_API_KEY"),
         *check_cluster_of("x", folder),
-        *check_history(f"sqlite:///{tmp_path}/history.db"),
-        *check_archive(str(tmp_path)),
-        *check_destination("x", Destination(name="x", channel="C1", clusters=("x",)), ["x"]),
+        *try_history(f"sqlite:///{tmp_path}/history.db"),
+        *try_archive(str(tmp_path)),
+        *try_destination("x", Destination(name="x", channel="C1", clusters=("x",)), ["x"]),
     ]
     assert set(told) == {each.name for each in made}
 
@@ -170,7 +170,7 @@ def test_every_check_is_explained(tmp_path):
 def check_cluster_of(name: str, url: str, **settings: str) -> tuple[Check, ...]:
     cluster = Cluster(name=name, url=url, **settings)
     hunt = HuntSettings(name, cluster, "macos-unsigned-network", {}, stale_after_hours=6)
-    return cluster.check_cluster(hunt, datetime.now(UTC))
+    return try_cluster(hunt, datetime.now(UTC))
 
 
 def test_every_outcome_and_reason_is_explained():
@@ -205,11 +205,11 @@ def test_the_example_hunt_has_no_unknown_key():
     assert set(document["pipeline"]) <= set(Pipeline.model_fields)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_hunts())
 def test_every_shipped_hunt_is_named_with_its_thresholds(name):
     """Tuning begins with what can be tuned."""
     assert f"`{name}`" in HUNTS
-    for threshold, value in load(name).pipeline.thresholds.items():
+    for threshold, value in load_hunt(name).pipeline.thresholds.items():
         assert threshold in HUNTS
         assert threshold in README
         assert f"{value:g}" in HUNTS

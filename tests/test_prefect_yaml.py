@@ -13,7 +13,7 @@ from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 
 from flows.deployments import deployments
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tests.browser.pictures import ROOT
 
 FILE = ROOT / "prefect.yaml"
@@ -71,7 +71,7 @@ def test_parameters_fit_the_flow(deployment):
 def test_thresholds_are_those_of_the_hunt(deployment):
     """A threshold of another name would stop the run."""
     parameters = deployment["parameters"]
-    hunt = load(parameters.get("hunt", "macos-unsigned-network"))
+    hunt = load_hunt(parameters.get("hunt", "macos-unsigned-network"))
     assert hunt.with_thresholds(parameters.get("thresholds", {}))
 
 

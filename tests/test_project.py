@@ -124,6 +124,7 @@ from pathlib import Path
 package, folder = sys.argv[1:]
 sys.path.insert(0, package)
 from tasks import esql, history
+from tasks.fleet.generate import Fleet, write_fleet
 from tasks.model import hunts
 from tasks.pages import html
 from tasks.clusters import Question, ask, connect
@@ -132,9 +133,10 @@ from tasks.pages.index import Shelf, index_view
 
 for module in (esql, history, hunts, html):
     assert module.__file__.startswith(package), module
-history.upgrade(f"sqlite:///{folder}/history.db")
-esql.parse(hunts.load("macos-unsigned-network").query)
+history.upgrade_history(f"sqlite:///{folder}/history.db")
+esql.parse(hunts.load_hunt("macos-unsigned-network").query)
 assert "<title>" in html.page("archive.html.j2", index_view(Shelf({}), {}, {}))
+write_fleet(Fleet(macs=1, others=0, days=1, plants=()), Path(folder))
 cluster = Cluster(name="folder", url=Path(folder).as_uri())
 with connect(cluster) as client:
     text = "FROM logs-* | STATS COUNT(*) BY host.os.family"
@@ -144,29 +146,9 @@ with connect(cluster) as client:
 
 
 def test_the_package_works_without_the_checkout(wheel, tmp_path):
-    """It finds hunts, templates, grammar, mappings and migrations where it is installed."""
-    (tmp_path / "logs-endpoint.events.network-default").mkdir()
+    """It finds hunts, templates, grammar, mappings, migrations and the demo's fleet."""
     subprocess.run(
         [sys.executable, "-c", WITHOUT_CHECKOUT, wheel, tmp_path],
         cwd=tmp_path,
         check=True,
     )
-
-
-def test_the_demo_says_where_its_generator_is(wheel, tmp_path):
-    """The generator of events is not in the package; whoever tries is told how to get it."""
-    program = """
-import sys
-sys.path = [sys.argv[1], *(path for path in sys.path if path != sys.argv[2])]
-from datetime import UTC, datetime
-from flows import demo
-demo.make_clusters(demo.this_morning(datetime.now(UTC)), print)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(wheel), str(ROOT)],
-        cwd=tmp_path,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert "Use a clone of the repository" in done.stderr

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BaseException:
             # Libraries turn what the signal raised into errors of their own.
-            if not interruption.was_heard():
+            if not interruption.was_interrupted():
                 raise
         # Out here nothing holds on to what the command had open. The rest takes a second or two.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -78,7 +78,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     # It warns of what our errors say with a remedy.
     logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
-    interruption.hear()
+    interruption.listen_for_interrupt()
     try:
         app()
     except Unexpected:

@@ -14,11 +14,11 @@ from flows.cli.options import (
     Config,
     HistoryUrl,
     chosen_history,
-    day_or_moment,
+    parse_day_or_time,
 )
-from flows.cli.output import Format, out, show
+from flows.cli.output import Format, out, show_rows
 from tasks.errors import SettingsError
-from tasks.model.wording import given_words, withdrawn_words
+from tasks.model.wording import acknowledged_words, withdrawal_words
 
 commands = typer.Typer()
 
@@ -34,7 +34,7 @@ def ack(
     why: Annotated[str, typer.Option(help="It is harmless: what it is, and how you know.")],
     until: Annotated[
         datetime,
-        typer.Option(parser=day_or_moment, metavar="DATE", help="At most 365 days from now."),
+        typer.Option(parser=parse_day_or_time, metavar="DATE", help="At most 365 days from now."),
     ],
     everywhere: Annotated[
         bool, typer.Option("--everywhere", help="On every host, also those that are seen later.")
@@ -58,7 +58,7 @@ def ack(
             everywhere=everywhere,
             now=datetime.now(UTC),
         )
-    out.print(given_words(word, looked_at))
+    out.print(acknowledged_words(word, looked_at))
 
 
 @commands.command(epilog="Example: `beaconhunt unack BH-24A3C0CA`")
@@ -73,7 +73,7 @@ def unack(
 
     with History.open(chosen_history(history_url, config)) as history:
         withdrawn = history.acknowledgements.end(finding, by=_who(by), now=datetime.now(UTC))
-    out.print(withdrawn_words(withdrawn))
+    out.print(withdrawal_words(withdrawn))
 
 
 @commands.command(epilog="Example: `beaconhunt acks --format csv`")
@@ -107,7 +107,7 @@ def acks(
             }
             for word, finding in history.acknowledgements.all()
         ]
-    show(columns, rows, format)
+    show_rows(columns, rows, format)
 
 
 def _who(by: str | None) -> str:

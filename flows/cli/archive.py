@@ -18,7 +18,7 @@ commands = typer.Typer(no_args_is_help=True, help="Look after the archive of rep
 @commands.command(epilog="Example: `beaconhunt archive verify`")
 def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
     """Render every run again and compare bytes; exit with 1 where a file was changed."""
-    from tasks.archive import verify as verified  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.archive import verify_archive as verified  # noqa: PLC0415 - Prefect takes a second.
     from tasks.report import pages_of  # noqa: PLC0415
 
     runs, changed = 0, False
@@ -61,7 +61,7 @@ def prune(
 
     The newest run of each cluster stays, and the newest complete one.
     """
-    from tasks.archive import prune as prune_archive  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.archive import prune_archive  # noqa: PLC0415 - Prefect takes a second.
 
     gone = prune_archive(
         chosen_archive(archive_url, config),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import CONFIG, Config, HistoryUrl, Told, chosen_history
+from flows.cli.options import CONFIG, Config, FormatOption, HistoryUrl, chosen_history
 from flows.cli.output import Telling, bar, err, out, show_facts
 from tasks.settings import KEPT_DAYS_AT_LEAST
 
@@ -19,20 +19,20 @@ commands = typer.Typer(no_args_is_help=True, help="Look after the history.")
 @commands.command(epilog="Example: `beaconhunt history upgrade`")
 def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
     """Create the history, or bring it to this version's schema."""
-    from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
+    from tasks.history import upgrade_history  # noqa: PLC0415
 
     out.print(f"The history has schema {upgrade_history(chosen_history(history_url, config))}.")
 
 
 @commands.command("check", epilog="Example: `beaconhunt history check`")
 def check_history(
-    format: Told = Telling.TEXT, history_url: HistoryUrl = None, config: Config = CONFIG
+    format: FormatOption = Telling.TEXT, history_url: HistoryUrl = None, config: Config = CONFIG
 ) -> None:
     """Read all of the history, and exit with 1 where it is not well."""
-    from tasks.history.upkeep import check  # noqa: PLC0415
+    from tasks.history.upkeep import take_inventory  # noqa: PLC0415
 
     with err.status("Reading ..."):
-        inventory = check(chosen_history(history_url, config))
+        inventory = take_inventory(chosen_history(history_url, config))
     if format is Telling.JSON:
         show_facts(asdict(inventory))
     else:
@@ -47,7 +47,7 @@ def backup(
     config: Config = CONFIG,
 ) -> None:
     """Copy a history in SQLite, while runs and digests go on."""
-    from tasks.history.upkeep import backup as back_up  # noqa: PLC0415
+    from tasks.history.upkeep import back_up  # noqa: PLC0415
 
     with err.status("Copying ..."):
         back_up(chosen_history(history_url, config), file)
@@ -66,7 +66,7 @@ def prune(
     config: Config = CONFIG,
 ) -> None:
     """Delete old sightings that no later run or digest asks for, while runs go on."""
-    from tasks.history.retention import prune as prune_history  # noqa: PLC0415
+    from tasks.history.retention import prune_history  # noqa: PLC0415
 
     before = datetime.now(UTC) - timedelta(days=older_than)
     with bar("Sightings") as progress:

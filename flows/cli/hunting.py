@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from flows.cli.in_process import flows_by_name, progress, run_here
-from flows.cli.options import CONFIG, Config, Moment, Told, deployed
-from flows.cli.output import Format, Telling, err, out, quote, show, show_checks, show_facts
+from flows.cli.options import CONFIG, Config, FormatOption, TimeOption, deployments_of
+from flows.cli.output import Format, Telling, err, out, quote, show_checks, show_facts, show_rows
 from flows.deployments import Deployment, deployments
 from flows.prefect_server import use_prefect_server
 from tasks.preflight.checks import Check, Verdict
@@ -21,12 +21,12 @@ commands = typer.Typer()
 @commands.command(epilog="Example: `beaconhunt run prod-eu --slot 2026-11-24T06:00Z`")
 def run(
     cluster: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
-    slot: Moment = None,
-    format: Told = Telling.TEXT,
+    slot: TimeOption = None,
+    format: FormatOption = Telling.TEXT,
     config: Config = CONFIG,
 ) -> None:
     """Hunt one cluster now, or as of a slot, with the parameters of its deployment."""
-    for deployment in deployed(config, "hunt_cluster", cluster):
+    for deployment in deployments_of(config, "hunt_cluster", cluster):
         _hunt(deployment, slot, cluster, format)
 
 
@@ -39,14 +39,14 @@ def backfill(
     last: Annotated[
         datetime, typer.Argument(metavar="TO", formats=["%Y-%m-%d"], help="Last day, in UTC.")
     ],
-    format: Told = Telling.TEXT,
+    format: FormatOption = Telling.TEXT,
     config: Config = CONFIG,
 ) -> None:
     """Hunt one cluster for each scheduled slot of these days that no run has searched."""
     flows_by_name()
     from flows.backfill import backlog  # noqa: PLC0415 - Prefect takes a second.
 
-    for deployment in deployed(config, "hunt_cluster", cluster):
+    for deployment in deployments_of(config, "hunt_cluster", cluster):
         slots = backlog(deployment, first.date(), last.date(), now=datetime.now(UTC))
         err.print(f"{deployment.name}: slots to run: {len(slots)}")
         for slot in slots:
@@ -66,15 +66,15 @@ def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: Tell
 @commands.command(epilog="Example: `beaconhunt digest secops --dry-run`")
 def digest(
     destination: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
-    slot: Moment = None,
+    slot: TimeOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the digest; post and record nothing.")
     ] = False,
-    format: Told = Telling.TEXT,
+    format: FormatOption = Telling.TEXT,
     config: Config = CONFIG,
 ) -> None:
     """Tell a destination what is new since its last digest."""
-    for deployment in deployed(config, "daily_digest", destination):
+    for deployment in deployments_of(config, "daily_digest", destination):
         with progress(f"Digest for {destination}"):
             facts = run_here(deployment, slot=slot, dry_run=dry_run)
         if format is Telling.JSON:
@@ -90,16 +90,16 @@ def check(
         list[str] | None,
         typer.Argument(metavar="[CLUSTER]...", help="By default all, and every destination."),
     ] = None,
-    format: Told = Telling.TEXT,
+    format: FormatOption = Telling.TEXT,
     config: Config = CONFIG,
 ) -> None:
     """Check what the deployments of prefect.yaml need; exit with 1 where something failed."""
     flows_by_name()
-    from flows.check_cluster import site_of  # noqa: PLC0415 - Prefect takes a second.
+    from flows.check_cluster import scope_of  # noqa: PLC0415 - Prefect takes a second.
     from tasks.check import preflight  # noqa: PLC0415
     from tasks.secrets import read_block  # noqa: PLC0415
 
-    site = site_of(deployments(config), clusters or ())
+    site = scope_of(deployments(config), clusters or ())
     keys = [settings.cluster.api_key for settings in site.hunts]
     tokens = [destination.token for destination in site.destinations.values()]
     if any(secret and secret.is_block for secret in (*keys, *tokens)):
@@ -107,7 +107,7 @@ def check(
     with err.status("Checking ..."):
         checks = preflight(site, datetime.now(UTC), read_block)
     if format is Telling.JSON:
-        show(Check.__slots__, [asdict(each) for each in checks], Format.JSON)
+        show_rows(Check.__slots__, [asdict(each) for each in checks], Format.JSON)
     else:
         show_checks(checks)
     if any(each.verdict is Verdict.FAILED for each in checks):

@@ -99,5 +99,5 @@ class _Newest(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.module.endswith("_engine"):
-            interruption.insist()
+            interruption.raise_if_interrupted()
             self._spinner.update(Text(visible(record.getMessage())))

@@ -10,25 +10,25 @@ EXIT_CODE = 128 + signal.SIGINT
 _told_to_end = threading.Event()
 
 
-def hear() -> None:
+def listen_for_interrupt() -> None:
     """Let systemd and a closed window end the command as a Ctrl-C does; nohup keeps it going."""
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:
             signal.signal(ending, _end)
 
 
-def was_heard() -> bool:
+def was_interrupted() -> bool:
     """Whether the command was told to end, whatever libraries made of it."""
     return _told_to_end.is_set()
 
 
-def insist() -> None:
+def raise_if_interrupted() -> None:
     """Raise it again where a library made an error of its own of it, and somebody went on.
 
     Raises:
         KeyboardInterrupt: the command was told to end.
     """
-    if was_heard() and threading.current_thread() is threading.main_thread():
+    if was_interrupted() and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt
 
 

@@ -11,7 +11,12 @@ from flows.cli.in_process import flows_by_name, progress
 from flows.cli.options import CONFIG, ArchiveUrl, Config, chosen_archive, chosen_history
 from flows.cli.output import bar, err, out, quote
 from flows.deployments import deployments
-from flows.prefect_server import own_prefect, prefect_home, serve, serve_this_process
+from flows.prefect_server import (
+    own_prefect,
+    prefect_home,
+    run_server_and_worker,
+    serve_this_process,
+)
 
 commands = typer.Typer()
 
@@ -47,7 +52,7 @@ def up(
 ) -> None:
     """Run a Prefect server, deploy prefect.yaml on it, and work until Ctrl-C."""
     from flows import demo as story  # noqa: PLC0415 - starts faster without.
-    from tasks.history import upgrade as upgrade_history  # noqa: PLC0415
+    from tasks.history import upgrade_history  # noqa: PLC0415
 
     env = own_prefect(port, prefect_home())
     flows = flows_by_name()
@@ -58,7 +63,7 @@ def up(
         made = story.make_live_cluster(datetime.now(UTC), advance)
     out.print(f"The demo cluster: {made}")
     out.print(f"The history has schema {upgrade_history(chosen_history(None, config))}.")
-    serve(env, config, say=out.print)
+    run_server_and_worker(env, config, say=out.print)
 
 
 @commands.command(epilog="Example: `beaconhunt serve-archive --port 8601`")
@@ -69,4 +74,4 @@ def serve_archive(
     from flows import archive_server  # noqa: PLC0415 - starts faster without.
 
     archive = chosen_archive(archive_url, config)
-    archive_server.serve(archive, port, out.print)
+    archive_server.serve_archive(archive, port, out.print)

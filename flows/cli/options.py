@@ -13,7 +13,7 @@ from flows.deployments import SUBJECTS, Deployment, Storage, deployments
 from tasks.errors import SettingsError
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Read a time that names its zone."""
     try:
         given = datetime.fromisoformat(text)
@@ -24,12 +24,12 @@ def moment(text: str) -> datetime:
     return given.astimezone(UTC)
 
 
-def day_or_moment(text: str) -> datetime:
+def parse_day_or_time(text: str) -> datetime:
     """Read a day, which begins at midnight UTC, or a time that names its zone."""
     try:
         return datetime.combine(date.fromisoformat(text), time(), UTC)
     except ValueError:
-        return moment(text)
+        return parse_time(text)
 
 
 Config = Annotated[Path, typer.Option(help="The prefect.yaml that lists your deployments.")]
@@ -39,16 +39,16 @@ HistoryUrl = Annotated[
 ArchiveUrl = Annotated[
     str | None, typer.Option(help="The archive, where prefect.yaml names none or several.")
 ]
-Told = Annotated[Telling, typer.Option("--format", help="For people, or for scripts.")]
+FormatOption = Annotated[Telling, typer.Option("--format", help="For people, or for scripts.")]
 As = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
-Moment = Annotated[
+TimeOption = Annotated[
     datetime | None,
-    typer.Option(parser=moment, metavar="TIME", help="With its zone: 2026-11-24T06:00Z."),
+    typer.Option(parser=parse_time, metavar="TIME", help="With its zone: 2026-11-24T06:00Z."),
 ]
 CONFIG = Path("prefect.yaml")
 
 
-def deployed(config: Path, flow_name: str, subject: str) -> list[Deployment]:
+def deployments_of(config: Path, flow_name: str, subject: str) -> list[Deployment]:
     """Give every deployment of a flow that is for a cluster or destination.
 
     Raises:

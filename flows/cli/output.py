@@ -18,13 +18,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tasks.errors import PipelineError
-from tasks.preflight.checks import Check, Verdict, summary
+from tasks.preflight.checks import Check, Verdict, verdict_counts
 from tasks.text.untrusted import shortened, spreadsheet_safe, visible
 
 COLUMN_AT_MOST = 40
 """Characters of a table's column at a terminal, where a longer cell has several lines."""
 
-CELL_AT_MOST = 80
+COLUMN_WIDTH = 80
 """Characters of a table's cell at a terminal; everything else has all of them."""
 
 UNBOUNDED = 1_000_000
@@ -55,7 +55,7 @@ class Telling(StrEnum):
     JSON = "json"
 
 
-def show(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Format) -> None:
+def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format: Format) -> None:
     """Write rows to standard output.
 
     Args:
@@ -115,7 +115,7 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
         )
     for row in rows:
         cells = (visible(_cell(row[column])) for column in columns)
-        table.add_row(*(Text(cell if whole else shortened(cell, CELL_AT_MOST)) for cell in cells))
+        table.add_row(*(Text(cell if whole else shortened(cell, COLUMN_WIDTH)) for cell in cells))
     return table
 
 
@@ -178,7 +178,7 @@ def show_checks(checks: Sequence[Check]) -> None:
         )
         before = subject
     out.print(table)
-    out.print(f"\n{summary(checks)}")
+    out.print(f"\n{verdict_counts(checks)}")
 
 
 def _first_and_more(names: Sequence[str]) -> str:

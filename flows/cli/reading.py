@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import CONFIG, As, Config, HistoryUrl, chosen_history
-from flows.cli.output import Format, err, show
+from flows.cli.output import Format, err, show_rows
 from tasks.errors import SettingsError
 from tasks.model.findings import Status
 from tasks.settings import Cluster
@@ -42,7 +42,7 @@ def query(
         answer = ask(client, Question("query", text, {"match_all": {}}, {}))
     for warning in answer.warnings:
         err.print(f"warning: {warning}", style="yellow")
-    show(list(answer.types), answer.records(), format)
+    show_rows(list(answer.types), answer.records(), format)
 
 
 @commands.command(epilog="Example: `beaconhunt runs --cluster prod-eu --format json`")
@@ -76,7 +76,7 @@ def runs(
             }
             for each in history.runs(cluster=cluster, limit=limit)
         ]
-    show(columns, rows, format)
+    show_rows(columns, rows, format)
 
 
 _KNOWN = (Status.BASELINE, Status.CONTINUING, Status.RETURNED)
@@ -120,4 +120,4 @@ def findings(
             }
             for finding in history.findings(status, cluster, limit, now=datetime.now(UTC))
         ]
-    show(columns, rows, format)
+    show_rows(columns, rows, format)

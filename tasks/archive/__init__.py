@@ -13,21 +13,21 @@ an object store it appears whole. A run's `run.json` comes last; without it a fo
 
 from tasks.archive.folder import check_writable
 from tasks.archive.index import write_index
-from tasks.archive.pruning import prune
-from tasks.archive.steps import discard, index, store, store_daily
-from tasks.archive.verification import Difference, verify
+from tasks.archive.pruning import prune_archive
+from tasks.archive.steps import discard, store, store_daily, write_index_page
+from tasks.archive.verification import Difference, verify_archive
 from tasks.archive.writing import write_daily, write_run
 
 __all__ = [
     "Difference",
     "check_writable",
     "discard",
-    "index",
-    "prune",
+    "prune_archive",
     "store",
     "store_daily",
-    "verify",
+    "verify_archive",
     "write_daily",
     "write_index",
+    "write_index_page",
     "write_run",
 ]

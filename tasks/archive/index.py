@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pydantic import ValidationError
 
 from tasks.archive.folder import Folder
-from tasks.archive.paths import hunted, is_day, is_month_page, is_record, month_of, slot_of
+from tasks.archive.paths import hunt_folder, is_day, is_month_page, is_record, month_of, slot_of
 from tasks.pages.html import page
 from tasks.pages.index import Record, Shelf, index_view, latest_views, month_page, month_view
 from tasks.pages.parts import ARCHIVE_INDEX
@@ -87,7 +87,7 @@ class _Files:
     @property
     def newest(self) -> Mapping[str, str]:
         """The newest record of each hunt on each cluster: in their paths the slot comes next."""
-        return {hunted(path): path for path in self.records}
+        return {hunt_folder(path): path for path in self.records}
 
     @property
     def recent(self) -> str:
@@ -124,7 +124,7 @@ def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
         if month in stale:
             view = month_view(month, shelf, files.stamp)
             folder.write(month_page(month), page("month.html.j2", view).encode())
-    lately = {hunted(path) for month in recent for path in months[month].records}
+    lately = {hunt_folder(path) for month in recent for path in months[month].records}
     silent = [path for pair, path in there.newest.items() if pair not in lately]
     _write_first(
         folder,

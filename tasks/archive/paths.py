@@ -62,6 +62,6 @@ def slot_of(path: str) -> datetime:
     return datetime(int(year), int(month), int(day), int(name[:2]), int(name[2:4]), tzinfo=UTC)
 
 
-def hunted(path: str) -> str:
+def hunt_folder(path: str) -> str:
     """Give the folder of the hunt on the cluster that a run's file belongs to."""
     return "/".join(path.split("/")[:2])

@@ -11,7 +11,7 @@ from tasks.archive.folder import Folder
 from tasks.archive.index import read_shelf, write_index
 from tasks.archive.paths import (
     RECORD,
-    hunted,
+    hunt_folder,
     is_day_file,
     is_record,
     is_run_file,
@@ -19,13 +19,13 @@ from tasks.archive.paths import (
     slot_of,
 )
 from tasks.model.digests import DAY
-from tasks.pages.index import Record, standing
+from tasks.pages.index import Record, standing_runs
 
 ABANDONED = timedelta(days=1)
 """What was cut off so long ago, nobody is writing any more."""
 
 
-def prune(
+def prune_archive(
     archive_url: str,
     before: datetime,
     *,
@@ -92,10 +92,10 @@ def _kept(records: Mapping[str, Record]) -> frozenset[str]:
     """Give the newest run of each hunt on each cluster, and the newest complete one."""
     newest: dict[str, str] = {}
     complete: dict[str, str] = {}
-    for folder, record in standing(records):
-        newest.setdefault(hunted(folder), folder)
+    for folder, record in standing_runs(records):
+        newest.setdefault(hunt_folder(folder), folder)
         if record.run.outcome.comparable:
-            complete.setdefault(hunted(folder), folder)
+            complete.setdefault(hunt_folder(folder), folder)
     return frozenset((*newest.values(), *complete.values()))
 
 

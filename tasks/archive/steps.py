@@ -9,16 +9,18 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.archive.index import write_index
-from tasks.archive.pruning import prune
+from tasks.archive.pruning import prune_archive
 from tasks.archive.writing import write_daily, write_run
 from tasks.model.digests import Digest, Message
 from tasks.model.runs import Report
 from tasks.model.wording import counted
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 
 
 @task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.
-def store(archive_url: str, report: Report, pages: Pages, report_base_url: str | None) -> str:
+def store(
+    archive_url: str, report: Report, pages: RenderedReport, report_base_url: str | None
+) -> str:
     """Archive a run and give its report's address: as people open it, else where it stands."""
     address = write_run(archive_url, report, pages)
     if report_base_url:
@@ -28,7 +30,7 @@ def store(archive_url: str, report: Report, pages: Pages, report_base_url: str |
 
 
 @task(cache_policy=NO_CACHE)  # No retries: as above.
-def index(archive_url: str) -> None:
+def write_index_page(archive_url: str) -> None:
     """Build the archive's first page anew."""
     get_run_logger().info("Archive: %s", write_index(archive_url))
 
@@ -48,5 +50,5 @@ def discard(archive_url: str, days: int | None) -> str:
     if days is None:
         return "every report kept"
     before = datetime.now(UTC) - timedelta(days=days)
-    gone = prune(archive_url, before, tell=partial(get_run_logger().info, "Deleted: %s"))
+    gone = prune_archive(archive_url, before, tell=partial(get_run_logger().info, "Deleted: %s"))
     return f"{counted(len(gone), 'report')} older than {days} days deleted"

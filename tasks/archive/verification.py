@@ -13,7 +13,7 @@ from tasks.archive.folder import Folder
 from tasks.archive.paths import RECORD, is_record
 from tasks.errors import ArchiveError
 from tasks.model.runs import Report
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 from tasks.pages.index import Record
 
 
@@ -33,7 +33,9 @@ class Difference:
     version: str | None = None
 
 
-def verify(archive_url: str, render: Callable[[Report], Pages]) -> Iterator[tuple[Difference, ...]]:
+def verify_archive(
+    archive_url: str, render: Callable[[Report], RenderedReport]
+) -> Iterator[tuple[Difference, ...]]:
     """Render every run again from its findings.json, and compare bytes.
 
     Args:
@@ -57,7 +59,7 @@ def verify(archive_url: str, render: Callable[[Report], Pages]) -> Iterator[tupl
 
 
 def _differences(
-    archive: Folder, folder: str, render: Callable[[Report], Pages]
+    archive: Folder, folder: str, render: Callable[[Report], RenderedReport]
 ) -> Iterator[Difference]:
     """Compare a run's files with what its document gives."""
     document, html, csv, record = (

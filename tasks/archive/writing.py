@@ -12,12 +12,12 @@ from tasks.errors import ArchiveError
 from tasks.model.digests import Digest, Message
 from tasks.model.runs import Report
 from tasks.pages.daily import daily_path
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 from tasks.pages.index import Record
 from tasks.pages.parts import SCHEMA
 
 
-def write_run(archive_url: str, report: Report, pages: Pages) -> str:
+def write_run(archive_url: str, report: Report, pages: RenderedReport) -> str:
     """Write a run's files into a folder of its own.
 
     Args:

@@ -55,7 +55,7 @@ class Answer:
         ]
 
 
-def read(body: Mapping[str, Any], warning_header: str) -> Answer:
+def read_answer(body: Mapping[str, Any], warning_header: str) -> Answer:
     """Read the body of an answer, and its Warning header."""
     types = {column["name"]: column["type"] for column in body["columns"]}
     readers = [_READERS.get(kind, _well_formed) for kind in types.values()]

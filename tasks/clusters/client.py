@@ -28,7 +28,7 @@ from elasticsearch import (
 )
 from pydantic import SecretStr
 
-from tasks.clusters.answers import Answer, read
+from tasks.clusters.answers import Answer, read_answer
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
 from tasks.errors import (
@@ -278,7 +278,7 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
         values_loaded=body.get("values_loaded"),
         bytes_received=client.bytes_received - received,
     )
-    answer = read(body, response.meta.headers.get("warning") or "")
+    answer = read_answer(body, response.meta.headers.get("warning") or "")
     if set(answer.types) == {"<no-fields>"}:
         raise QueryRefused(
             f"{client.cluster.name}: the data streams of this question have no field at all.",

@@ -70,30 +70,30 @@ def in_our_words(
         ) from None
     except UnsupportedProductError:
         raise QueryRefused(
-            f"{name}: what answers at {host(cluster)} is not Elasticsearch.",
+            f"{name}: what answers at {host_of(cluster)} is not Elasticsearch.",
             "Correct `url` of the cluster; a proxy must pass the header X-Elastic-Product on.",
         ) from None
     except ApiError as error:
         raise _refused(cluster, query, error, _said(error, api_key)) from None
     except SSLError as error:
         raise NotTrusted(
-            f"{name}: the certificate of {host(cluster)} is not to be trusted: {error.message}",
+            f"{name}: the certificate of {host_of(cluster)} is not to be trusted: {error.message}",
             "Set `ca_certs` to the authority that signed it or `ca_fingerprint` to its SHA-256, "
             "and use a host name that it covers.",
         ) from error
     except ConnectionTimeout as error:
         raise Unreachable(
-            f"{name}: {host(cluster)} did not answer in time.",
+            f"{name}: {host_of(cluster)} did not answer in time.",
             "Look at the cluster's load and at the network between.",
         ) from error
     except ElasticsearchConnectionError as error:
         raise Unreachable(
-            f"{name}: {host(cluster)} cannot be reached: {error.message}",
+            f"{name}: {host_of(cluster)} cannot be reached: {error.message}",
             "Check `url` of the cluster, the network and the firewall.",
         ) from error
     except SerializationError:
         raise Unreachable(
-            f"{name}: the answer of {host(cluster)} is broken off or not Elasticsearch's.",
+            f"{name}: the answer of {host_of(cluster)} is broken off or not Elasticsearch's.",
             "If it stays so, look at the proxies between.",
         ) from None
 
@@ -106,7 +106,7 @@ def _refused(cluster: Cluster, query: str, error: ApiError, said: str) -> Cluste
         )
     if not isinstance(error.body, Mapping):
         return QueryRefused(
-            f"{cluster.name}: {host(cluster)} answers with a page (status {error.status_code}).",
+            f"{cluster.name}: {host_of(cluster)} answers with a page (status {error.status_code}).",
             "Correct `url` of the cluster, or look at the proxies between.",
         )
     if "Unknown index" in said:
@@ -126,6 +126,6 @@ def _said(error: ApiError, api_key: SecretStr | None) -> str:
     return said.replace(api_key.get_secret_value(), "[the API key]") if api_key else said
 
 
-def host(cluster: Cluster) -> str:
+def host_of(cluster: Cluster) -> str:
     """Give the address without a user name: some put a token there."""
     return urlsplit(cluster.url).netloc.rpartition("@")[2] or "the folder"

@@ -7,14 +7,14 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.model.hunts import Hunt, bare
+from tasks.model.hunts import Hunt, without_comments
 
 _END = re.compile(r"\|\s*SORT\s(?P<key>[^|]+)\|\s*LIMIT\s+(?P<limit>\d+)\s*$", re.IGNORECASE)
 _COLUMN = re.compile(r"`?(?P<name>[\w.@]+)`?(\s+ASC)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class PagedQuery:
     """A query that can be continued: it ends in SORT by a key that no two rows share, and LIMIT.
 
     Attributes:
@@ -53,7 +53,7 @@ def _behind(key: Sequence[str], values: Sequence[object]) -> Iterator[str]:
             equal.append(f"`{column}` == ?_after_{place}")
 
 
-def pages(hunt: Hunt, rows_at_most: int) -> Pages | None:
+def paged_query(hunt: Hunt, rows_at_most: int) -> PagedQuery | None:
     """Say how a hunt's query is continued; None where it cannot be.
 
     It can where it ends in `SORT key | LIMIT n`, the key has every column of its last STATS .. BY,
@@ -63,11 +63,11 @@ def pages(hunt: Hunt, rows_at_most: int) -> Pages | None:
         hunt: whose query it is.
         rows_at_most: that a server gives at once.
     """
-    found = _END.search(bare(hunt.query))
+    found = _END.search(without_comments(hunt.query))
     if found is None or int(found["limit"]) < rows_at_most:
         return None
     columns = [_COLUMN.fullmatch(column.strip()) for column in found["key"].split(",")]
     key = tuple(column["name"] for column in columns if column)
     if len(key) < len(columns) or not hunt.groups or not set(hunt.groups) <= set(key):
         return None
-    return Pages(hunt.query[: found.start()], hunt.query[found.start() :], key)
+    return PagedQuery(hunt.query[: found.start()], hunt.query[found.start() :], key)

@@ -6,7 +6,7 @@ import ipaddress
 
 from tasks.esql.errors import refused
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.values import Value, Values
+from tasks.esql.values import TypedSql, TypedSqls
 
 _MAPPED = 0xFFFF_0000_0000
 
@@ -26,7 +26,7 @@ def block_range(block: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[i
     return int(block.network_address) + offset, int(block.broadcast_address) + offset
 
 
-def _block(value: Value) -> tuple[int, int]:
+def _block(value: TypedSql) -> tuple[int, int]:
     text = value.text_constant("block of [CIDR_MATCH]")
     try:
         return block_range(ipaddress.ip_network(text, strict=False))
@@ -34,7 +34,7 @@ def _block(value: Value) -> tuple[int, int]:
         raise refused(f"'{text}' is not an IP string literal.", value.source) from None
 
 
-def cidr_match(arguments: Values) -> Sql:
+def cidr_match(arguments: TypedSqls) -> Sql:
     """Blocks as ranges of numbers, neighbours joined; an IPv6 block never matches IPv4."""
     address = arguments[0].sql
     ranges: list[tuple[int, int]] = []
@@ -50,7 +50,7 @@ def cidr_match(arguments: Values) -> Sql:
     return sql("({})", joined(" OR ", tests))
 
 
-def _without_mapped(block: Value) -> list[tuple[int, int]]:
+def _without_mapped(block: TypedSql) -> list[tuple[int, int]]:
     first, last = _block(block)
     mapped_end = _MAPPED + 2**32 - 1
     if first >= _MAPPED and last <= mapped_end:

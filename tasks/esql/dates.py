@@ -9,7 +9,7 @@ from tasks.esql.errors import refused
 from tasks.esql.sql import Sql, bound, sql
 from tasks.esql.syntax import Timespan
 from tasks.esql.types import Type
-from tasks.esql.values import Values
+from tasks.esql.values import TypedSqls
 
 _DATE = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?)?)?)?"
@@ -48,7 +48,7 @@ def interval(span: Timespan) -> Sql:
     return sql("to_days({})", bound(days, "INTEGER"))
 
 
-def date_trunc(arguments: Values) -> Sql:
+def date_trunc(arguments: TypedSqls) -> Sql:
     """A date cut down to a span: hours from the epoch, weeks from Monday, months from January."""
     span, date = arguments[0].constant, arguments[1].sql
     if not isinstance(span, Timespan):
@@ -96,7 +96,7 @@ _DIFF_UNITS = {
 _DIFF_UNIT_NAMES = {name: unit for unit, names in _DIFF_UNITS.items() for name in names}
 
 
-def date_diff(arguments: Values) -> Sql:
+def date_diff(arguments: TypedSqls) -> Sql:
     """How many whole units are between two dates."""
     name = arguments[0].text_constant("unit of [DATE_DIFF]")
     unit = _DIFF_UNIT_NAMES.get(name.lower())
@@ -127,7 +127,7 @@ _DATE_PARTS = {
 }
 
 
-def date_extract(arguments: Values) -> Sql:
+def date_extract(arguments: TypedSqls) -> Sql:
     """A part of a date, by the name of Java's ChronoField."""
     name = arguments[0].text_constant("part of [DATE_EXTRACT]")
     part = _DATE_PARTS.get(name.lower())
@@ -169,7 +169,7 @@ _JAVA_DATE = {
 _JAVA_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
 
 
-def date_format(arguments: Values) -> Sql:
+def date_format(arguments: TypedSqls) -> Sql:
     """A date as text, by a pattern of Java's letters."""
     if arguments[-1].type is not Type.DATE:
         raise refused(

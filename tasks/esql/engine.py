@@ -18,7 +18,7 @@ import duckdb
 from tasks.esql.documents import Documents
 from tasks.esql.errors import EsqlError, NotEnoughMemory
 from tasks.esql.filters import condition, filter_fields
-from tasks.esql.plans import Demand, Plan, Relation, demand
+from tasks.esql.plans import Demand, QueryPlan, Relation, demand
 from tasks.esql.sql import Sql, sql
 from tasks.esql.syntax import From, parse
 from tasks.esql.translate import translate
@@ -26,7 +26,7 @@ from tasks.esql.types import Type
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Request:
     """What a client asks: ES|QL, the values of its parameters, and a Query DSL filter or None."""
 
     query: str
@@ -35,7 +35,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Result:
     """Columns by name and type, rows as JSON holds them, and what the reader should know.
 
     `documents` counts the documents that the filter let through; `values_loaded` their values.
@@ -81,7 +81,7 @@ class Engine:
             # DuckDB's binding complains on standard error of every connection object left over.
             del self._connection, self._documents
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Request) -> Result:
         """Answer a question.
 
         Raises:
@@ -92,7 +92,7 @@ class Engine:
         except duckdb.OutOfMemoryException as error:
             raise NotEnoughMemory(str(error).splitlines()[0]) from error
 
-    def _interruptibly(self, question: Question) -> Answer:
+    def _interruptibly(self, question: Request) -> Result:
         """Answer in a thread, so that a signal ends the question: DuckDB often does not hear it."""
         with ThreadPoolExecutor(max_workers=1) as apart:
             answer = apart.submit(self._answer, question)
@@ -105,7 +105,7 @@ class Engine:
                 del answer  # Its error holds DuckDB's objects, and whoever keeps ours would too.
                 raise
 
-    def _answer(self, question: Question) -> Answer:
+    def _answer(self, question: Request) -> Result:
         query = parse(question.query)
         relation, documents, warnings = self._relation(query.commands[0], demand(query), question)
         now = datetime.now(UTC).replace(tzinfo=None)
@@ -113,7 +113,7 @@ class Engine:
         plan = translate(query, relation, question.parameters, now)
         rows = self._rows(plan.answer)
         failed = self._failures(plan)
-        return Answer(
+        return Result(
             plan.columns,
             [[_json_value(value) for value in row] for row in rows] if plan.columns else [],
             (*warnings, *plan.warnings, *failed),
@@ -122,7 +122,7 @@ class Engine:
         )
 
     def _relation(
-        self, source: object, wanted: Demand, question: Question
+        self, source: object, wanted: Demand, question: Request
     ) -> tuple[Relation | None, int, tuple[str, ...]]:
         if not isinstance(source, From):
             return None, 0, ()
@@ -138,7 +138,7 @@ class Engine:
         ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered))
         return replace(relation, sql=filtered), documents, warnings
 
-    def _failures(self, plan: Plan) -> tuple[str, ...]:
+    def _failures(self, plan: QueryPlan) -> tuple[str, ...]:
         """The warnings of what went wrong in some row, two lines each as Elasticsearch has them."""
         if plan.failed is None:
             return ()

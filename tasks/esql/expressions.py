@@ -22,14 +22,14 @@ from tasks.esql.functions import (
     Conversion,
     Multivalue,
     Rule,
-    Scalar,
+    ScalarFunction,
 )
 from tasks.esql.literals import CONVERTIBLE, constant, convert, literal_sql
 from tasks.esql.plans import Failure
 from tasks.esql.sql import Sql, joined, sql
 from tasks.esql.syntax import Call, Column, Expression, Literal, Parameter, Timespan
 from tasks.esql.types import NUMBER, STRING, WHOLE, Type
-from tasks.esql.values import Value
+from tasks.esql.values import TypedSql
 
 SEVERAL = "java.lang.IllegalArgumentException: single-value function encountered multi-value"
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
@@ -63,23 +63,23 @@ class Expressions:
     parameters: Mapping[str, object]
     now: datetime
     stage: str = ""
-    scope: dict[str, Value] = field(default_factory=dict)
+    scope: dict[str, TypedSql] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     unusable: dict[str, str] = field(default_factory=dict)
-    aggregated: dict[Call, Value] = field(default_factory=dict)
+    aggregated: dict[Call, TypedSql] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     guards: list[Sql] = field(default_factory=list)
 
-    def value(self, expression: Expression) -> Value:
+    def value(self, expression: Expression) -> TypedSql:
         """An expression as SQL over the latest stage."""
         match expression:
             case Literal():
                 several = isinstance(expression.value, tuple)
-                return Value(
+                return TypedSql(
                     literal_sql(expression), expression.type, expression.source, several, expression
                 )
             case Timespan():
-                return Value(
+                return TypedSql(
                     interval(expression), Type.TIMESPAN, expression.source, constant=expression
                 )
             case Parameter():
@@ -101,7 +101,7 @@ class Expressions:
             )
         return literal
 
-    def known(self, name: str, source: Source) -> Value:
+    def known(self, name: str, source: Source) -> TypedSql:
         """The column of a name."""
         if name not in self.scope:
             raise unknown("column", name, self.scope.keys() | self.unread, source)
@@ -110,7 +110,7 @@ class Expressions:
             raise refused(f"Cannot use field [{name}] {self.unusable.get(name, '')}", source)
         return value
 
-    def _call(self, call: Call) -> Value:
+    def _call(self, call: Call) -> TypedSql:
         name = name_of(call)
         if name in _SPECIAL:
             return self._special(name, call)
@@ -124,14 +124,14 @@ class Expressions:
             raise unknown("function", call.function, supported_functions(), call.source)
         values = [self.value(argument) for argument in call.arguments]
         match function:
-            case Scalar():
+            case ScalarFunction():
                 return self._scalar(call, function, values)
             case Conversion():
                 return self._conversion(call, function, values)
             case Multivalue():
                 return self._multivalue(call, function, values)
 
-    def _special(self, name: str, call: Call) -> Value:
+    def _special(self, name: str, call: Call) -> TypedSql:
         match name:
             case "now":
                 self.accepted(call, [], (), 0)
@@ -143,13 +143,13 @@ class Expressions:
             case _:
                 (value,) = [self.value(argument) for argument in call.arguments]
                 test = "({} IS NULL)" if name == "is_null" else "({} IS NOT NULL)"
-                return Value(sql(test, value.sql), Type.BOOLEAN, call.source)
+                return TypedSql(sql(test, value.sql), Type.BOOLEAN, call.source)
 
-    def _scalar(self, call: Call, function: Scalar, values: list[Value]) -> Value:
+    def _scalar(self, call: Call, function: ScalarFunction, values: list[TypedSql]) -> TypedSql:
         if function.alike:
             values = self._alike(call, values)
         values = self.accepted(call, values, function.takes, function.required, function.variadic)
-        of_type = given(function.gives, values)
+        of_type = result_type(function.gives, values)
         if function.strict and any(value.type is Type.NULL for value in values):
             return null(of_type, call.source)
         if not function.strict:
@@ -163,9 +163,9 @@ class Expressions:
                 function.fails.format(type=of_type),
                 _null_despite(result, [v.sql for v in values if v.type is not Type.TIMESPAN]),
             )
-        return Value(result, of_type, call.source, function.several)
+        return TypedSql(result, of_type, call.source, function.several)
 
-    def _conversion(self, call: Call, function: Conversion, values: list[Value]) -> Value:
+    def _conversion(self, call: Call, function: Conversion, values: list[TypedSql]) -> TypedSql:
         (value,) = self.accepted(call, values, (frozenset({*function.sql, Type.NULL}),))
         if value.type is Type.NULL:
             return null(function.gives, call.source)
@@ -184,30 +184,30 @@ class Expressions:
             failed = sql("len({}) > coalesce(len({}), 0)", value.sql, result)
         if template != "{}" and function.fails:
             self.may_fail(call.source, function.fails, failed)
-        return Value(result, function.gives, call.source, value.several)
+        return TypedSql(result, function.gives, call.source, value.several)
 
-    def _multivalue(self, call: Call, function: Multivalue, values: list[Value]) -> Value:
+    def _multivalue(self, call: Call, function: Multivalue, values: list[TypedSql]) -> TypedSql:
         values = self.accepted(call, values, function.takes, function.required)
-        of_type = given(function.gives, values)
+        of_type = result_type(function.gives, values)
         if function.all_lists:
-            lists = [listed(value) for value in self._one_type(call, values, range(len(values)))]
+            lists = [as_list(value) for value in self._one_type(call, values, range(len(values)))]
         elif any(value.type is Type.NULL for value in values):
             return null(of_type, call.source)
         else:
             first, *others = values
             singles = [self._single(value, call.source) for value in others]
             if not first.several and function.single is not None:
-                return Value(written(function.single, [first, *singles]), of_type, call.source)
-            lists = [listed(first), *singles]
+                return TypedSql(written(function.single, [first, *singles]), of_type, call.source)
+            lists = [as_list(first), *singles]
         result = written(function.sql, lists)
         if function.fails:
             message = function.fails.format(type=of_type)
             self.may_fail(call.source, message, _null_despite(result, [v.sql for v in lists]))
-        return Value(result, of_type, call.source, function.several)
+        return TypedSql(result, of_type, call.source, function.several)
 
     # --- CASE, COALESCE ---
 
-    def _case(self, call: Call) -> Value:
+    def _case(self, call: Call) -> TypedSql:
         """The value after the first true condition; null or several values are not true."""
         if len(call.arguments) == 1 or not call.arguments:
             raise refused(
@@ -216,7 +216,7 @@ class Expressions:
         pairs = zip(call.arguments[:-1:2], call.arguments[1::2], strict=True)
         otherwise = call.arguments[-1] if len(call.arguments) % 2 else None
         conditions: list[Sql] = []
-        values: list[Value] = []
+        values: list[TypedSql] = []
         with self._guarded():
             for condition, value in pairs:
                 conditions.append(self.condition(condition))
@@ -233,15 +233,15 @@ class Expressions:
             for condition, value in zip(conditions, values, strict=False)
         ]
         rest = sql("ELSE {}", values[-1].sql) if otherwise is not None else Sql("")
-        return Value(
+        return TypedSql(
             sql("CASE {} {} END", joined(" ", arms), rest),
             values[0].type,
             call.source,
             values[0].several,
         )
 
-    def _coalesce(self, call: Call) -> Value:
-        values: list[Value] = []
+    def _coalesce(self, call: Call) -> TypedSql:
+        values: list[TypedSql] = []
         with self._guarded():
             for argument in call.arguments:
                 values.append(self.value(argument))
@@ -252,9 +252,11 @@ class Expressions:
             )
         values = self._one_type(call, values, range(len(values)))
         coalesced = sql("coalesce({})", joined(", ", [value.sql for value in values]))
-        return Value(coalesced, values[0].type, call.source, values[0].several)
+        return TypedSql(coalesced, values[0].type, call.source, values[0].several)
 
-    def _one_type(self, call: Call, values: list[Value], places: Sequence[int]) -> list[Value]:
+    def _one_type(
+        self, call: Call, values: list[TypedSql], places: Sequence[int]
+    ) -> list[TypedSql]:
         """Values that can stand in one column: of one type, as lists if any is a list."""
         types = [_plain(value.type) for value in values if value.type is not Type.NULL]
         wanted = types[0] if types else Type.NULL
@@ -266,7 +268,7 @@ class Expressions:
             for value in values
         ]
         if any(value.several for value in values):
-            return [listed(value) for value in same]
+            return [as_list(value) for value in same]
         return same
 
     # --- What expressions share ---
@@ -283,7 +285,7 @@ class Expressions:
             return Sql("false")
         return self._single(value, expression.source).sql
 
-    def _single(self, value: Value, source: Source) -> Value:
+    def _single(self, value: TypedSql, source: Source) -> TypedSql:
         """The single value of a field; several are null, with a warning."""
         if not value.several:
             return value
@@ -303,7 +305,7 @@ class Expressions:
         yield
         del self.guards[before:]
 
-    def _alike(self, call: Call, values: list[Value]) -> list[Value]:
+    def _alike(self, call: Call, values: list[TypedSql]) -> list[TypedSql]:
         """Bring arguments to one type: texts that stand for dates and the like, and numbers."""
         special = next((v.type for v in values if v.type in CONVERTIBLE), None)
         if special:
@@ -323,7 +325,7 @@ class Expressions:
             )
         return values
 
-    def _converted(self, value: Value, to: Type) -> Value:
+    def _converted(self, value: TypedSql, to: Type) -> TypedSql:
         if value.type not in STRING or not isinstance(value.constant, Literal):
             return value
         return self.value(convert(value.constant, to))
@@ -331,11 +333,11 @@ class Expressions:
     def accepted(
         self,
         call: Call,
-        values: list[Value],
+        values: list[TypedSql],
         takes: tuple[frozenset[Type], ...],
         required: int | None = None,
         variadic: bool = False,
-    ) -> list[Value]:
+    ) -> list[TypedSql]:
         """The arguments, checked in number and type; texts read as what the function takes."""
         least = len(takes) if required is None else required
         if len(values) < least or (len(values) > len(takes) and not variadic):
@@ -362,22 +364,22 @@ def name_of(call: Call) -> str:
     return ALIASES.get(call.function, call.function)
 
 
-def written(builder: Builder, values: Sequence[Value]) -> Sql:
+def written(builder: Builder, values: Sequence[TypedSql]) -> Sql:
     """What a registry entry's builder makes of values."""
     return sql(builder, *(v.sql for v in values)) if isinstance(builder, str) else builder(values)
 
 
-def given(rule: Rule, values: Sequence[Value]) -> Type:
+def result_type(rule: Rule, values: Sequence[TypedSql]) -> Type:
     """The type that a registry entry gives."""
     return rule if isinstance(rule, Type) else rule(values)
 
 
-def null(of_type: Type, source: Source) -> Value:
+def null(of_type: Type, source: Source) -> TypedSql:
     """Nothing, of a type."""
-    return Value(Sql(f"CAST(NULL AS {of_type.duckdb})"), of_type, source)
+    return TypedSql(Sql(f"CAST(NULL AS {of_type.duckdb})"), of_type, source)
 
 
-def listed(value: Value) -> Value:
+def as_list(value: TypedSql) -> TypedSql:
     """A value as a list."""
     if value.several:
         return value
@@ -410,7 +412,7 @@ def _spoken(allowed: frozenset[Type]) -> str:
     return " or ".join(sorted(of_type.spoken for of_type in allowed))
 
 
-def _wrong_type(call: Call, place: int, wanted: str, value: Value) -> VerificationError:
+def _wrong_type(call: Call, place: int, wanted: str, value: TypedSql) -> VerificationError:
     which = f"{_ORDINALS[place]} " if len(call.arguments) > 1 and place < len(_ORDINALS) else ""
     return refused(
         f"{which}argument of [{call.source.text}] must be [{wanted}], found value "

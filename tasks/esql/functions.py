@@ -15,7 +15,7 @@ from tasks.esql.errors import refused
 from tasks.esql.sql import Sql, bound, joined, sql
 from tasks.esql.syntax import Literal
 from tasks.esql.types import ANY, NUMBER, STRING, WHOLE, Type
-from tasks.esql.values import Value, Values
+from tasks.esql.values import TypedSql, TypedSqls
 
 NOT_FINITE = "java.lang.ArithmeticException: not a finite double number"
 DIVISION = "java.lang.ArithmeticException: / by zero"
@@ -25,13 +25,13 @@ BAD_DATE = "java.lang.IllegalArgumentException: failed to parse date field"
 BAD_ADDRESS = "java.lang.IllegalArgumentException: not an IP string literal"
 
 
-Builder = str | Callable[[Values], Sql]
-Rule = Type | Callable[[Values], Type]
-Group = frozenset[Type]
+Builder = str | Callable[[TypedSqls], Sql]
+Rule = Type | Callable[[TypedSqls], Type]
+TypeGroup = frozenset[Type]
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class ScalarFunction:
     """A function of single values.
 
     Attributes:
@@ -46,7 +46,7 @@ class Scalar:
         several: whether the result is a list.
     """
 
-    takes: tuple[Group, ...]
+    takes: tuple[TypeGroup, ...]
     gives: Rule
     sql: Builder
     fails: str | None = None
@@ -74,7 +74,7 @@ class Multivalue:
     `all_lists`: every argument comes as a list, and all of one type.
     """
 
-    takes: tuple[Group, ...]
+    takes: tuple[TypeGroup, ...]
     gives: Rule
     sql: Builder
     single: Builder | None = None
@@ -97,7 +97,7 @@ class Aggregate:
         several: whether the result is a list.
     """
 
-    takes: tuple[Group, ...]
+    takes: tuple[TypeGroup, ...]
     gives: Rule
     single: Builder
     listed: Builder
@@ -106,16 +106,16 @@ class Aggregate:
     required: int | None = None
 
 
-def _of(*types: Type) -> Group:
+def _of(*types: Type) -> TypeGroup:
     return frozenset(types)
 
 
-def _same(arguments: Values) -> Type:
+def _same(arguments: TypedSqls) -> Type:
     first = arguments[0].type
     return Type.KEYWORD if first is Type.TEXT else first
 
 
-def _common(arguments: Values) -> Type:
+def _common(arguments: TypedSqls) -> Type:
     """The type of all arguments; the widest, if they are numbers."""
     types = [argument.type for argument in arguments if argument.type is not Type.NULL]
     if not types:
@@ -131,7 +131,7 @@ def widest(types: Sequence[Type]) -> Type:
     return Type.INTEGER
 
 
-def _arithmetic_type(arguments: Values) -> Type:
+def _arithmetic_type(arguments: TypedSqls) -> Type:
     types = [a.type for a in arguments]
     if Type.DATE in types:
         return Type.DATE
@@ -144,8 +144,8 @@ def _arithmetic_type(arguments: Values) -> Type:
     return widest(types)
 
 
-def _arithmetic(operator: str) -> Callable[[Values], Sql]:
-    def write(arguments: Values) -> Sql:
+def _arithmetic(operator: str) -> Callable[[TypedSqls], Sql]:
+    def write(arguments: TypedSqls) -> Sql:
         left, right = arguments
         kinds = [left.type, right.type]
         if Type.TIMESPAN in kinds or Type.DATE in kinds:
@@ -158,7 +158,7 @@ def _arithmetic(operator: str) -> Callable[[Values], Sql]:
     return write
 
 
-def _shifted(operator: str, left: Value, right: Value) -> Sql:
+def _shifted(operator: str, left: TypedSql, right: TypedSql) -> Sql:
     """A date plus or minus a timespan."""
     if left.type is Type.TIMESPAN and right.type is Type.DATE and operator == "+":
         left, right = right, left
@@ -171,8 +171,8 @@ def _shifted(operator: str, left: Value, right: Value) -> Sql:
     return sql(f"TRY({{}} {operator} {{}})", left.sql, right.sql)
 
 
-def _divided(operator: str) -> Callable[[Values], Sql]:
-    def write(arguments: Values) -> Sql:
+def _divided(operator: str) -> Callable[[TypedSqls], Sql]:
+    def write(arguments: TypedSqls) -> Sql:
         of_type = _arithmetic_type(arguments)
         form = of_type.duckdb
         whole = "//" if operator == "/" else "%"
@@ -186,21 +186,21 @@ def _divided(operator: str) -> Callable[[Values], Sql]:
     return write
 
 
-def _joined_with(separator: str) -> Callable[[Values], Sql]:
-    def write(arguments: Values) -> Sql:
+def _joined_with(separator: str) -> Callable[[TypedSqls], Sql]:
+    def write(arguments: TypedSqls) -> Sql:
         return sql("({})", joined(separator, [a.sql for a in arguments]))
 
     return write
 
 
-def _in(arguments: Values) -> Sql:
+def _in(arguments: TypedSqls) -> Sql:
     return sql("({} IN ({}))", arguments[0].sql, joined(", ", [a.sql for a in arguments[1:]]))
 
 
-def _extreme(function: str) -> Callable[[Values], Sql]:
+def _extreme(function: str) -> Callable[[TypedSqls], Sql]:
     """GREATEST and LEAST are null when any argument is; DuckDB's skip nulls."""
 
-    def write(arguments: Values) -> Sql:
+    def write(arguments: TypedSqls) -> Sql:
         all_there = joined(" AND ", [sql("{} IS NOT NULL", a.sql) for a in arguments])
         of_all = joined(", ", [a.sql for a in arguments])
         return sql(f"CASE WHEN {{}} THEN {function}({{}}) END", all_there, of_all)
@@ -211,7 +211,7 @@ def _extreme(function: str) -> Callable[[Values], Sql]:
 # --- Text ---
 
 
-def _substring(arguments: Values) -> Sql:
+def _substring(arguments: TypedSqls) -> Sql:
     text, start, *length = (argument.sql for argument in arguments)
     rest = sql(", greatest({}, 0)", *length) if length else Sql("")
     return sql("substring({0}, substring_start({0}, {1}){2})", text, start, rest)
@@ -223,14 +223,14 @@ _BLANKS = r"' \t\n\r\f\v'"
 # --- Numbers ---
 
 
-def _number(double: str, whole: str = "{}") -> Callable[[Values], Sql]:
-    def write(arguments: Values) -> Sql:
+def _number(double: str, whole: str = "{}") -> Callable[[TypedSqls], Sql]:
+    def write(arguments: TypedSqls) -> Sql:
         return sql(double if arguments[0].type is Type.DOUBLE else whole, arguments[0].sql)
 
     return write
 
 
-def _round(arguments: Values) -> Sql:
+def _round(arguments: TypedSqls) -> Sql:
     value = arguments[0]
     if len(arguments) == 1:
         return sql("round({})" if value.type is Type.DOUBLE else "{}", value.sql)
@@ -240,11 +240,11 @@ def _round(arguments: Values) -> Sql:
     return sql(f"TRY_CAST(round({{}}, {{}}) AS {value.type.duckdb})", value.sql, places)
 
 
-def _absolute(arguments: Values) -> Sql:
+def _absolute(arguments: TypedSqls) -> Sql:
     return sql(f"TRY(abs(CAST({{}} AS {arguments[0].type.duckdb})))", arguments[0].sql)
 
 
-def _negate(arguments: Values) -> Sql:
+def _negate(arguments: TypedSqls) -> Sql:
     value = arguments[0]
     if value.type is Type.TIMESPAN:
         return sql("(-{})", value.sql)
@@ -259,82 +259,88 @@ _ADDABLE = NUMBER | {Type.DATE, Type.TIMESPAN}
 _ORDERED = ANY - {Type.BOOLEAN}
 
 
-def _comparison(operator: str, of: Group = _ORDERED) -> Scalar:
-    return Scalar((of, of), Type.BOOLEAN, f"({{}} {operator} {{}})", alike=True)
+def _comparison(operator: str, of: TypeGroup = _ORDERED) -> ScalarFunction:
+    return ScalarFunction((of, of), Type.BOOLEAN, f"({{}} {operator} {{}})", alike=True)
 
 
-SCALARS: dict[str, Scalar] = {
-    "and": Scalar(
+SCALARS: dict[str, ScalarFunction] = {
+    "and": ScalarFunction(
         (_BOOLEAN, _BOOLEAN), Type.BOOLEAN, _joined_with(" AND "), variadic=True, strict=False
     ),
-    "or": Scalar(
+    "or": ScalarFunction(
         (_BOOLEAN, _BOOLEAN), Type.BOOLEAN, _joined_with(" OR "), variadic=True, strict=False
     ),
-    "not": Scalar((_BOOLEAN,), Type.BOOLEAN, "(NOT {})"),
+    "not": ScalarFunction((_BOOLEAN,), Type.BOOLEAN, "(NOT {})"),
     "==": _comparison("=", ANY),
     "!=": _comparison("<>", ANY),
     "<": _comparison("<"),
     "<=": _comparison("<="),
     ">": _comparison(">"),
     ">=": _comparison(">="),
-    "in": Scalar((ANY, ANY), Type.BOOLEAN, _in, variadic=True, alike=True, strict=False),
-    "like": Scalar((STRING, STRING), Type.BOOLEAN, patterns.like, variadic=True),
-    "rlike": Scalar((STRING, STRING), Type.BOOLEAN, patterns.rlike, variadic=True),
-    "+": Scalar((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("+"), OVERFLOW),
-    "-": Scalar((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("-"), OVERFLOW),
-    "*": Scalar((NUMBER, NUMBER), _arithmetic_type, _arithmetic("*"), OVERFLOW),
-    "/": Scalar((NUMBER, NUMBER), _arithmetic_type, _divided("/"), DIVISION),
-    "%": Scalar((NUMBER, NUMBER), _arithmetic_type, _divided("%"), DIVISION),
-    "negate": Scalar((NUMBER | {Type.TIMESPAN},), _same, _negate, OVERFLOW),
-    "abs": Scalar((NUMBER,), _same, _absolute, OVERFLOW),
-    "ceil": Scalar((NUMBER,), _same, _number("ceil({})")),
-    "cidr_match": Scalar((_of(Type.IP), STRING), Type.BOOLEAN, addresses.cidr_match, variadic=True),
-    "concat": Scalar((STRING, STRING), Type.KEYWORD, _joined_with(" || "), variadic=True),
-    "contains": Scalar((STRING, STRING), Type.BOOLEAN, "contains({}, {})"),
-    "date_diff": Scalar(
+    "in": ScalarFunction((ANY, ANY), Type.BOOLEAN, _in, variadic=True, alike=True, strict=False),
+    "like": ScalarFunction((STRING, STRING), Type.BOOLEAN, patterns.like, variadic=True),
+    "rlike": ScalarFunction((STRING, STRING), Type.BOOLEAN, patterns.rlike, variadic=True),
+    "+": ScalarFunction((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("+"), OVERFLOW),
+    "-": ScalarFunction((_ADDABLE, _ADDABLE), _arithmetic_type, _arithmetic("-"), OVERFLOW),
+    "*": ScalarFunction((NUMBER, NUMBER), _arithmetic_type, _arithmetic("*"), OVERFLOW),
+    "/": ScalarFunction((NUMBER, NUMBER), _arithmetic_type, _divided("/"), DIVISION),
+    "%": ScalarFunction((NUMBER, NUMBER), _arithmetic_type, _divided("%"), DIVISION),
+    "negate": ScalarFunction((NUMBER | {Type.TIMESPAN},), _same, _negate, OVERFLOW),
+    "abs": ScalarFunction((NUMBER,), _same, _absolute, OVERFLOW),
+    "ceil": ScalarFunction((NUMBER,), _same, _number("ceil({})")),
+    "cidr_match": ScalarFunction(
+        (_of(Type.IP), STRING), Type.BOOLEAN, addresses.cidr_match, variadic=True
+    ),
+    "concat": ScalarFunction((STRING, STRING), Type.KEYWORD, _joined_with(" || "), variadic=True),
+    "contains": ScalarFunction((STRING, STRING), Type.BOOLEAN, "contains({}, {})"),
+    "date_diff": ScalarFunction(
         (STRING, _DATE, _DATE),
         Type.INTEGER,
         dates.date_diff,
         "org.elasticsearch.xpack.esql.core.InvalidArgumentException: out of [integer] range",
     ),
-    "date_extract": Scalar((STRING, _DATE), Type.LONG, dates.date_extract),
-    "date_format": Scalar((STRING | _DATE, _DATE), Type.KEYWORD, dates.date_format, required=1),
-    "date_trunc": Scalar((_of(Type.TIMESPAN), _DATE), Type.DATE, dates.date_trunc),
-    "ends_with": Scalar((STRING, STRING), Type.BOOLEAN, "ends_with({}, {})"),
-    "floor": Scalar((NUMBER,), _same, _number("floor({})")),
-    "greatest": Scalar(
+    "date_extract": ScalarFunction((STRING, _DATE), Type.LONG, dates.date_extract),
+    "date_format": ScalarFunction(
+        (STRING | _DATE, _DATE), Type.KEYWORD, dates.date_format, required=1
+    ),
+    "date_trunc": ScalarFunction((_of(Type.TIMESPAN), _DATE), Type.DATE, dates.date_trunc),
+    "ends_with": ScalarFunction((STRING, STRING), Type.BOOLEAN, "ends_with({}, {})"),
+    "floor": ScalarFunction((NUMBER,), _same, _number("floor({})")),
+    "greatest": ScalarFunction(
         (ANY,), _common, _extreme("greatest"), variadic=True, alike=True, strict=False
     ),
-    "least": Scalar((ANY,), _common, _extreme("least"), variadic=True, alike=True, strict=False),
-    "left": Scalar((STRING, WHOLE), Type.KEYWORD, "left({}, greatest({}, 0))"),
-    "length": Scalar((STRING,), Type.INTEGER, "CAST(length({}) AS INTEGER)"),
-    "log10": Scalar(
+    "least": ScalarFunction(
+        (ANY,), _common, _extreme("least"), variadic=True, alike=True, strict=False
+    ),
+    "left": ScalarFunction((STRING, WHOLE), Type.KEYWORD, "left({}, greatest({}, 0))"),
+    "length": ScalarFunction((STRING,), Type.INTEGER, "CAST(length({}) AS INTEGER)"),
+    "log10": ScalarFunction(
         (NUMBER,),
         Type.DOUBLE,
         "finite(log10(CAST({} AS DOUBLE)))",
         "java.lang.ArithmeticException: Log of non-positive number",
     ),
-    "pow": Scalar(
+    "pow": ScalarFunction(
         (NUMBER, NUMBER),
         Type.DOUBLE,
         "finite(pow(CAST({} AS DOUBLE), CAST({} AS DOUBLE)))",
         NOT_FINITE,
     ),
-    "replace": Scalar((STRING, STRING, STRING), Type.KEYWORD, patterns.replace),
-    "right": Scalar((STRING, WHOLE), Type.KEYWORD, "right({}, greatest({}, 0))"),
-    "round": Scalar((NUMBER, WHOLE), _same, _round, OVERFLOW, required=1),
-    "split": Scalar((STRING, STRING), Type.KEYWORD, "string_split({}, {})", several=True),
-    "sqrt": Scalar(
+    "replace": ScalarFunction((STRING, STRING, STRING), Type.KEYWORD, patterns.replace),
+    "right": ScalarFunction((STRING, WHOLE), Type.KEYWORD, "right({}, greatest({}, 0))"),
+    "round": ScalarFunction((NUMBER, WHOLE), _same, _round, OVERFLOW, required=1),
+    "split": ScalarFunction((STRING, STRING), Type.KEYWORD, "string_split({}, {})", several=True),
+    "sqrt": ScalarFunction(
         (NUMBER,),
         Type.DOUBLE,
         "finite(sqrt(CAST({} AS DOUBLE)))",
         "java.lang.ArithmeticException: Square root of negative",
     ),
-    "starts_with": Scalar((STRING, STRING), Type.BOOLEAN, "starts_with({}, {})"),
-    "substring": Scalar((STRING, WHOLE, WHOLE), Type.KEYWORD, _substring, required=2),
-    "to_lower": Scalar((STRING,), Type.KEYWORD, "lower({})"),
-    "to_upper": Scalar((STRING,), Type.KEYWORD, "upper({})"),
-    "trim": Scalar((STRING,), Type.KEYWORD, f"trim({{}}, E{_BLANKS})"),
+    "starts_with": ScalarFunction((STRING, STRING), Type.BOOLEAN, "starts_with({}, {})"),
+    "substring": ScalarFunction((STRING, WHOLE, WHOLE), Type.KEYWORD, _substring, required=2),
+    "to_lower": ScalarFunction((STRING,), Type.KEYWORD, "lower({})"),
+    "to_upper": ScalarFunction((STRING,), Type.KEYWORD, "upper({})"),
+    "trim": ScalarFunction((STRING,), Type.KEYWORD, f"trim({{}}, E{_BLANKS})"),
 }
 
 
@@ -399,7 +405,7 @@ CONVERSIONS: dict[str, Conversion] = {
 }
 
 
-def _sorted(arguments: Values) -> Sql:
+def _sorted(arguments: TypedSqls) -> Sql:
     order = "asc"
     if len(arguments) > 1:
         order = arguments[1].text_constant("order of [MV_SORT]").lower()
@@ -407,7 +413,7 @@ def _sorted(arguments: Values) -> Sql:
     return sql(f"{function}({{}})", arguments[0].sql)
 
 
-def _sliced(arguments: Values) -> Sql:
+def _sliced(arguments: TypedSqls) -> Sql:
     """From zero and inclusive; DuckDB counts from one, and negative numbers from the end too."""
     place = "CASE WHEN {0} >= 0 THEN {0} + 1 ELSE {0} END"
     start, end = arguments[1].sql, arguments[-1].sql
@@ -416,7 +422,7 @@ def _sliced(arguments: Values) -> Sql:
     )
 
 
-def _summed(arguments: Values) -> Sql:
+def _summed(arguments: TypedSqls) -> Sql:
     values = arguments[0]
     if values.type is Type.DOUBLE:
         return sql("finite(list_sum({}))", values.sql)
@@ -450,7 +456,7 @@ MULTIVALUES: dict[str, Multivalue] = {
 }
 
 
-def _sum_type(arguments: Values) -> Type:
+def _sum_type(arguments: TypedSqls) -> Type:
     return Type.DOUBLE if arguments[0].type is Type.DOUBLE else Type.LONG
 
 
@@ -461,8 +467,8 @@ _ALL_VALUES = "flatten(list({0}))"
 _TOPS = {"asc": "list_sort", "desc": "list_reverse_sort"}
 
 
-def _top_of(listed: bool) -> Callable[[Values], Sql]:
-    def write(arguments: Values) -> Sql:
+def _top_of(listed: bool) -> Callable[[TypedSqls], Sql]:
+    def write(arguments: TypedSqls) -> Sql:
         column, count, *given = arguments
         order = given[0].text_constant("order of [TOP]").lower() if given else "asc"
         if order not in _TOPS:

@@ -16,7 +16,7 @@ from elastic_transport._node import NodeApiResponse  # It has no public name.
 from elastic_transport.client_utils import DEFAULT, DefaultType
 
 from tasks.errors import SettingsError
-from tasks.esql.engine import Answer, Engine, Question
+from tasks.esql.engine import Engine, Request, Result
 from tasks.esql.errors import EsqlError
 
 VERSION = "8.19.0"
@@ -125,7 +125,7 @@ class EmbeddedNode(BaseNode):
 
     def _query(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         started = time.monotonic()
-        question = Question(
+        question = Request(
             _query_text(request), _parameters(request.get("params")), request.get("filter")
         )
         answer = self._engine.answer(question)
@@ -193,7 +193,7 @@ def _parameters(params: object) -> dict[str, object]:
     return parameters
 
 
-def _answer_body(answer: Answer, took_ms: int, columnar: bool) -> dict[str, Any]:
+def _answer_body(answer: Result, took_ms: int, columnar: bool) -> dict[str, Any]:
     values: list[list[object]] = answer.rows
     if columnar:
         values = [list(column) for column in zip(*answer.rows, strict=True)] or [

@@ -6,10 +6,10 @@ import re
 
 from tasks.esql.errors import refused
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.values import Value, Values
+from tasks.esql.values import TypedSql, TypedSqls
 
 
-def like(arguments: Values) -> Sql:
+def like(arguments: TypedSqls) -> Sql:
     r"""`*` and `?` as SQL's `%` and `_`; `\` keeps the next character as it is."""
     tests = []
     for pattern in arguments[1:]:
@@ -25,7 +25,7 @@ def like(arguments: Values) -> Sql:
 _REGEX_PIECE = re.compile(r'\\.|"[^"]*"|\[(?:\\.|[^\]\\])*\]|.', re.DOTALL)
 
 
-def rlike(arguments: Values) -> Sql:
+def rlike(arguments: TypedSqls) -> Sql:
     """Lucene's regular expressions as RE2's: anchored, `.` is any character, `"..."` literal."""
     tests = []
     for pattern in arguments[1:]:
@@ -41,7 +41,7 @@ def rlike(arguments: Values) -> Sql:
     return sql("({})", joined(" OR ", tests))
 
 
-def _re2_piece(piece: str, pattern: Value) -> str:
+def _re2_piece(piece: str, pattern: TypedSql) -> str:
     if piece in {"^", "$"}:
         return "\\" + piece
     if piece == "@":
@@ -53,7 +53,7 @@ def _re2_piece(piece: str, pattern: Value) -> str:
     return re.escape(piece[1]) if piece[0] == "\\" and piece[1] not in "dDwWsS" else piece
 
 
-def replace(arguments: Values) -> Sql:
+def replace(arguments: TypedSqls) -> Sql:
     r"""Java's `$1` in the replacement is RE2's `\1`."""
     replacement = arguments[2].text_constant("replacement of [REPLACE]")
     rewritten = "".join(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tasks.esql.errors import Source, refused
-from tasks.esql.expressions import Expressions, given, name_of, null, written
+from tasks.esql.expressions import Expressions, name_of, null, result_type, written
 from tasks.esql.functions import AGGREGATES, NOT_FINITE, OVERFLOW
-from tasks.esql.plans import Plan, Relation, Stage
+from tasks.esql.plans import QueryPlan, Relation, Stage
 from tasks.esql.sql import Sql, bound, joined, sql
 from tasks.esql.syntax import (
     Call,
@@ -39,7 +39,7 @@ from tasks.esql.syntax import (
     children,
 )
 from tasks.esql.types import Type
-from tasks.esql.values import Value
+from tasks.esql.values import TypedSql
 
 DEFAULT_LIMIT = 1000
 GREATEST_LIMIT = 10_000
@@ -47,7 +47,7 @@ GREATEST_LIMIT = 10_000
 
 def translate(
     query: Query, relation: Relation | None, parameters: Mapping[str, object], now: datetime
-) -> Plan:
+) -> QueryPlan:
     """Translate a query.
 
     Args:
@@ -73,7 +73,7 @@ class _Translation:
     warnings: list[str] = field(default_factory=list)
     made: int = 0
 
-    def plan(self, query: Query) -> Plan:
+    def plan(self, query: Query) -> QueryPlan:
         for command in query.commands:
             self._command(command)
         limited = any(isinstance(command, Limit) for command in query.commands)
@@ -90,7 +90,7 @@ class _Translation:
             bound(GREATEST_LIMIT if limited else DEFAULT_LIMIT, "BIGINT"),
         )
         columns = tuple((name, value.type) for name, value in self.expressions.scope.items())
-        return Plan(
+        return QueryPlan(
             tuple(self.stages),
             columns,
             select,
@@ -111,7 +111,7 @@ class _Translation:
         self.made += 1
         return f"c{self.made}"
 
-    def _computed(self, *values: Value) -> list[Value]:
+    def _computed(self, *values: TypedSql) -> list[TypedSql]:
         """Give values a column of their own in a new stage, unless they are columns already."""
         columns = [
             value.sql.text if value.sql.text.isidentifier() else self._new_column()
@@ -168,7 +168,7 @@ class _Translation:
         self._stage("{}", self.relation.sql)
         self.expressions.unread = self.relation.other_names
         for column in self.relation.columns:
-            self.expressions.scope[column.name] = Value(
+            self.expressions.scope[column.name] = TypedSql(
                 Sql(column.column), column.type, command.source, column.several
             )
             if column.unusable:
@@ -300,7 +300,7 @@ class _Translation:
         self.expressions.aggregated = {}
         self._name_columns(named)
 
-    def _groups(self, fields: Sequence[Field]) -> dict[str, Value]:
+    def _groups(self, fields: Sequence[Field]) -> dict[str, TypedSql]:
         """The groups' columns. A field with several values gives a row for each of them."""
         values = []
         for item in fields:
@@ -325,7 +325,7 @@ class _Translation:
 
     def _aggregate_arguments(
         self, calls: Mapping[Call, Expression | None]
-    ) -> dict[Call, list[Value]]:
+    ) -> dict[Call, list[TypedSql]]:
         """The arguments of each aggregate, the first as a column."""
         arguments = {call: self._aggregate_argument(call, where) for call, where in calls.items()}
         columns = self._computed(*(values[0] for values in arguments.values()))
@@ -334,7 +334,7 @@ class _Translation:
             for (call, values), column in zip(arguments.items(), columns, strict=True)
         }
 
-    def _aggregate_argument(self, call: Call, where: Expression | None) -> list[Value]:
+    def _aggregate_argument(self, call: Call, where: Expression | None) -> list[TypedSql]:
         """Arguments, checked. A WHERE of one aggregate blanks its argument: nulls do not count."""
         for inner in call.arguments:
             if nested := _aggregate_calls(inner):
@@ -356,7 +356,7 @@ class _Translation:
             values[0] = replace(values[0], sql=masked)
         return values
 
-    def _aggregate_field(self, item: Field) -> Value:
+    def _aggregate_field(self, item: Field) -> TypedSql:
         """A field of STATS, over aggregates and groups; a bare column must be a group."""
         for name in _columns_outside(item.expression):
             if name not in self.expressions.scope:
@@ -367,11 +367,11 @@ class _Translation:
                 )
         return self.expressions.value(item.expression)
 
-    def _aggregate_value(self, call: Call, arguments: list[Value], column: str) -> Value:
+    def _aggregate_value(self, call: Call, arguments: list[TypedSql], column: str) -> TypedSql:
         """An aggregate's column, brought back to its type where it was computed wider."""
         aggregate = AGGREGATES[name_of(call)]
-        of_type = given(aggregate.gives, arguments)
-        value = Value(Sql(column), of_type, call.source, aggregate.several)
+        of_type = result_type(aggregate.gives, arguments)
+        value = TypedSql(Sql(column), of_type, call.source, aggregate.several)
         if not aggregate.narrowed:
             return value
         narrow = (
@@ -384,7 +384,7 @@ class _Translation:
         )
         return replace(value, sql=narrowed)
 
-    def _name_columns(self, named: Sequence[tuple[Field, Value]]) -> None:
+    def _name_columns(self, named: Sequence[tuple[Field, TypedSql]]) -> None:
         """Name the columns of STATS; of two with one name the last stays."""
         self.expressions.scope = {}
         places: dict[str, Source] = {}
@@ -416,12 +416,12 @@ def _columns_outside(expression: Expression) -> frozenset[str]:
     return frozenset().union(*map(_columns_outside, children(expression)))
 
 
-def _aggregate_sql(call: Call, arguments: list[Value]) -> Sql:
+def _aggregate_sql(call: Call, arguments: list[TypedSql]) -> Sql:
     aggregate = AGGREGATES[name_of(call)]
     return written(aggregate.listed if arguments[0].several else aggregate.single, arguments)
 
 
-def _shown(value: Value) -> Sql:
+def _shown(value: TypedSql) -> Sql:
     """A value as answers show it: dates and addresses as text."""
     template = {Type.DATE: "date_to_text({})", Type.IP: "ip_to_text({})"}.get(value.type)
     if template is None:

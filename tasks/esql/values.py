@@ -12,7 +12,7 @@ from tasks.esql.types import Type
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class TypedSql:
     """SQL that gives values of one type; `several`: as a list."""
 
     sql: Sql
@@ -30,4 +30,4 @@ class Value:
         )
 
 
-Values = Sequence[Value]
+TypedSqls = Sequence[TypedSql]

@@ -96,7 +96,7 @@ def code_signature(kind: Signature, program: str) -> Document | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class Computer:
     """A computer with an Elastic Agent.
 
     Attributes:
@@ -120,7 +120,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class RunningProcess:
     """One life of a program: a restart is another one, with another entity id."""
 
     name: str | None
@@ -130,7 +130,7 @@ class Process:
     user: str
     signature: Signature = "developer"
     args: tuple[str, ...] = ()
-    parent: "Process | None" = None
+    parent: "RunningProcess | None" = None
     content: str = ""
 
     @property
@@ -145,7 +145,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Service:
     """Where a connection goes. `address` is what Defend writes there: the domain, if it knows it.
 
     Attributes:
@@ -190,7 +190,7 @@ def instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def moment(ms: int) -> datetime:
+def from_millis(ms: int) -> datetime:
     """The UTC time that lies `ms` milliseconds after the epoch, exactly."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
 
@@ -201,9 +201,9 @@ def milliseconds(at: datetime) -> int:
 
 
 def network_document(
-    host: Host,
-    process: Process,
-    destination: Destination,
+    host: Computer,
+    process: RunningProcess,
+    destination: Service,
     phase: Phase,
     *,
     at: str,
@@ -249,8 +249,8 @@ def network_document(
 
 
 def process_document(
-    host: Host,
-    process: Process,
+    host: Computer,
+    process: RunningProcess,
     action: Literal["exec", "already_running", "end"],
     *,
     at: str,
@@ -281,7 +281,7 @@ def process_document(
     return document
 
 
-def metadata_document(host: Host, *, at: str, sequence: object = 1) -> Document:
+def metadata_document(host: Computer, *, at: str, sequence: object = 1) -> Document:
     """The agent's daily word about its host: the only place with addresses of a minimal host."""
     document = _envelope(host, "endpoint.metadata", at, sequence)
     document["event"] |= {"action": "endpoint_metadata", "category": ["host"], "type": ["info"]}
@@ -290,7 +290,7 @@ def metadata_document(host: Host, *, at: str, sequence: object = 1) -> Document:
     return document
 
 
-def _envelope(host: Host, dataset: str, at: str, sequence: object) -> Document:
+def _envelope(host: Computer, dataset: str, at: str, sequence: object) -> Document:
     return {
         "@timestamp": at,
         "event": {
@@ -313,7 +313,7 @@ def _envelope(host: Host, dataset: str, at: str, sequence: object) -> Document:
     }
 
 
-def _host(host: Host, *, minimal: bool) -> Document:
+def _host(host: Computer, *, minimal: bool) -> Document:
     name = {"macos": "macOS", "windows": "Windows", "linux": "Linux"}[host.family]
     system = {
         "family": host.family,
@@ -334,7 +334,7 @@ def _host(host: Host, *, minimal: bool) -> Document:
     return document
 
 
-def _process(process: Process) -> Document:
+def _process(process: RunningProcess) -> Document:
     return _present(
         {
             "Ext": {"ancestry": process.ancestry},
@@ -347,7 +347,7 @@ def _process(process: Process) -> Document:
     )
 
 
-def _user(process: Process) -> Document:
+def _user(process: RunningProcess) -> Document:
     return {"id": "0" if process.user == "root" else "501", "name": process.user}
 
 

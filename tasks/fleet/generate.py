@@ -30,24 +30,26 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tasks.fleet.documents import NETWORK, STREAMS, Document, moment
+from tasks.fleet.documents import NETWORK, STREAMS, Document, from_millis
 from tasks.fleet.hosts import Fleet
-from tasks.fleet.plan import Plan
+from tasks.fleet.plan import FleetPlan
 from tasks.fleet.truth import Truth
 
-__all__ = ["Fleet", "events", "main", "write"]
+__all__ = ["Fleet", "events", "main", "write_fleet"]
 
 
 def events(fleet: Fleet, stream: str = NETWORK) -> Iterator[Document]:
     """One data stream's documents, in order of time."""
-    plan = Plan(fleet)
+    plan = FleetPlan(fleet)
     for day in plan.days:
         for of, line in plan.lines(day):
             if of == stream:
                 yield json.loads(line)
 
 
-def write(fleet: Fleet, folder: Path, progress: Callable[[int, int], None] | None = None) -> Truth:
+def write_fleet(
+    fleet: Fleet, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> Truth:
     """Write a fleet's events as an embedded cluster: `folder/<data stream>/<UTC day>.ndjson.gz`.
 
     Args:
@@ -66,11 +68,11 @@ def write(fleet: Fleet, folder: Path, progress: Callable[[int, int], None] | Non
             raise FileExistsError(f"{folder / stream} has events already. Choose another folder.")
     for stream in STREAMS:
         (folder / stream).mkdir(parents=True)
-    plan = Plan(fleet)
+    plan = FleetPlan(fleet)
     for done, day in enumerate(plan.days, start=1):
         with ExitStack() as stack:
             files = {
-                stream: _open(folder / stream / f"{moment(day):%Y-%m-%d}.ndjson.gz", stack)
+                stream: _open(folder / stream / f"{from_millis(day):%Y-%m-%d}.ndjson.gz", stack)
                 for stream in STREAMS
             }
             for stream, line in plan.lines(day):
@@ -135,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("Writing days", total=None)
-            truth = write(
+            truth = write_fleet(
                 fleet,
                 chosen.folder,
                 lambda done, days: progress.update(task, completed=done, total=days),

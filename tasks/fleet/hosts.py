@@ -7,7 +7,7 @@ from random import Random
 from typing import Literal
 from uuid import UUID
 
-from tasks.fleet.documents import Encoding, Host, milliseconds, moment
+from tasks.fleet.documents import Computer, Encoding, from_millis, milliseconds
 from tasks.fleet.programs import HOSTILE, PLANTS, Plant
 from tasks.fleet.truth import MS_PER_HOUR
 
@@ -108,7 +108,7 @@ def place(fleet: Fleet) -> list[Placed]:
     return placed
 
 
-def hosts(fleet: Fleet, placed: list[Placed]) -> tuple[Host, ...]:
+def hosts(fleet: Fleet, placed: list[Placed]) -> tuple[Computer, ...]:
     """The Macs, then the others; in a mixed fleet a plant decides its Mac's policy."""
     by_place = {place: plant for plant, place in reversed(placed)}
     return tuple(
@@ -116,7 +116,7 @@ def hosts(fleet: Fleet, placed: list[Placed]) -> tuple[Host, ...]:
     )
 
 
-def _host(fleet: Fleet, place: int, plant: Plant | None) -> Host:
+def _host(fleet: Fleet, place: int, plant: Plant | None) -> Computer:
     random = fleet.random("host", place)
     hardware = UUID(int=random.getrandbits(128), version=4)
     agent = UUID(int=random.getrandbits(128), version=4)
@@ -136,7 +136,7 @@ def _host(fleet: Fleet, place: int, plant: Plant | None) -> Host:
     if fleet.encoding != "mixed":
         encoding = fleet.encoding
     version = random.choice(_AGENTS[encoding])
-    return Host(
+    return Computer(
         id=str(hardware).upper(),
         name=name,
         agent_id=str(agent),
@@ -153,7 +153,7 @@ def _host(fleet: Fleet, place: int, plant: Plant | None) -> Host:
     )
 
 
-def workdays(fleet: Fleet, host: Host) -> list[Span]:
+def workdays(fleet: Fleet, host: Computer) -> list[Span]:
     """A host's working days: about nine hours from about nine, some at weekends."""
     random = fleet.random("workdays", host.id)
     spans = []
@@ -172,7 +172,7 @@ def local_days(fleet: Fleet) -> Iterator[tuple[int, int]]:
     offset = fleet.utc_offset_hours * MS_PER_HOUR
     begin, end = fleet.span
     for midnight in range((begin + offset) // MS_PER_DAY * MS_PER_DAY, end + offset, MS_PER_DAY):
-        yield moment(midnight).weekday(), midnight - offset
+        yield from_millis(midnight).weekday(), midnight - offset
 
 
 def cut(span: Span, limits: Span) -> Span | None:
@@ -181,7 +181,7 @@ def cut(span: Span, limits: Span) -> Span | None:
     return (begin, end) if begin < end else None
 
 
-def boots(fleet: Fleet, host: Host) -> list[list[Span]]:
+def boots(fleet: Fleet, host: Computer) -> list[list[Span]]:
     """The times awake between two starts of the host: up to four working days, or all of it."""
     if host.always_on:
         return [[fleet.span]]

@@ -11,12 +11,12 @@ from typing import Any
 
 from tasks.fleet.documents import (
     METADATA,
-    Host,
-    Process,
+    Computer,
+    RunningProcess,
     entity_id,
+    from_millis,
     metadata_document,
     milliseconds,
-    moment,
 )
 from tasks.fleet.hosts import (
     MS_PER_DAY,
@@ -37,7 +37,7 @@ from tasks.fleet.programs import (
     Ambient,
     Plant,
 )
-from tasks.fleet.sessions import NUMBER, TEXT, Mark, Row, Session, Template
+from tasks.fleet.sessions import NUMBER, TEXT, EventRow, Mark, Session, Template
 from tasks.fleet.truth import MS_PER_HOUR, Planting, Truth
 
 FOREVER_HOURS = 1_000_000
@@ -60,13 +60,13 @@ _CLOCK = tuple(
 )
 
 
-class Plan:
+class FleetPlan:
     """A fleet's hosts and sessions: gives each day's lines, once and in order, then the truth."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.days = range(fleet.span[0] // MS_PER_DAY * MS_PER_DAY, fleet.span[1], MS_PER_DAY)
-        self._late: list[Row] = []
+        self._late: list[EventRow] = []
         self._sequences: Counter[str] = Counter()
         placed = place(fleet)
         self.hosts = hosts(fleet, placed)
@@ -90,7 +90,7 @@ class Plan:
         rows.sort(key=itemgetter(0))
         cut = bisect_left(rows, end, key=itemgetter(0))
         rows, self._late = rows[:cut], rows[cut:]
-        date = f"{moment(day):%Y-%m-%d}T"
+        date = f"{from_millis(day):%Y-%m-%d}T"
         for ms, template, values in rows:
             self._sequences[template.stream] += 1
             sequence = self._sequences[template.stream]
@@ -123,7 +123,7 @@ class Plan:
             ),
         )
 
-    def _metadata(self, begin: int, end: int) -> Iterator[Row]:
+    def _metadata(self, begin: int, end: int) -> Iterator[EventRow]:
         for host in self.hosts:
             ms = max(begin, self.fleet.span[0])
             ms += self.fleet.random("metadata", host.id).randrange(MS_PER_HOUR)
@@ -135,7 +135,7 @@ class Plan:
                 )
 
 
-def _standing(fleet: Fleet, host: Host) -> Iterator[Session]:
+def _standing(fleet: Fleet, host: Computer) -> Iterator[Session]:
     """What was there before the agent: `launchd`, a terminal, a shell; they have no events."""
     process = _parent(fleet, host, BY_HAND) if host.family == "macos" else None
     while process is not None:
@@ -144,14 +144,14 @@ def _standing(fleet: Fleet, host: Host) -> Iterator[Session]:
         process = process.parent
 
 
-def _parent(fleet: Fleet, host: Host, path: tuple[str, ...]) -> Process | None:
+def _parent(fleet: Fleet, host: Computer, path: tuple[str, ...]) -> RunningProcess | None:
     """The standing process at the end of a chain of programs, each started by the one before."""
     if not path:
         return None
     program = path[-1]
-    started = moment(fleet.span[0] - 3 * MS_PER_DAY)
+    started = from_millis(fleet.span[0] - 3 * MS_PER_DAY)
     pid = 1 if program == LAUNCHD else 400 + len(path)
-    return Process(
+    return RunningProcess(
         name=program.rpartition("/")[2],
         executable=program,
         pid=pid,
@@ -162,7 +162,7 @@ def _parent(fleet: Fleet, host: Host, path: tuple[str, ...]) -> Process | None:
     )
 
 
-def _ambient(fleet: Fleet, host: Host) -> Iterator[Session]:
+def _ambient(fleet: Fleet, host: Computer) -> Iterator[Session]:
     """The noise of a host: each program's processes, connecting at random while it is awake."""
     table = AMBIENT if host.family == "macos" else AMBIENT_ELSEWHERE[host.family]
     days, starts = workdays(fleet, host), boots(fleet, host)
@@ -207,7 +207,7 @@ def _moments(fleet: Fleet, program: Ambient, awake: list[Span], random: Random) 
     return times
 
 
-def _planted(fleet: Fleet, host: Host, plant: Plant) -> Iterator[Session]:
+def _planted(fleet: Fleet, host: Computer, plant: Plant) -> Iterator[Session]:
     """The processes of a plant on a host."""
     executable = plant.executable and plant.executable.replace("{user}", host.user)
     for life in _lives(fleet, plant):
@@ -264,16 +264,16 @@ def _beats(life: Span, per_hour: float, jitter: float | None, random: Random) ->
 
 def _life(
     fleet: Fleet,
-    host: Host,
+    host: Computer,
     life: Span,
     *,
     content: str,
     **traits: Any,  # noqa: ANN401 - fields of a Process.
-) -> tuple[Process, tuple[Mark, ...]]:
+) -> tuple[RunningProcess, tuple[Mark, ...]]:
     """A process and its process events; one that is older than the fleet is found running."""
     pid = fleet.random("pid", host.id, content, life[0]).randrange(500, 99_999)
-    own_id = entity_id(host.agent_id, pid, moment(life[0]))
-    process = Process(pid=pid, entity_id=own_id, content=content, **traits)
+    own_id = entity_id(host.agent_id, pid, from_millis(life[0]))
+    process = RunningProcess(pid=pid, entity_id=own_id, content=content, **traits)
     begin: Mark = (life[0], "exec")
     if life[0] <= fleet.span[0]:
         begin = (life[0] + 1_000, "already_running")

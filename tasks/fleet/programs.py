@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from tasks.fleet.documents import Destination, Encoding, Signature
+from tasks.fleet.documents import Encoding, Service, Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Ambient:
 
     executable: str
     signature: Signature
-    destinations: tuple[Destination, ...] = ()
+    destinations: tuple[Service, ...] = ()
     share: float = 0.0
     habit: Literal["boot", "work", "run"] = "boot"
     runs: int = 0
@@ -63,7 +63,7 @@ class Plant:
     label: str
     note: str
     executable: str | None
-    destinations: tuple[Destination, ...]
+    destinations: tuple[Service, ...]
     kind: Literal["beacon", "talker", "near miss", "other system", "hostile"] = "beacon"
     signature: Signature = "none"
     per_hour: float = 68
@@ -91,19 +91,19 @@ BY_HAND = (LAUNCHD, TERMINAL, SHELL)
 """The parents of a program that someone started in a terminal."""
 
 RESOLVERS = (
-    Destination("53.53.53.53", 53, transport="udp", owner="Example DNS"),
-    Destination("53.53.53.54", 53, transport="udp", owner="Example DNS"),
+    Service("53.53.53.53", 53, transport="udp", owner="Example DNS"),
+    Service("53.53.53.54", 53, transport="udp", owner="Example DNS"),
 )
 
 
-def _to(ip: str, port: int = 443, domain: str | None = None) -> tuple[Destination, ...]:
-    return (Destination(ip, port, domain, owner="Example Hosting", country="NL"),)
+def _to(ip: str, port: int = 443, domain: str | None = None) -> tuple[Service, ...]:
+    return (Service(ip, port, domain, owner="Example Hosting", country="NL"),)
 
 
-def _sites(count: int) -> tuple[Destination, ...]:
+def _sites(count: int) -> tuple[Service, ...]:
     """Web sites, of every shape: IPv6, with and without domain, direction and owner."""
     return tuple(
-        Destination(
+        Service(
             f"2001:db8:80::{n:x}" if n % 4 == 3 else f"56.56.56.{n}",
             80 if n % 10 == 9 else 443,
             f"site-{n:02}.example" if n % 2 else None,
@@ -114,9 +114,9 @@ def _sites(count: int) -> tuple[Destination, ...]:
     )
 
 
-def _service(prefix: str, domain: str, port: int = 443) -> tuple[Destination, ...]:
+def _service(prefix: str, domain: str, port: int = 443) -> tuple[Service, ...]:
     return tuple(
-        Destination(f"{prefix}.{n}", port, domain if n % 2 else None, owner="Example Cloud")
+        Service(f"{prefix}.{n}", port, domain if n % 2 else None, owner="Example Cloud")
         for n in range(1, 5)
     )
 
@@ -149,13 +149,13 @@ AMBIENT: tuple[Ambient, ...] = (
         f"{_LIBEXEC}/rapportd",
         "apple",
         (
-            Destination("fe80::1cf0:12ff:fe34:5678", 49152),
-            Destination("ff02::fb", 5353, transport="udp", direction=None),
-            Destination("224.0.0.251", 5353, transport="udp", direction=None),
+            Service("fe80::1cf0:12ff:fe34:5678", 49152),
+            Service("ff02::fb", 5353, transport="udp", direction=None),
+            Service("224.0.0.251", 5353, transport="udp", direction=None),
         ),
         0.04,
     ),
-    Ambient(f"{_LIBEXEC}/sharingd", "apple", (Destination("192.168.1.20", 7000),), 0.02),
+    Ambient(f"{_LIBEXEC}/sharingd", "apple", (Service("192.168.1.20", 7000),), 0.02),
     # Chat: signed, long-lived, at the rate of a beacon.
     Ambient(
         f"{_APPS}/Slack.app/Contents/MacOS/Slack",
@@ -192,7 +192,7 @@ AMBIENT: tuple[Ambient, ...] = (
     Ambient(
         "/opt/homebrew/bin/redis-server",
         "ad hoc",
-        (Destination("127.0.0.1", 6379), Destination("::1", 6379)),
+        (Service("127.0.0.1", 6379), Service("::1", 6379)),
         0.02,
         "work",
     ),
@@ -205,10 +205,10 @@ AMBIENT: tuple[Ambient, ...] = (
     Ambient(
         "/usr/local/bin/vpn-helper",
         "ad hoc",
-        (Destination("fd00:20::1", 4500, transport="udp"),),
+        (Service("fd00:20::1", 4500, transport="udp"),),
         0.005,
     ),
-    Ambient("/usr/local/bin/socketd", "unsigned", (Destination(None, 0, direction=None),), 0.005),
+    Ambient("/usr/local/bin/socketd", "unsigned", (Service(None, 0, direction=None),), 0.005),
     # Processes without a word to the network.
     Ambient("/usr/bin/git", "apple", habit="run", runs=5),
     Ambient("/bin/ls", "apple", habit="run", runs=4),
@@ -370,7 +370,7 @@ BEACONS: tuple[Plant, ...] = (
         "domain",
         "one domain behind four addresses",
         "/Users/Shared/.name/named",
-        tuple(Destination(f"45.45.46.{n}", 443, "cdn.beacon.example") for n in range(1, 5)),
+        tuple(Service(f"45.45.46.{n}", 443, "cdn.beacon.example") for n in range(1, 5)),
         per_hour=72,
         since_hours=40,
         until_hours=20,
@@ -530,7 +530,7 @@ TALKERS: tuple[Plant, ...] = (
     _talker(
         "mesh",
         executable="/usr/local/bin/meshd",
-        destinations=(Destination("fd00:34::13", 51820, transport="udp", owner=""),),
+        destinations=(Service("fd00:34::13", 51820, transport="udp", owner=""),),
         since_hours=60,
         until_hours=50,
     ),
@@ -556,7 +556,7 @@ NEAR_MISSES: tuple[Plant, ...] = (
     _near_miss("multicast", destinations=_to("224.0.0.251", 5353)),
     _near_miss("multicast ipv6", destinations=_to("ff02::fb", 5353)),
     _near_miss("documentation", destinations=_to("203.0.113.9")),
-    _near_miss("no address", destinations=(Destination(None, 443, direction=None),)),
+    _near_miss("no address", destinations=(Service(None, 443, direction=None),)),
 )
 
 _elsewhere = partial(Plant, kind="other system", note="a macOS hunt must not find it", parents=())
@@ -580,7 +580,7 @@ ELSEWHERE: tuple[Plant, ...] = (
 def _hostile(
     label: str,
     name: str,
-    destinations: tuple[Destination, ...],
+    destinations: tuple[Service, ...],
     user: str | None = None,
     args: tuple[str, ...] = (),
 ) -> Plant:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from tasks.fleet.documents import (
     NETWORK,
     PROCESS,
-    Destination,
+    Computer,
     Document,
-    Host,
     Phase,
-    Process,
+    RunningProcess,
+    Service,
     Traffic,
     network_document,
     process_document,
@@ -59,7 +59,7 @@ class Template:
 Mark = tuple[int, Literal["exec", "already_running", "end"]]
 """When a process event is written, in ms since the epoch, and which."""
 
-Row = tuple[int, Template, tuple[Any, ...]]
+EventRow = tuple[int, Template, tuple[Any, ...]]
 """An event to be: ms since the epoch, its template, the values of the fields that vary."""
 
 _VARYING = Traffic(NUMBER, NUMBER, NUMBER, question=TEXT)
@@ -76,18 +76,18 @@ class Session:
         groups: of a plant, what has been written, by `destination.address`.
     """
 
-    host: Host
-    process: Process
+    host: Computer
+    process: RunningProcess
     program: Ambient | Plant | None
     marks: tuple[Mark, ...]
     random: Random
     times: "array[int]" = field(default_factory=lambda: array("q"))
     groups: dict[str | None, Group] = field(default_factory=dict)
-    _templates: dict[tuple[Destination, Phase], Template] = field(default_factory=dict)
-    _shipped: set[Destination] = field(default_factory=set)
+    _templates: dict[tuple[Service, Phase], Template] = field(default_factory=dict)
+    _shipped: set[Service] = field(default_factory=set)
     _port: int = FIRST_PORT
 
-    def rows(self, begin: int, end: int) -> Iterator[Row]:
+    def rows(self, begin: int, end: int) -> Iterator[EventRow]:
         """The events of what begins in this time; the last ones may lie a moment behind it."""
         for ms, action in self.marks:
             if begin <= ms < end:
@@ -99,7 +99,7 @@ class Session:
             times = self.times[bisect_left(self.times, begin) : bisect_left(self.times, end)]
             yield from self._connections(self.program, times)
 
-    def _connections(self, program: Ambient | Plant, times: "array[int]") -> Iterator[Row]:
+    def _connections(self, program: Ambient | Plant, times: "array[int]") -> Iterator[EventRow]:
         """The events of connections, one after the other."""
         draw = self.random.random
         destinations, (least, most) = program.destinations, program.bytes_out
@@ -118,8 +118,8 @@ class Session:
             yield from encode(destination, begun, ended, bytes_out, bytes_in)
 
     def _connection(
-        self, destination: Destination, begun: int, ended: int, *sizes: int
-    ) -> Iterator[Row]:
+        self, destination: Service, begun: int, ended: int, *sizes: int
+    ) -> Iterator[EventRow]:
         """A connection, as the host's policy ships it."""
         if self.host.encoding == "merged" or self.host.minimal:
             yield ended, self._template(destination, "merged"), (self._port, *sizes)
@@ -129,15 +129,15 @@ class Session:
             yield ended, self._template(destination, "disconnect"), (self._port, *sizes)
 
     def _lookup(
-        self, destination: Destination, begun: int, ended: int, *_sizes: int
-    ) -> Iterator[Row]:
+        self, destination: Service, begun: int, ended: int, *_sizes: int
+    ) -> Iterator[EventRow]:
         """A look-up and its answer: no policy merges them, one drops what repeats."""
         values = (self._port, f"site-{self._port % 40:02}.example")
         yield begun, self._template(destination, "lookup"), values
         if self.host.encoding != "deduplicated":
             yield ended, self._template(destination, "answer"), values
 
-    def _template(self, destination: Destination, phase: Phase) -> Template:
+    def _template(self, destination: Service, phase: Phase) -> Template:
         found = self._templates.get((destination, phase))
         if found is None:
             document = network_document(
@@ -157,6 +157,6 @@ class Session:
             )
         return found
 
-    def _group(self, destination: Destination) -> Group:
+    def _group(self, destination: Service) -> Group:
         new = Group(self.process.entity_id, destination.address, destination.ip)
         return self.groups.setdefault(destination.address, new)

@@ -10,7 +10,13 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from tasks.fleet.documents import Host, Process, code_signature, milliseconds, moment
+from tasks.fleet.documents import (
+    Computer,
+    RunningProcess,
+    code_signature,
+    from_millis,
+    milliseconds,
+)
 from tasks.fleet.programs import Plant
 
 MS_PER_HOUR = 3_600_000
@@ -84,8 +90,8 @@ class Planting:
     """
 
     plant: Plant
-    host: Host
-    processes: tuple[Process, ...]
+    host: Computer
+    processes: tuple[RunningProcess, ...]
     groups: tuple[Group, ...]
 
     @property
@@ -116,12 +122,12 @@ class Planting:
     @property
     def first(self) -> datetime | None:
         """Its first network event, or None without any."""
-        return moment(min(group.times[0] for group in self.groups)) if self.groups else None
+        return from_millis(min(group.times[0] for group in self.groups)) if self.groups else None
 
     @property
     def last(self) -> datetime | None:
         """Its last network event, or None without any."""
-        return moment(max(group.times[-1] for group in self.groups)) if self.groups else None
+        return from_millis(max(group.times[-1] for group in self.groups)) if self.groups else None
 
     @property
     def unsigned(self) -> bool:
@@ -154,7 +160,7 @@ class Truth:
     """
 
     documents: Mapping[str, int]
-    hosts: tuple[Host, ...]
+    hosts: tuple[Computer, ...]
     plantings: tuple[Planting, ...]
 
     def of(self, label: str) -> tuple[Planting, ...]:

@@ -1,15 +1,15 @@
 """The history: what every run found, and what every destination was told. Only this speaks SQL."""
 
-from tasks.history.acknowledgements import Acknowledged, Acknowledgements
+from tasks.history.acknowledgements import AcknowledgedFinding, Acknowledgements
 from tasks.history.ledger import Ledger, Unsettled
 from tasks.history.pending import Pending
 from tasks.history.recorded import RecordedRun
-from tasks.history.retention import prune
-from tasks.history.schema import upgrade
+from tasks.history.retention import prune_history
+from tasks.history.schema import upgrade_history
 from tasks.history.store import History, Known, Memory
 
 __all__ = [
-    "Acknowledged",
+    "AcknowledgedFinding",
     "Acknowledgements",
     "History",
     "Known",
@@ -18,6 +18,6 @@ __all__ = [
     "Pending",
     "RecordedRun",
     "Unsettled",
-    "prune",
-    "upgrade",
+    "prune_history",
+    "upgrade_history",
 ]

@@ -26,21 +26,21 @@ from tasks.model.acknowledgements import (
     NAMED_IDS,
     Acknowledgement,
     ByIdentity,
-    Withdrawn,
+    Withdrawal,
     by_identity,
-    check,
-    check_who,
     id_prefix,
     not_acknowledged,
     nothing_in_common,
-    the_one,
+    resolve_id,
+    validate_acknowledgement,
+    validate_author,
 )
 from tasks.model.digests import DAY, Announcement, Ended
 from tasks.model.findings import Finding, Status, last_word
 from tasks.model.runs import Run
 from tasks.settings import Destination
 
-Acknowledged = tuple[Acknowledgement, Finding]
+AcknowledgedFinding = tuple[Acknowledgement, Finding]
 """A word, and the finding that was looked at, described as a run saw it last."""
 
 
@@ -60,7 +60,7 @@ class Acknowledgements:
         until: datetime,
         everywhere: bool = False,
         now: datetime,
-    ) -> Acknowledged:
+    ) -> AcknowledgedFinding:
         """Acknowledge a finding. An earlier word of the same scope on the same binary ends.
 
         Args:
@@ -74,7 +74,7 @@ class Acknowledgements:
         Raises:
             AcknowledgementError: a word that cannot be given; no such finding, or several.
         """
-        check(by=by, why=why, until=until, now=now)
+        validate_acknowledgement(by=by, why=why, until=until, now=now)
         with self._database.writing() as session:
             row, finding = _found(session, named)
             anywhere = finding.anywhere if everywhere else None
@@ -90,7 +90,7 @@ class Acknowledgements:
                 until=until,
             )
             word = _value(added, finding)
-            for earlier, _ in all_of(session):
+            for earlier, _ in all_acknowledgements(session):
                 same = (earlier.covers, earlier.hash_sha256) == (word.covers, word.hash_sha256)
                 if same and now < earlier.end:
                     _end(session, earlier, word.by, now)
@@ -98,7 +98,7 @@ class Acknowledgements:
             session.flush()
             return replace(word, key=added.key), finding
 
-    def end(self, named: str, *, by: str, now: datetime) -> Withdrawn:
+    def end(self, named: str, *, by: str, now: datetime) -> Withdrawal:
         """End the words that were given on a finding, and give them as they are now.
 
         Args:
@@ -109,10 +109,10 @@ class Acknowledgements:
         Raises:
             AcknowledgementError: there is none that has not ended; no such finding, or several.
         """
-        check_who(by)
+        validate_author(by)
         with self._database.writing() as session:
             row, finding = _found(session, named)
-            active = [each for each, _ in all_of(session) if now < each.end]
+            active = [each for each, _ in all_acknowledgements(session) if now < each.end]
             own = [each for each in active if each.fingerprint == row.fingerprint]
             binary = finding.process.hash_sha256
             covering = {
@@ -125,15 +125,15 @@ class Acknowledgements:
             if not own:
                 raise not_acknowledged(finding.id, covering)
             words = tuple(_end(session, each, by.strip(), now) for each in own)
-            return Withdrawn(words, tuple(sorted(covering)))
+            return Withdrawal(words, tuple(sorted(covering)))
 
-    def all(self) -> tuple[Acknowledged, ...]:
+    def all(self) -> tuple[AcknowledgedFinding, ...]:
         """Give every word that was ever given, the newest first."""
         with self._database.reading() as session:
-            return all_of(session)
+            return all_acknowledgements(session)
 
 
-def all_of(session: Session) -> tuple[Acknowledged, ...]:
+def all_acknowledgements(session: Session) -> tuple[AcknowledgedFinding, ...]:
     """Give every word that was ever given, the newest first."""
     rows = session.execute(
         select(AcknowledgementRow, FindingRow)
@@ -144,12 +144,12 @@ def all_of(session: Session) -> tuple[Acknowledged, ...]:
     return tuple((_value(row, finding), finding) for row, finding in found)
 
 
-def given(session: Session) -> ByIdentity:
+def acknowledgements_by_identity(session: Session) -> ByIdentity:
     """Give every word that was ever given, by what it covers."""
-    return by_identity(word for word, _ in all_of(session))
+    return by_identity(word for word, _ in all_acknowledgements(session))
 
 
-def ended(
+def ended_acknowledgements(
     session: Session,
     whose: int | None,
     destination: Destination,
@@ -237,7 +237,7 @@ def _found(session: Session, named: str) -> tuple[FindingRow, Finding]:
         select(FindingRow.id).where(begins).order_by(FindingRow.id).limit(NAMED_IDS + 1)
     )
     row = session.scalars(
-        select(FindingRow).where(FindingRow.id == the_one(named, ids.all()))
+        select(FindingRow).where(FindingRow.id == resolve_id(named, ids.all()))
     ).one()
     return row, replace(row.document, id=row.id)
 

@@ -111,7 +111,7 @@ class Database:
 
 
 @contextmanager
-def connected(url: str, *, create: bool = False) -> Iterator[Database]:
+def connect_database(url: str, *, create: bool = False) -> Iterator[Database]:
     """Connect to the history at a URL.
 
     Args:

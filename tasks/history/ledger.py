@@ -21,7 +21,14 @@ from tasks.history.models import (
     PartRow,
     ScopeRow,
 )
-from tasks.history.pending import Pending, ends_of, last_number, news_of, pending, warnings_of
+from tasks.history.pending import (
+    Pending,
+    delivery_keys_for_ended,
+    last_number,
+    news_of,
+    pending,
+    warnings_of,
+)
 from tasks.model.digests import DAY, Digest, DigestStatus, Medium, Message
 from tasks.settings import Destination
 
@@ -66,7 +73,7 @@ class Ledger:
         self._destination = destination
         self._medium = medium
 
-    def listen(self, slot: datetime) -> None:
+    def start_scope(self, slot: datetime) -> None:
         """Let what is in scope and was not so far be heard from now on.
 
         Args:
@@ -100,7 +107,9 @@ class Ledger:
         """
         replies = [tuple(news_of(reply.announcements)) for reply in message.replies]
         elsewhere = {said for reply in replies for said in reply}
-        everything = news_of(digest.announcements + digest.baselines) + ends_of(digest.ended)
+        everything = news_of(digest.announcements + digest.baselines) + delivery_keys_for_ended(
+            digest.ended
+        )
         first = tuple(said for said in everything if said not in elsewhere)
         now = datetime.now(UTC)
         with self._database.writing() as session:

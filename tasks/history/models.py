@@ -23,12 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tasks.model.digests import DigestStatus, Gap, Medium
+from tasks.model.digests import DayGap, DigestStatus, Medium
 from tasks.model.findings import Finding, Priority, Status, Value
 from tasks.model.runs import Outcome, Report, Run
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcColumn(TypeDecorator[datetime]):
     """An aware UTC time; SQLite, which knows no zones, keeps it as UTC."""
 
     impl = DateTime(timezone=True)
@@ -50,7 +50,7 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
-class Document(TypeDecorator[object]):
+class JsonColumn(TypeDecorator[object]):
     r"""A value as its JSON document.
 
     Text on both databases: PostgreSQL's `jsonb` refuses `\u0000`, and a process's arguments may
@@ -74,13 +74,13 @@ class Document(TypeDecorator[object]):
         return None if value is None else self.of.validate_json(value)
 
 
-RUN = Document(TypeAdapter(Run))
-REPORT = Document(TypeAdapter(Report))
-FINDING = Document(TypeAdapter(Finding))
-FIGURES = Document(TypeAdapter(Mapping[str, Value]))
-COUNTS = Document(TypeAdapter(Mapping[Status, int]))
-NEWS = Document(TypeAdapter(tuple[tuple[str, str], ...]))
-GAPS = Document(TypeAdapter(tuple[tuple[str, str, Gap], ...]))
+RUN = JsonColumn(TypeAdapter(Run))
+REPORT = JsonColumn(TypeAdapter(Report))
+FINDING = JsonColumn(TypeAdapter(Finding))
+FIGURES = JsonColumn(TypeAdapter(Mapping[str, Value]))
+COUNTS = JsonColumn(TypeAdapter(Mapping[Status, int]))
+NEWS = JsonColumn(TypeAdapter(tuple[tuple[str, str], ...]))
+GAPS = JsonColumn(TypeAdapter(tuple[tuple[str, str, DayGap], ...]))
 
 
 def _word(kind: type[StrEnum]) -> Enum:
@@ -93,7 +93,7 @@ def _word(kind: type[StrEnum]) -> Enum:
     )
 
 
-class Row(DeclarativeBase):
+class Base(DeclarativeBase):
     """What all tables share."""
 
     metadata = MetaData(
@@ -105,7 +105,7 @@ class Row(DeclarativeBase):
         }
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own declaration
-        datetime: Moment,
+        datetime: UtcColumn,
         Status: _word(Status),
         Outcome: _word(Outcome),
         Priority: _word(Priority),
@@ -114,7 +114,7 @@ class Row(DeclarativeBase):
     }
 
 
-class RunRow(Row):
+class RunRow(Base):
     """The run that stands for a slot, with its coverage; a repeated slot takes its place.
 
     Attributes:
@@ -142,7 +142,7 @@ class RunRow(Row):
     pruned: Mapped[bool] = mapped_column(default=False)
 
 
-class FindingRow(Row):
+class FindingRow(Base):
     """An identity, for ever, with the newest document that a run wrote of it.
 
     When it was first and last seen is not kept here: its sightings say so.
@@ -157,7 +157,7 @@ class FindingRow(Row):
     document: Mapped[Finding] = mapped_column(FINDING)
 
 
-class SightingRow(Row):
+class SightingRow(Base):
     """A finding in the run of a slot; with status `quiet` the word that it was not there.
 
     Slim, because this table grows by every finding with every run. The slot repeats that of the
@@ -166,7 +166,7 @@ class SightingRow(Row):
     Attributes:
         acknowledgement_key: of the word for which this run did not announce it.
         hash_sha256: of the binary in this run, to tell a changed one later.
-        news: what it tells a destination that has not heard it; see `tasks.history.sightings.news`.
+        news: what a destination has not been sent yet; see `tasks.history.sightings.news_key`.
     """
 
     __tablename__ = "sightings"
@@ -192,7 +192,7 @@ class SightingRow(Row):
     figures: Mapped[Mapping[str, Value]] = mapped_column(FIGURES)
 
 
-class AcknowledgementRow(Row):
+class AcknowledgementRow(Base):
     """An analyst's word on a finding: ended sooner or later, and never deleted."""
 
     __tablename__ = "acknowledgements"
@@ -209,7 +209,7 @@ class AcknowledgementRow(Row):
     ended_by: Mapped[str | None]
 
 
-class DestinationRow(Row):
+class DestinationRow(Base):
     """A destination in one medium."""
 
     __tablename__ = "destinations"
@@ -220,7 +220,7 @@ class DestinationRow(Row):
     medium: Mapped[Medium]
 
 
-class ScopeRow(Row):
+class ScopeRow(Base):
     """Since which slot a destination hears of one hunt on one cluster."""
 
     __tablename__ = "scopes"
@@ -231,7 +231,7 @@ class ScopeRow(Row):
     since: Mapped[datetime]
 
 
-class DigestRow(Row):
+class DigestRow(Base):
     """A digest from before its post to after it; at most one of a destination is being sent.
 
     Attributes:
@@ -263,10 +263,10 @@ class DigestRow(Row):
     begun_at: Mapped[datetime]
     lease_until: Mapped[datetime]
     settled_at: Mapped[datetime | None]
-    gaps: Mapped[tuple[tuple[str, str, Gap], ...]] = mapped_column(GAPS)
+    gaps: Mapped[tuple[tuple[str, str, DayGap], ...]] = mapped_column(GAPS)
 
 
-class PartRow(Row):
+class PartRow(Base):
     """A digest's message (the first part) or a reply in its thread.
 
     Attributes:
@@ -284,7 +284,7 @@ class PartRow(Row):
     slack_ts: Mapped[str | None]
 
 
-class DeliveryRow(Row):
+class DeliveryRow(Base):
     """This news of this finding went to this destination, in this digest."""
 
     __tablename__ = "deliveries"

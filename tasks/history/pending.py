@@ -10,22 +10,35 @@ from itertools import product
 from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.orm import Session
 
-from tasks.history.acknowledgements import end_of, ended, given
+from tasks.history.acknowledgements import (
+    acknowledgements_by_identity,
+    end_of,
+    ended_acknowledgements,
+)
 from tasks.history.models import (
     DeliveryRow,
     DigestRow,
     FindingRow,
-    Moment,
     PartRow,
     RunRow,
     ScopeRow,
     SightingRow,
+    UtcColumn,
 )
-from tasks.history.recorded import SEARCHED, trend
-from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news, restored
+from tasks.history.recorded import SEARCHED, read_trend
+from tasks.history.sightings import FOUND, by_priority, first_seen, last_seen, news_key, restored
 from tasks.model.acknowledgements import ByIdentity
-from tasks.model.digests import DAY, Announcement, ClusterDay, DigestStatus, Ended, Gap, Lack, gaps
-from tasks.model.findings import Status, acknowledged
+from tasks.model.digests import (
+    DAY,
+    Announcement,
+    ClusterDay,
+    CoverageGap,
+    DayGap,
+    DigestStatus,
+    Ended,
+    day_gaps,
+)
+from tasks.model.findings import Status, with_acknowledgement
 from tasks.settings import Destination
 
 LOOK_BACK = timedelta(days=14)
@@ -39,7 +52,7 @@ _UNCERTAIN = [DigestStatus.LOST, DigestStatus.SENDING]
 News = tuple[str, str]
 """A finding's fingerprint, and what of it is news."""
 
-Warned = tuple[str, str, Gap]
+Warned = tuple[str, str, DayGap]
 """A warning's cluster, hunt and gap."""
 
 
@@ -81,11 +94,11 @@ def pending(
     previous = session.scalar(
         select(DigestRow).where(_posted(whose)).order_by(DigestRow.number.desc()).limit(1)
     )
-    words = given(session)
+    words = acknowledgements_by_identity(session)
     unheard = _unheard(session, whose, destination, slot, words)
     told = [each for each in unheard if each.finding.acknowledgement is None]
     since = min(slot - LOOK_BACK, previous.slot) if previous else None
-    over = ended(session, whose, destination, slot, since, words)
+    over = ended_acknowledgements(session, whose, destination, slot, since, words)
     clusters = tuple(
         _cluster_day(session, whose, previous, cluster, hunt, slot)
         for cluster, hunt in product(destination.clusters, destination.hunts)
@@ -102,7 +115,7 @@ def pending(
         may_repeat=_may_repeat(
             session,
             whose,
-            frozenset((*news_of(told), *ends_of(over))),
+            frozenset((*news_of(told), *delivery_keys_for_ended(over))),
             frozenset(warnings_of(clusters)),
         ),
     )
@@ -117,10 +130,10 @@ def last_number(session: Session, whose: int | None) -> int:
 def news_of(announcements: Iterable[Announcement]) -> list[News]:
     """Give what a destination will have heard that is told these."""
     findings = (each.finding for each in announcements)
-    return [(finding.fingerprint, said) for finding in findings if (said := news(finding))]
+    return [(finding.fingerprint, said) for finding in findings if (said := news_key(finding))]
 
 
-def ends_of(over: Iterable[Ended]) -> list[News]:
+def delivery_keys_for_ended(over: Iterable[Ended]) -> list[News]:
     """Give what a destination will have heard that is told these, each on what was looked at."""
     words = (each.acknowledgement for each in over)
     return [(word.fingerprint, end_of(word)) for word in words]
@@ -161,7 +174,7 @@ def _unheard(
         .outerjoin(ScopeRow, in_scope)
         .where(
             SightingRow.news.is_not(None),
-            RunRow.slot > func.coalesce(ScopeRow.since, literal(slot - DAY, Moment)),
+            RunRow.slot > func.coalesce(ScopeRow.since, literal(slot - DAY, UtcColumn)),
             RunRow.slot <= slot,
             RunRow.cluster.in_(destination.clusters),
             RunRow.hunt.in_(destination.hunts),
@@ -171,7 +184,7 @@ def _unheard(
     ).tuples()
     first: dict[tuple[int, str | None], Announcement] = {}
     for row, seen, first_slot, last_slot, run in rows:
-        finding = acknowledged(restored(row, seen, first_slot, last_slot), words, run.slot)
+        finding = with_acknowledgement(restored(row, seen, first_slot, last_slot), words, run.slot)
         earlier = first.get((row.key, seen.news))
         if earlier is None or (earlier.finding.acknowledgement and not finding.acknowledgement):
             first[row.key, seen.news] = Announcement(finding, run.document)
@@ -190,7 +203,7 @@ def _acknowledged(
 
 def _is_baseline(announcement: Announcement) -> bool:
     finding = announcement.finding
-    return finding.status is Status.BASELINE and news(finding) == FOUND
+    return finding.status is Status.BASELINE and news_key(finding) == FOUND
 
 
 def _cluster_day(
@@ -221,13 +234,13 @@ def _cluster_day(
         .order_by(RunRow.slot)
     ).all()
     today = runs[-1] if runs and runs[-1].slot > slot - DAY else None
-    whole = [run.slot for run in runs if not Lack.of(run)]
+    whole = [run.slot for run in runs if not CoverageGap.of(run)]
     lacking = [
-        Gap(run.slot, lack)
+        DayGap(run.slot, lack)
         for run in runs
         if run is not today
         and run.slot > earliest
-        and (lack := Lack.of(run))
+        and (lack := CoverageGap.of(run))
         and not any(run.slot < made_up < run.slot + SAME_DAY for made_up in whole)
     ]
     told = _told(session, whose, cluster, hunt, slot)
@@ -245,17 +258,17 @@ def _cluster_day(
         last_searched=searched[0].slot if searched else None,
         gaps=tuple(
             gap
-            for gap in (*lacking, *gaps(slot, today, before))
+            for gap in (*lacking, *day_gaps(slot, today, before))
             if not any(_is_same(gap, other) for other in told)
         ),
-        trend=trend(
+        trend=read_trend(
             session, select(RunRow).where(RunRow.cluster == cluster, RunRow.hunt == hunt), slot
         ),
     )
 
 
-def _is_same(gap: Gap, other: Gap) -> bool:
-    if gap.lack is other.lack is Lack.LATE:
+def _is_same(gap: DayGap, other: DayGap) -> bool:
+    if gap.lack is other.lack is CoverageGap.LATE:
         return abs(gap.slot - other.slot) < SAME_DAY
     return gap == other
 
@@ -270,7 +283,7 @@ def _posted(whose: int | None) -> ColumnElement[bool]:
 
 def _told(
     session: Session, whose: int | None, cluster: str, hunt: str, slot: datetime
-) -> frozenset[Gap]:
+) -> frozenset[DayGap]:
     warnings = select(DigestRow.gaps).where(_posted(whose), DigestRow.slot > slot - LOOK_BACK)
     return frozenset(
         gap

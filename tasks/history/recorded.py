@@ -33,14 +33,14 @@ class RecordedRun:
     acknowledged: int
 
 
-def recorded(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
+def recorded_runs(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
     """Give runs in their order."""
     return tuple(
         RecordedRun(row.document, row.counts, row.acknowledged) for row in session.scalars(runs)
     )
 
 
-def trend(
+def read_trend(
     session: Session, runs: Select[tuple[RunRow]], slot: datetime, limit: int = TREND_RUNS
 ) -> tuple[Trend, ...]:
     """Give the newest of some runs up to a slot, oldest first."""
@@ -51,5 +51,5 @@ def trend(
             new=past.counts.get(Status.NEW, 0),
             known=sum(past.counts.get(status, 0) for status in _KNOWN) + past.acknowledged,
         )
-        for past in reversed(recorded(session, newest))
+        for past in reversed(recorded_runs(session, newest))
     )

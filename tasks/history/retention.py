@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from tasks.history import schema
-from tasks.history.database import BATCH, Database, connected
+from tasks.history.database import BATCH, Database, connect_database
 from tasks.history.models import DeliveryRow, RunRow, ScopeRow, SightingRow
 from tasks.model.findings import Status
 
@@ -50,7 +50,9 @@ class Pruned:
     kept: int
 
 
-def prune(url: str, before: datetime, *, dry_run: bool = False, tell: Tell | None = None) -> Pruned:
+def prune_history(
+    url: str, before: datetime, *, dry_run: bool = False, tell: Tell | None = None
+) -> Pruned:
     """Delete the sightings before a moment that no run or digest of a later slot asks for.
 
     There stay, of each finding, the first sighting, the newest, and the newest with a known hash;
@@ -70,8 +72,8 @@ def prune(url: str, before: datetime, *, dry_run: bool = False, tell: Tell | Non
     Raises:
         HistoryError: it cannot be read or written, or does not fit this code.
     """
-    with connected(url) as database:
-        schema.check(database)
+    with connect_database(url) as database:
+        schema.require_current_schema(database)
         with database.reading() as session:
             sizes = _sizes(session, before)
             newest = _newest(session, before)

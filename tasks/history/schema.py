@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 from tasks.errors import HistoryError
-from tasks.history.database import UPGRADE, Database, connected
+from tasks.history.database import UPGRADE, Database, connect_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -20,7 +20,7 @@ VERSION_TABLE = "beaconhunt_version"
 """Not Alembic's default, which Prefect's own database uses: both may share a PostgreSQL."""
 
 
-def upgrade(url: str) -> str:
+def upgrade_history(url: str) -> str:
     """Create the history at a URL, or bring it up to date.
 
     Returns:
@@ -29,7 +29,7 @@ def upgrade(url: str) -> str:
     Raises:
         HistoryError: it cannot be reached or written, or a newer beaconhunt made it.
     """
-    with connected(url, create=True) as database, database.writing() as session:
+    with connect_database(url, create=True) as database, database.writing() as session:
         _refuse_newer(database, revision(session))
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -38,13 +38,13 @@ def upgrade(url: str) -> str:
         return str(revision(session))
 
 
-def check(database: Database) -> None:
+def require_current_schema(database: Database) -> None:
     """Refuse a history whose schema is not the one that this code needs.
 
     Raises:
         HistoryError: there is none yet, or it is older or newer.
     """
-    there = found(database)
+    there = schema_revision(database)
     _refuse_newer(database, there)
     if there != _scripts(MIGRATIONS).get_current_head():
         raise HistoryError(
@@ -53,7 +53,7 @@ def check(database: Database) -> None:
         )
 
 
-def found(database: Database) -> str:
+def schema_revision(database: Database) -> str:
     """Give the revision of a history, whichever it is.
 
     Raises:

@@ -22,10 +22,10 @@ RETURNED = "returned:"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OF_FINDING = aliased(SightingRow)
 
-Column = TypeVar("Column")
+_Column = TypeVar("_Column")
 
 
-def news(finding: Finding) -> str | None:
+def news_key(finding: Finding) -> str | None:
     """Say what a finding in a run tells a destination that has not heard it.
 
     Returns:
@@ -55,7 +55,7 @@ def sighting(finding: Finding) -> dict[str, Any]:
         "changed_binary": finding.changed_binary,
         "hash_sha256": _hash(finding),
         "priority": finding.priority,
-        "news": news(finding),
+        "news": news_key(finding),
         "figures": finding.figures,
     }
 
@@ -78,7 +78,7 @@ def restored(
         last_seen=last_seen,
     )
     if seen.status is Status.QUIET:
-        return quiet(finding)
+        return without_figures(finding)
     if seen.hash_sha256:
         return replace(finding, process=replace(finding.process, hash_sha256=seen.hash_sha256))
     return finding
@@ -90,7 +90,7 @@ def _away_since(news: str | None) -> datetime | None:
     return datetime.fromisoformat(news.removeprefix(RETURNED))
 
 
-def quiet(finding: Finding) -> Finding:
+def without_figures(finding: Finding) -> Finding:
     """Give the finding as a run lists it that did not see it: without figures of its own."""
     return replace(
         finding,
@@ -126,10 +126,10 @@ def last_hash(before: datetime | None = None) -> ScalarSelect[str | None]:
 
 
 def _of_one(
-    column: InstrumentedAttribute[Column],
+    column: InstrumentedAttribute[_Column],
     order: ColumnElement[Any],
     *conditions: ColumnElement[bool],
-) -> ScalarSelect[Column]:
+) -> ScalarSelect[_Column]:
     """Read one sighting of a finding: with an order and a limit, one step in the index."""
     return (
         select(column)

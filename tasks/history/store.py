@@ -13,23 +13,23 @@ from sqlalchemy.orm import Session
 
 from tasks.errors import RunInProgress, SlotPruned
 from tasks.history import schema
-from tasks.history.acknowledgements import Acknowledgements, given
-from tasks.history.database import Database, batches, connected
+from tasks.history.acknowledgements import Acknowledgements, acknowledgements_by_identity
+from tasks.history.database import Database, batches, connect_database
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
-from tasks.history.recorded import COMPARABLE, SEARCHED, RecordedRun, recorded, trend
+from tasks.history.recorded import COMPARABLE, SEARCHED, RecordedRun, read_trend, recorded_runs
 from tasks.history.sightings import (
     by_priority,
     first_seen,
     last_hash,
     last_seen,
-    quiet,
     restored,
     sighting,
+    without_figures,
 )
 from tasks.model.acknowledgements import ByIdentity
 from tasks.model.digests import Medium
-from tasks.model.findings import RANKS, Finding, Priority, Status, acknowledged, short_id
+from tasks.model.findings import RANKS, Finding, Priority, Status, short_id, with_acknowledgement
 from tasks.model.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.settings import Destination
 
@@ -94,8 +94,8 @@ class History:
             HistoryError: it cannot be read, does not exist yet, or is older or newer than this
                 code. Nothing was changed.
         """
-        with connected(url) as database:
-            schema.check(database)
+        with connect_database(url) as database:
+            schema.require_current_schema(database)
             yield cls(database)
 
     @property
@@ -152,7 +152,7 @@ class History:
                 absent=_absent(session, sighted.difference(fingerprints), slot),
                 memories=_memories(session, fingerprints, slot),
                 ids=_ids(session, fingerprints),
-                acknowledgements=given(session),
+                acknowledgements=acknowledgements_by_identity(session),
             )
 
     def record(self, report: Report) -> bool:
@@ -206,14 +206,14 @@ class History:
                 session.execute(insert(SightingRow), sightings)
         return True
 
-    def unreported(self, hunt_uuid: str, cluster: str) -> tuple[Report, ...]:
+    def unpublished(self, hunt_uuid: str, cluster: str) -> tuple[Report, ...]:
         """Give the reports of recorded runs that the archive may lack, oldest slot first."""
         runs = _runs_of(hunt_uuid, cluster).where(RunRow.unreported.is_not(None))
         with self._database.reading() as session:
             owed = runs.with_only_columns(RunRow.unreported).order_by(RunRow.slot)
             return tuple(report for report in session.scalars(owed) if report)
 
-    def reported(self, run_id: str) -> None:
+    def mark_published(self, run_id: str) -> None:
         """Note that a run has left its report."""
         with self._database.writing() as session:
             session.execute(update(RunRow).where(RunRow.id == run_id).values(unreported=None))
@@ -247,7 +247,7 @@ class History:
     ) -> tuple[Trend, ...]:
         """Give the newest runs of a hunt on a cluster up to a slot, oldest first."""
         with self._database.reading() as session:
-            return trend(session, _runs_of(hunt_uuid, cluster), slot, limit)
+            return read_trend(session, _runs_of(hunt_uuid, cluster), slot, limit)
 
     def runs(
         self, cluster: str | None = None, hunt: str | None = None, limit: int = 50
@@ -265,7 +265,7 @@ class History:
         if hunt is not None:
             newest = newest.where(RunRow.hunt == hunt)
         with self._database.reading() as session:
-            return recorded(session, newest)
+            return recorded_runs(session, newest)
 
     def findings(
         self,
@@ -315,9 +315,9 @@ class History:
         if cluster is not None:
             wanted = wanted.where(RunRow.cluster == cluster)
         with self._database.reading() as session:
-            words = given(session)
+            words = acknowledgements_by_identity(session)
             return tuple(
-                acknowledged(restored(finding, seen, first, last), words, now or seen.slot)
+                with_acknowledgement(restored(finding, seen, first, last), words, now or seen.slot)
                 for finding, seen, first, last in session.execute(wanted).tuples()
             )
 
@@ -419,7 +419,7 @@ def _memories(
 
 def _absent(session: Session, fingerprints: Collection[str], slot: datetime) -> tuple[Finding, ...]:
     found = [
-        quiet(replace(document, id=id, first_seen=first, last_seen=last))
+        without_figures(replace(document, id=id, first_seen=first, last_seen=last))
         for batch in batches(fingerprints)
         for document, id, first, last in session.execute(
             select(FindingRow.document, FindingRow.id, first_seen(slot), last_seen(slot)).where(

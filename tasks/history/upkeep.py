@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from tasks.errors import HistoryError
 from tasks.history import schema
-from tasks.history.database import RESTORE, connected
-from tasks.history.models import FindingRow, Row, RunRow
+from tasks.history.database import RESTORE, connect_database
+from tasks.history.models import Base, FindingRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Inventory:
     rows: Mapping[str, int]
 
 
-def check(url: str) -> Inventory:
+def take_inventory(url: str) -> Inventory:
     """Find out whether a history can be read and written, and is whole.
 
     Raises:
         HistoryError: it is not well. Nothing was changed.
     """
-    with connected(url) as database:
-        schema.check(database)
+    with connect_database(url) as database:
+        schema.require_current_schema(database)
         with database.writing():
             pass  # Who may write gets as far as this.
         with database.reading() as session:
@@ -57,12 +57,12 @@ def check(url: str) -> Inventory:
                 revision=str(schema.revision(session)),
                 rows={
                     table.name: session.scalars(select(func.count()).select_from(table)).one()
-                    for table in Row.metadata.sorted_tables
+                    for table in Base.metadata.sorted_tables
                 },
             )
 
 
-def backup(url: str, copy: Path) -> None:
+def back_up(url: str, copy: Path) -> None:
     """Copy a history as it is at one moment, while runs and digests go on.
 
     Args:
@@ -72,13 +72,13 @@ def backup(url: str, copy: Path) -> None:
     Raises:
         HistoryError: there is no history, or it cannot be copied there.
     """
-    with connected(url) as database:
+    with connect_database(url) as database:
         if database.engine.dialect.name != "sqlite":
             raise HistoryError(
                 f"The history {database.place} is backed up with PostgreSQL's own tools.",
                 f"Run `pg_dump --format=custom --file={copy} {database.place}`.",
             )
-        schema.found(database)
+        schema.schema_revision(database)
         if copy.exists():
             raise HistoryError(f"{copy} is there already.", "Name a file that is not.")
         try:

@@ -75,7 +75,7 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
+class Withdrawal:
     """The words on one finding, ended by somebody.
 
     Attributes:
@@ -99,13 +99,13 @@ def by_identity(acknowledgements: Iterable[Acknowledgement]) -> ByIdentity:
     return dict(sorted_ones)
 
 
-def check(*, by: str, why: str, until: datetime, now: datetime) -> None:
+def validate_acknowledgement(*, by: str, why: str, until: datetime, now: datetime) -> None:
     """Refuse a word without who, why or an end.
 
     Raises:
         AcknowledgementError: who or why is empty, or the end is in the past or too far away.
     """
-    check_who(by)
+    validate_author(by)
     if not why.strip():
         raise AcknowledgementError(
             "An acknowledgement without a reason tells nobody why it is harmless.",
@@ -123,7 +123,7 @@ def check(*, by: str, why: str, until: datetime, now: datetime) -> None:
         )
 
 
-def check_who(by: str) -> None:
+def validate_author(by: str) -> None:
     """Refuse a word of nobody.
 
     Raises:
@@ -138,7 +138,7 @@ def id_prefix(named: str) -> str:
     return f"BH-{named.strip().upper().removeprefix('BH-')}"
 
 
-def the_one(named: str, ids: Sequence[str]) -> str:
+def resolve_id(named: str, ids: Sequence[str]) -> str:
     """Choose the finding that a person means.
 
     Args:

@@ -35,7 +35,7 @@ MAX_BLOCKS = 50
 MAX_BLOCKS_JSON = 12_000
 """Slack refuses a whole message near 13,200 characters of blocks (`msg_blocks_too_long`)."""
 
-MAX_TEXT = 3_500
+MAX_MESSAGE_TEXT = 3_500
 MAX_HEADER = 150
 MAX_TEXT_OBJECT = 3_000
 MAX_CONTEXT_ELEMENTS = 10
@@ -99,7 +99,7 @@ class Ended:
     still: tuple[Announcement, ...]
 
 
-class Lack(StrEnum):
+class CoverageGap(StrEnum):
     """Why silence about a hunt on a cluster means little, in a word.
 
     Attributes:
@@ -124,10 +124,10 @@ class Lack(StrEnum):
     @property
     def searched(self) -> bool:
         """Whether something was searched all the same."""
-        return self in {Lack.PARTIAL, *_BY_FAULT.values()}
+        return self in {CoverageGap.PARTIAL, *_BY_FAULT.values()}
 
     @classmethod
-    def of(cls, run: Run) -> Lack | None:
+    def of(cls, run: Run) -> CoverageGap | None:
         """Say what kept a run from searching everything; None when nothing did."""
         match run.outcome:
             case Outcome.FAILED:
@@ -143,14 +143,14 @@ class Lack(StrEnum):
 
 
 _BY_FAULT = {
-    Fault.BLIND: Lack.BLIND,
-    Fault.MERGED: Lack.MERGED,
-    Fault.NO_SIGNATURE: Lack.NO_SIGNATURE,
+    Fault.BLIND: CoverageGap.BLIND,
+    Fault.MERGED: CoverageGap.MERGED,
+    Fault.NO_SIGNATURE: CoverageGap.NO_SIGNATURE,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class DayGap:
     """A day that one hunt did not see whole on one cluster: a destination is told of it once.
 
     Attributes:
@@ -158,10 +158,10 @@ class Gap:
     """
 
     slot: datetime
-    lack: Lack
+    lack: CoverageGap
 
 
-def gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iterator[Gap]:
+def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iterator[DayGap]:
     """Give what a digest's own day lacks.
 
     A blind cluster is said every day; of telemetry that is only judged wrong, what is new.
@@ -172,14 +172,14 @@ def gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iterator
         before: the newest earlier run that searched.
     """
     if run is None:
-        yield Gap(slot, Lack.LATE)
+        yield DayGap(slot, CoverageGap.LATE)
         return
-    if lack := Lack.of(run):
-        yield Gap(run.slot, lack)
+    if lack := CoverageGap.of(run):
+        yield DayGap(run.slot, lack)
     known = before.coverage.faulty if before and before.coverage else {}
     for fault in run.coverage.faulty if run.coverage else {}:
         if fault is Fault.BLIND or fault not in known:
-            yield Gap(run.slot, _BY_FAULT[fault])
+            yield DayGap(run.slot, _BY_FAULT[fault])
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class ClusterDay:
     hunt: str
     run: Run | None
     last_searched: datetime | None
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[DayGap, ...] = ()
     trend: tuple[Trend, ...] = ()
 
     @property
@@ -207,18 +207,18 @@ class ClusterDay:
         return self.run is not None and self.run.outcome.searched
 
     @property
-    def ongoing(self) -> Lack | None:
+    def ongoing(self) -> CoverageGap | None:
         """What has kept it from being searched since it last was, if that is to be told."""
         since = [gap for gap in self.gaps if self._is_ongoing(gap)]
         return since[-1].lack if since else None
 
     @property
-    def today(self) -> tuple[Lack, ...]:
+    def today(self) -> tuple[CoverageGap, ...]:
         """What the run of the digest's day lacks, where there was one."""
         return tuple(gap.lack for gap in self.gaps if self.run and gap.slot == self.run.slot)
 
     @property
-    def over(self) -> tuple[Gap, ...]:
+    def over(self) -> tuple[DayGap, ...]:
         """The gaps of earlier days that are not going on."""
         today = self.run.slot if self.run else None
         return tuple(gap for gap in self.gaps if gap.slot != today and not self._is_ongoing(gap))
@@ -231,7 +231,7 @@ class ClusterDay:
             for lack, alike in groupby(self.over, key=lambda gap: gap.lack)
         )
 
-    def _is_ongoing(self, gap: Gap) -> bool:
+    def _is_ongoing(self, gap: DayGap) -> bool:
         return not gap.lack.searched and (
             self.last_searched is None or gap.slot > self.last_searched
         )
@@ -309,7 +309,7 @@ class Message:
     @classmethod
     def of(cls, blocks: Sequence[Block], metadata: Mapping[str, Any]) -> Message:
         """Make the message whose text says in words what its blocks show."""
-        words = "\n".join(in_words(block) for block in blocks)
+        words = "\n".join(plain_text(block) for block in blocks)
         return cls(html.escape(words, quote=False), tuple(blocks), metadata)
 
     def to_json(self) -> bytes:
@@ -334,7 +334,7 @@ class Message:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def in_words(block: Block) -> str:
+def plain_text(block: Block) -> str:
     """Say in plain words what a block shows, without Slack's markup."""
     match block["type"]:
         case "rich_text":
@@ -386,8 +386,8 @@ def _violations(message: Message, prefixes: Sequence[str]) -> Iterator[str]:
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     if len(ids) != len(set(ids)):
         yield "Two blocks have the same block_id."
-    if not 1 <= len(message.text) <= MAX_TEXT:
-        yield f"The text has {len(message.text)} characters, not 1 to {MAX_TEXT}."
+    if not 1 <= len(message.text) <= MAX_MESSAGE_TEXT:
+        yield f"The text has {len(message.text)} characters, not 1 to {MAX_MESSAGE_TEXT}."
     yield from _markup_violations(message.text, prefixes)
     for block in blocks:
         yield from _block_violations(block, prefixes)
@@ -449,7 +449,7 @@ def _without_markup(text_object: Block) -> str:
 
 def _laid_out(block: Block) -> Iterator[str]:
     """Break a block's words into a terminal's lines; all but its first line stand indented."""
-    for number, line in enumerate(in_words(block).splitlines()):
+    for number, line in enumerate(plain_text(block).splitlines()):
         indent = "    " if number else ""
         for wrapped in textwrap.wrap(
             _kept_together(line),

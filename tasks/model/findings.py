@@ -79,7 +79,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class NetworkDestination:
     """Where the process connects to, as ECS `destination.*` names it."""
 
     address: str | None = None
@@ -231,7 +231,7 @@ class Finding:
     host: Host = Host()
     user_name: str | None = None
     process: Process = Process()
-    destination: Destination = Destination()
+    destination: NetworkDestination = NetworkDestination()
     figures: Mapping[str, Value] = field(default_factory=dict)
     candidates: int = 0
     evidence: Evidence | None = None
@@ -251,7 +251,7 @@ class Finding:
             return Disposition.ANNOUNCED
         return Disposition(self.status)
 
-    def lacking(self, fault: str) -> Finding:
+    def with_fault(self, fault: str) -> Finding:
         """Give it with one more reason why not everything is known of it."""
         return replace(self, faults=(*self.faults, fault))
 
@@ -274,7 +274,7 @@ class Finding:
         return fingerprint(self.hunt_uuid, _ANY_CLUSTER, common) if common else None
 
 
-def acknowledged(finding: Finding, among: ByIdentity, slot: datetime) -> Finding:
+def with_acknowledgement(finding: Finding, among: ByIdentity, slot: datetime) -> Finding:
     """Give the finding with the word that covers it in the run of a slot, or with none.
 
     Args:

@@ -24,7 +24,7 @@ _LITERAL_OR_COMMENT = re.compile(r'""".*?"""|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?
 _BETWEEN_COLUMNS = re.compile(r",(?![^()]*\))")
 
 
-def bare(query: str) -> str:
+def without_comments(query: str) -> str:
     """Blank out literals and comments: what is left is structure, at its place."""
     return _LITERAL_OR_COMMENT.sub(lambda found: " " * len(found.group()), query)
 
@@ -111,12 +111,12 @@ class Hunt(BaseModel):
     @property
     def parameters(self) -> frozenset[str]:
         """Names of the `?name` parameters that the query uses."""
-        return frozenset(_PARAMETER.findall(bare(self.query)))
+        return frozenset(_PARAMETER.findall(without_comments(self.query)))
 
     @property
     def reproducible(self) -> bool:
         """Whether a later run as of the same slot gets the same answer: `NOW()` spoils it."""
-        return not re.search(r"\bnow\s*\(", bare(self.query), re.IGNORECASE)
+        return not re.search(r"\bnow\s*\(", without_comments(self.query), re.IGNORECASE)
 
     @property
     def sources(self) -> str:
@@ -133,7 +133,7 @@ class Hunt(BaseModel):
 
         Read from the text alone, so that a hunt may use whatever its cluster understands.
         """
-        stages = [stage.strip() for stage in bare(self.query).split("|")]
+        stages = [stage.strip() for stage in without_comments(self.query).split("|")]
         grouping = [
             stage for stage in stages if re.match(r"(INLINE\s*)?STATS\b", stage, re.IGNORECASE)
         ]
@@ -177,16 +177,16 @@ class Hunt(BaseModel):
         """Give the query for Kibana's Discover: thresholds as figures, the window left to it."""
         text = self.query
         for name, value in self.pipeline.thresholds.items():
-            text = re.sub(rf"\?{re.escape(name)}\b", str(whole(value)), text)
+            text = re.sub(rf"\?{re.escape(name)}\b", str(integral(value)), text)
         return text
 
 
-def whole(threshold: float) -> float:
+def integral(threshold: float) -> float:
     """Give a threshold of 8 as a whole number, as ES|QL needs it, not as 8.0."""
     return int(threshold) if float(threshold).is_integer() else threshold
 
 
-def load(reference: str) -> Hunt:
+def load_hunt(reference: str) -> Hunt:
     """Load a hunt by the name of a shipped one, or by the path of a file.
 
     Args:
@@ -202,17 +202,17 @@ def load(reference: str) -> Hunt:
     except FileNotFoundError as error:
         raise HuntError(
             f"There is no hunt {reference!r}.",
-            f"Shipped hunts: {_listed(shipped())}. A hunt of your own is named by its path, "
+            f"Shipped hunts: {_listed(shipped_hunts())}. A hunt of your own is named by its path, "
             "ending in .toml.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise HuntError(
             f"{path}: cannot be read: {error}.", "Make it a readable UTF-8 file."
         ) from error
-    return read(text, path, query_number=number)
+    return read_hunt(text, path, query_number=number)
 
 
-def unread(reference: str, uuid_of: Callable[[str], str | None]) -> Hunt:
+def placeholder_hunt(reference: str, uuid_of: Callable[[str], str | None]) -> Hunt:
     """Stand in for a hunt whose file cannot be used, so that its failed runs are known as its own.
 
     Args:
@@ -242,12 +242,12 @@ def _apart(number: str) -> str:
     return "" if number in {"", "1"} else f"-{number}"
 
 
-def shipped() -> tuple[str, ...]:
+def shipped_hunts() -> tuple[str, ...]:
     """Name the hunts that come with beaconhunt."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
-def read(text: str, path: Path, query_number: str = "") -> Hunt:
+def read_hunt(text: str, path: Path, query_number: str = "") -> Hunt:
     """Read one hunt file.
 
     Args:

@@ -6,9 +6,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sized
 from dataclasses import replace
 
-from tasks.model.acknowledgements import Acknowledgement, Withdrawn
+from tasks.model.acknowledgements import Acknowledgement, Withdrawal
 from tasks.model.coverage import Coverage, Fault
-from tasks.model.findings import Destination, Disposition, Evidence, Finding, Priority, Status
+from tasks.model.findings import (
+    Disposition,
+    Evidence,
+    Finding,
+    NetworkDestination,
+    Priority,
+    Status,
+)
 from tasks.model.hunts import Nouns
 from tasks.model.runs import Outcome, Report, Run
 from tasks.text import times
@@ -49,18 +56,19 @@ EVENTS_AN_HOUR = "number_of_con_per_hour"
 """The column of a hunt that counts events, whatever its name says: its threshold is for these."""
 
 
-def summary(report: Report) -> str:
+def headline(report: Report) -> str:
     """Say in one line how the run ended and what it found: the page's headline."""
     run, nouns = report.run, report.run.nouns
     match run.outcome:
         case Outcome.COMPLETE:
-            said = news(report.findings, nouns) or "Nothing new"
+            said = news_words(report.findings, nouns) or "Nothing new"
         case Outcome.BASELINE:
             said = baseline_words(report.having(Status.BASELINE), nouns)
         case Outcome.PARTIAL:
-            said = f"Partial: {news(report.findings, nouns) or 'nothing new in what was searched'}"
+            found = news_words(report.findings, nouns)
+            said = f"Partial: {found or 'nothing new in what was searched'}"
         case _:
-            return ending(run)
+            return not_searched_words(run)
     return f"{said}, blind on some {nouns.host[1]}" if is_blind(run) else said
 
 
@@ -69,7 +77,7 @@ def is_blind(run: Run) -> bool:
     return run.coverage is not None and Fault.BLIND in run.coverage.faulty
 
 
-def ending(run: Run) -> str:
+def not_searched_words(run: Run) -> str:
     """Say in one line why a run searched nothing."""
     match run.outcome:
         case Outcome.NO_DATA:
@@ -77,15 +85,15 @@ def ending(run: Run) -> str:
         case Outcome.MISSED:
             return "Not searched: the run never started"
         case _:
-            return f"Not searched: {REASON_WORDS[reason(run)]}"
+            return f"Not searched: {REASON_WORDS[reason_key(run)]}"
 
 
-def reason(run: Run) -> str:
+def reason_key(run: Run) -> str:
     """Give the word for why a run failed, one of `REASON_WORDS`."""
     return run.reason if run.reason in REASON_WORDS else "internal"
 
 
-def news(findings: Iterable[Finding], nouns: Nouns) -> str:
+def news_words(findings: Iterable[Finding], nouns: Nouns) -> str:
     """Say how many findings are new, how many known programs changed or are back; or nothing."""
     told = [finding for finding in findings if is_news(finding)]
     new = [finding for finding in told if finding.status is Status.NEW]
@@ -212,7 +220,7 @@ def events_an_hour(finding: Finding) -> float | None:
     return events if isinstance(events, int | float) else None
 
 
-def destination_words(destination: Destination, limit: int) -> str:
+def destination_words(destination: NetworkDestination, limit: int) -> str:
     """Give for example `203.0.113[.]47:443`, `[2001[:]db8::1]:443`, `c2[.]example:80,443 +2`.
 
     Args:
@@ -231,27 +239,27 @@ def destination_words(destination: Destination, limit: int) -> str:
     return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
 
 
-def word_words(word: Acknowledgement) -> str:
+def acknowledgement_summary(word: Acknowledgement) -> str:
     """Say of an acknowledgement who gave it and how long it holds or held, without its reason."""
     if word.ended_at and word.ended_at == word.end:
         return f"by {word.by}, ended by {word.ended_by} on {times.full(word.end)}"
     return f"by {word.by} until {times.full(word.end)}"
 
 
-def given_words(word: Acknowledgement, finding: Finding) -> str:
+def acknowledged_words(word: Acknowledgement, finding: Finding) -> str:
     """Say what is acknowledged from now on, by whom, until when, and of which binary."""
     process = finding.process.executable or finding.process.name or "its program"
     host = finding.host.name or finding.host.id or "its host"
     address = destination_words(replace(finding.destination, ports=()), MAX_ADDRESS)
     calls = f", calling {address}" if address else ""
     return visible(
-        f"{word.finding} is acknowledged {word_words(word)}: {process} on "
+        f"{word.finding} is acknowledged {acknowledgement_summary(word)}: {process} on "
         f"{'every host' if word.everywhere else host}{calls}, with the binary of SHA-256 "
         f"{word.hash_sha256 or 'not known'}"
     )
 
 
-def withdrawn_words(withdrawn: Withdrawn) -> str:
+def withdrawal_words(withdrawn: Withdrawal) -> str:
     """Say what is not acknowledged any more, or what of it still is."""
     finding = withdrawn.words[0].finding
     reasons = "; ".join(f"{word.by} said: {word.why}" for word in withdrawn.words)

@@ -16,6 +16,7 @@ from tasks.model.findings import UNSHOWN, Evidence, Finding, Status, Value
 from tasks.model.hunts import Hunt, Nouns
 from tasks.model.runs import Run
 from tasks.model.wording import (
+    acknowledgement_summary,
     capitalised,
     counted,
     destination_words,
@@ -23,7 +24,6 @@ from tasks.model.wording import (
     period_words,
     priority_word,
     rate_words,
-    word_words,
 )
 from tasks.pages import charts
 from tasks.pages.kibana import MAX_ENTITY_IDS, discover_url, traffic_query
@@ -103,7 +103,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """A finding as a line of a table.
 
     Attributes:
@@ -130,7 +130,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class QuietRow:
     """A finding that the run before saw and this one does not."""
 
     id: str
@@ -141,7 +141,7 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
+class AcknowledgedRow:
     """A finding that an analyst calls harmless.
 
     Attributes:
@@ -174,20 +174,20 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         link=link or f"#{finding.id}",
         level=finding.priority or "none",
         mark=_mark(finding),
-        process=name(finding.process.name),
-        host=host(finding),
-        destination=destination(finding),
-        why=text(finding.why),
-        chart=charts.activity(seen.hourly, run.window.start, threshold) if seen else None,
+        process=name_text(finding.process.name),
+        host=host_text(finding),
+        destination=destination_text(finding),
+        why=long_text(finding.why),
+        chart=charts.activity_chart(seen.hourly, run.window.start, threshold) if seen else None,
         chart_title=_chart_title(seen, threshold) if seen else "",
-        gaps=charts.gaps(seen.gaps, seen.period_seconds)
+        gaps=charts.gap_chart(seen.gaps, seen.period_seconds)
         if seen and seen.gaps and seen.period_seconds
         else None,
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=f"{silent:,}" if silent else "",
         without_evidence=_unexplained(finding, hunt),
         facts=tuple(_facts(finding, run.nouns, run.clock)),
-        faults=tuple(map(text, finding.faults)),
+        faults=tuple(map(long_text, finding.faults)),
         details=tuple(_details(finding, run.clock)),
         hunt_figures=_values(finding.figures),
         check=traffic_query(finding, run) if hunt else (),
@@ -195,16 +195,16 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
     )
 
 
-def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
+def table_row(finding: Finding, slot: datetime, *, spark: bool) -> TableRow:
     """Lay a finding out as a line of a table."""
     seen, events = finding.evidence, events_an_hour(finding)
-    return Row(
+    return TableRow(
         id=finding.id,
         status=f"{finding.status}, changed" if finding.changed_binary else finding.status,
         priority=priority_word(finding),
-        process=name(finding.process.name),
-        host=shortened(host(finding), MAX_HOST),
-        destination=destination(finding),
+        process=name_text(finding.process.name),
+        host=shortened(host_text(finding), MAX_HOST),
+        destination=destination_text(finding),
         signature=finding.process.code_signature.word,
         hours=f"{seen.hours_active:,}" if seen else NOTHING,
         events=f"{events:,.0f}" if events is not None else "",
@@ -216,48 +216,48 @@ def row(finding: Finding, slot: datetime, *, spark: bool) -> Row:
     )
 
 
-def quiet(finding: Finding, clock: Clock) -> Quiet:
+def quiet_row(finding: Finding, clock: Clock) -> QuietRow:
     """Lay a finding out that is not there any more."""
-    return Quiet(
+    return QuietRow(
         id=finding.id,
-        process=name(finding.process.name),
-        host=host(finding),
-        destination=destination(finding),
+        process=name_text(finding.process.name),
+        host=host_text(finding),
+        destination=destination_text(finding),
         last_seen=clock.aged(finding.last_seen),
     )
 
 
-def acknowledged(finding: Finding) -> Acknowledged:
+def acknowledged_row(finding: Finding) -> AcknowledgedRow:
     """Lay a finding out that is acknowledged."""
     word = finding.acknowledgement
-    return Acknowledged(
+    return AcknowledgedRow(
         id=finding.id,
-        process=name(finding.process.name),
-        host=host(finding),
-        destination=destination(finding),
-        word=text(word_words(word)) if word else NOTHING,
-        why=text(word.why) if word else NOTHING,
+        process=name_text(finding.process.name),
+        host=host_text(finding),
+        destination=destination_text(finding),
+        word=long_text(acknowledgement_summary(word)) if word else NOTHING,
+        why=long_text(word.why) if word else NOTHING,
     )
 
 
-def host(finding: Finding) -> str:
+def host_text(finding: Finding) -> str:
     """Give the host as a page has room for it."""
-    return name(finding.host.name or finding.host.id)
+    return name_text(finding.host.name or finding.host.id)
 
 
-def name(text: str | None) -> str:
+def name_text(text: str | None) -> str:
     """Give a name as a page has room for it."""
     return shortened(text, MAX_NAME) if text else NOTHING
 
 
-def text(whole: str) -> str:
+def long_text(whole: str) -> str:
     """Give a long text as a page has room for it, and say where the rest is."""
     if len(whole) <= MAX_TEXT:
         return whole
     return f"{shortened(whole, MAX_TEXT)} (all {len(whole):,} characters are in findings.json)"
 
 
-def destination(finding: Finding) -> str:
+def destination_text(finding: Finding) -> str:
     """Give address and ports as a page has room for them."""
     return destination_words(finding.destination, MAX_NAME) or NOTHING
 
@@ -307,8 +307,8 @@ def _without(finding: Finding) -> str:
 
 def _facts(finding: Finding, nouns: Nouns, clock: Clock) -> Iterator[Fact]:
     seen = finding.evidence
-    yield Fact(capitalised(nouns.host[0]), host(finding), code=True)
-    yield Fact("User", name(finding.user_name), code=True)
+    yield Fact(capitalised(nouns.host[0]), host_text(finding), code=True)
+    yield Fact("User", name_text(finding.user_name), code=True)
     yield Fact("Signature", finding.process.code_signature.word, about="signature")
     is_older = finding.first_seen < clock.slot
     first_seen = clock.aged(finding.first_seen) if is_older else "by this run"
@@ -343,7 +343,7 @@ def _details(finding: Finding, clock: Clock) -> Iterator[Fact]:
         ("Ports", _listed(tuple(map(str, destination.ports))), False),
     ):
         if value:
-            yield Fact(label, text(value), code=True, copy=copy)
+            yield Fact(label, long_text(value), code=True, copy=copy)
     if seen := finding.evidence:
         yield Fact("First connection", f"{clock.aged(seen.first_connection)}, in the window")
     if finding.candidates > 1:
@@ -361,12 +361,12 @@ def _listed(values: tuple[str, ...]) -> str:
 def _values(figures: Mapping[str, Value]) -> tuple[Fact, ...]:
     """List the hunt's own columns, whatever its author kept; addresses among them defanged."""
     return tuple(
-        Fact(column, text(defanged(words) if column.startswith(_OF_ADDRESSES) else words))
-        for column, words in ((column, value_words(value)) for column, value in figures.items())
+        Fact(column, long_text(defanged(words) if column.startswith(_OF_ADDRESSES) else words))
+        for column, words in ((column, value_text(value)) for column, value in figures.items())
     )
 
 
-def value_words(value: Value) -> str:
+def value_text(value: Value) -> str:
     """Write a cell of an ES|QL answer."""
     match value:
         case None:
@@ -379,7 +379,7 @@ def value_words(value: Value) -> str:
             return f"{value:,}"
         case tuple():
             more = f" and {len(value) - MAX_VALUES:,} more" if len(value) > MAX_VALUES else ""
-            return ", ".join(map(value_words, value[:MAX_VALUES])) + more
+            return ", ".join(map(value_text, value[:MAX_VALUES])) + more
         case _:
             return value
 

@@ -54,7 +54,9 @@ _FILLS = {
 }
 
 
-def activity(hourly: Sequence[int | None], start: datetime, threshold: float | None) -> Markup:
+def activity_chart(
+    hourly: Sequence[int | None], start: datetime, threshold: float | None
+) -> Markup:
     """Draw connections per hour over a window.
 
     Hours with no event of the Mac are a grey band, hours without a connection a thin line, and
@@ -96,7 +98,7 @@ def activity(hourly: Sequence[int | None], start: datetime, threshold: float | N
     )
 
 
-def gaps(counts: Sequence[int], period_seconds: float) -> Markup:
+def gap_chart(counts: Sequence[int], period_seconds: float) -> Markup:
     """Draw how long the gaps between connections are: a clock is one bar, chance a long slope.
 
     Args:
@@ -145,7 +147,7 @@ LABELLED_RUNS = 12
 """From so many runs on there is room for the first one's date beside the last one's, on a phone."""
 
 
-def trend(runs: Sequence[Trend]) -> Markup:
+def trend_chart(runs: Sequence[Trend]) -> Markup:
     """Draw what the last runs found: new above known, dashed where a run is missing or partial.
 
     Args:
@@ -169,7 +171,7 @@ def trend(runs: Sequence[Trend]) -> Markup:
     )
 
 
-def fleet(runs: Sequence[Trend]) -> Markup:
+def fleet_chart(runs: Sequence[Trend]) -> Markup:
     """Draw how many hosts the last runs could see, dashed where a run knows nothing of them.
 
     Args:

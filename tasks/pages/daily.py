@@ -14,7 +14,7 @@ from tasks.model.findings import RANKS, Finding, Status
 from tasks.model.runs import Outcome
 from tasks.pages import cards, charts
 from tasks.pages.cards import NOTHING, Card
-from tasks.pages.explanations import Explanation, explained
+from tasks.pages.explanations import Explanation, explanations
 from tasks.pages.parts import (
     ARCHIVE_INDEX,
     MAX_CARDS,
@@ -106,7 +106,7 @@ def daily_view(digest: Digest) -> DailyView:
             note="Each stands at full length in the report of its run.",
         ),
         digest=digest.id,
-        explained=explained(digest.nouns),
+        explained=explanations(digest.nouns),
     )
 
 
@@ -128,7 +128,7 @@ def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) ->
         gap = f"{missing} of {len(digest.clusters)} {pairs} not searched"
     recorded = _recorded(digest) if digest.baselines else ""
     nothing = recorded or wording.ended_words(digest.ended) or ("Nothing new" if searched else "")
-    news = wording.news(findings, digest.nouns) or nothing
+    news = wording.news_words(findings, digest.nouns) or nothing
     return ", ".join(filter(None, (news, gap))) or "No cluster in scope"
 
 
@@ -176,7 +176,7 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
             yield Alert(f"{day.cluster} was not searched: no run today.", last, "bad")
             continue
         if not run.outcome.searched:
-            words = wording.ending(run)
+            words = wording.not_searched_words(run)
             yield Alert(f"{day.cluster}: {words}.", f"{run.detail or ''} {last}".strip(), "bad")
         elif run.outcome is Outcome.PARTIAL:
             yield Alert(f"{day.cluster} was searched in part only.", run.detail or "")
@@ -187,11 +187,11 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
 def _end_words(ended: Ended, digest: Digest) -> str:
     first, *others = [told.finding for told in ended.still]
     where = wording.on_hosts([first, *others], digest.nouns) if others else ""
-    process = cards.name(first.process.name) + (where or f" on {cards.host(first)}")
+    process = cards.name_text(first.process.name) + (where or f" on {cards.host_text(first)}")
     word = ended.acknowledgement
     return (
-        f"{process}, calls {cards.destination(first)} ({first.id}), "
-        f"acknowledged {wording.word_words(word)}: {cards.text(word.why)}"
+        f"{process}, calls {cards.destination_text(first)} ({first.id}), "
+        f"acknowledged {wording.acknowledgement_summary(word)}: {cards.long_text(word.why)}"
     )
 
 

@@ -17,7 +17,7 @@ class Explanation:
     text: str
 
 
-def explained(nouns: Nouns) -> Mapping[str, Explanation]:
+def explanations(nouns: Nouns) -> Mapping[str, Explanation]:
     """Give every explanation by its key, which is part of its element's id."""
     host, hosts = nouns.host
     return {

@@ -26,7 +26,7 @@ but could not end it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class RenderedReport:
     """What people read of a run, rendered: the archive keeps it beside the run's document."""
 
     html: str

@@ -19,15 +19,15 @@ from tasks.model.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.model.wording import counted
 from tasks.pages import charts
 from tasks.pages.cards import NOTHING
-from tasks.pages.explanations import Explanation, explained
+from tasks.pages.explanations import Explanation, explanations
 from tasks.pages.parts import ARCHIVE_INDEX, Badge, Tile, badge, href
 from tasks.text import times
 from tasks.text.untrusted import visible
 
-RECENT = timedelta(days=30)
+NOT_SEARCHED_WITHIN = timedelta(days=30)
 """How far back "not searched" is counted, from the newest slot."""
 
-GONE = timedelta(days=90)
+RETIRED_AFTER = timedelta(days=90)
 """Who had no run for so long before the newest slot is taken to be hunted no more."""
 
 MAX_DAYS = 60
@@ -56,7 +56,7 @@ class Record:
         """Count a report's findings."""
         return cls(
             run=report.run,
-            headline=wording.summary(report),
+            headline=wording.headline(report),
             new=len(report.having(Status.NEW)),
             known=len(report.having(Status.CONTINUING, Status.RETURNED) + report.acknowledged),
             quiet=len(report.having(Status.QUIET)),
@@ -85,7 +85,7 @@ Entry = tuple[str, Record]
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
+class ArchiveRow:
     """A run as a line of the index."""
 
     slot: str
@@ -105,7 +105,7 @@ class Month:
     """The runs of one month, newest first."""
 
     name: str
-    rows: tuple[RunRow, ...]
+    rows: tuple[ArchiveRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str,
     current = _standing(newest_first)
     lately = _within(current)
     known = [*current, *_newest_first(silent)]
-    hunted = [entry for entry in known if known[0][1].run.slot - entry[1].run.slot < GONE]
+    hunted = [entry for entry in known if known[0][1].run.slot - entry[1].run.slot < RETIRED_AFTER]
     return IndexView(
         title="Archive · beaconhunt",
         archive=ARCHIVE_INDEX,
@@ -242,7 +242,7 @@ def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str,
         eyebrow="Archive",
         headline=_headline(sum(months.values()), {record.run.cluster for _, record in known}),
         window=_window(recent.records),
-        tiles=tuple(_tiles(lately, f"in {RECENT.days} days")),
+        tiles=tuple(_tiles(lately, f"in {NOT_SEARCHED_WITHIN.days} days")),
         clusters=tuple(_states(hunted, lately)),
         gone=tuple(_latest_link(*entry) for entry in known[len(hunted) :]),
         runs=_runs(newest_first, current, root=""),
@@ -252,7 +252,7 @@ def index_view(recent: Shelf, silent: Mapping[str, Record], months: Mapping[str,
             for month, runs in months.items()
         ),
         unreadable=tuple(sorted(recent.unreadable)),
-        explained=explained(Nouns()),
+        explained=explanations(Nouns()),
     )
 
 
@@ -289,11 +289,11 @@ def latest_views(records: Mapping[str, Record]) -> Mapping[str, LatestView]:
     Args:
         records: as in a shelf.
     """
-    newest = {latest_page(folder): (folder, each) for folder, each in standing(records)[::-1]}
+    newest = {latest_page(folder): (folder, each) for folder, each in standing_runs(records)[::-1]}
     return {path: _latest(posixpath.dirname(path), *entry) for path, entry in newest.items()}
 
 
-def standing(records: Mapping[str, Record]) -> list[Entry]:
+def standing_runs(records: Mapping[str, Record]) -> list[Entry]:
     """Give the runs that stand for their slots, as in the history, newest first.
 
     Args:
@@ -359,7 +359,7 @@ def _standing(newest_first: Iterable[Entry]) -> list[Entry]:
 def _within(current: Sequence[Entry]) -> list[Record]:
     """Give the runs of the last days, newest first."""
     records = [record for _, record in current]
-    return [each for each in records if records[0].run.slot - each.run.slot < RECENT]
+    return [each for each in records if records[0].run.slot - each.run.slot < NOT_SEARCHED_WITHIN]
 
 
 def _states(current: Sequence[Entry], lately: Sequence[Record]) -> Iterator[ClusterState]:
@@ -434,11 +434,11 @@ def _runs(newest_first: Sequence[Entry], current: Iterable[Entry], root: str) ->
     )
 
 
-def _row(folder: str, record: Record, *, superseded: bool) -> RunRow:
+def _row(folder: str, record: Record, *, superseded: bool) -> ArchiveRow:
     run = record.run
     counts = (record.new, record.known, record.quiet)
     new, known, quiet = (f"{n:,}" if run.outcome.searched else NOTHING for n in counts)
-    return RunRow(
+    return ArchiveRow(
         slot=times.short(run.slot),
         cluster=run.cluster,
         hunt=run.hunt,

@@ -12,7 +12,7 @@ from tasks.model.findings import Finding, Status
 from tasks.model.hunts import Nouns
 from tasks.model.runs import SCHEMA_VERSION, Outcome, Run
 from tasks.pages import cards
-from tasks.pages.cards import Card, Row
+from tasks.pages.cards import Card, TableRow
 
 MAX_CARDS = 100
 FILTERED_CARDS = 6
@@ -70,7 +70,7 @@ class Table:
     host: str
     events: bool
     scored: bool
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     statuses: tuple[str, ...]
     more: str
 
@@ -171,7 +171,7 @@ def table_of(
 ) -> Table:
     """Lay findings out as rows."""
     rows = tuple(
-        cards.row(finding, slot, spark=place < MAX_SPARKLINES)
+        cards.table_row(finding, slot, spark=place < MAX_SPARKLINES)
         for place, finding in enumerate(findings[:MAX_ROWS])
     )
     return Table(

@@ -13,12 +13,12 @@ from tasks.model import wording
 from tasks.model.costs import Cost
 from tasks.model.coverage import AgentCoverage
 from tasks.model.findings import Finding, Priority, Status
-from tasks.model.hunts import Hunt, whole
+from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Outcome, Report, Run, Trend
 from tasks.model.wording import counted
 from tasks.pages import cards, charts
-from tasks.pages.cards import NOTHING, Acknowledged, Card, Fact, Quiet
-from tasks.pages.explanations import Explanation, explained
+from tasks.pages.cards import NOTHING, AcknowledgedRow, Card, Fact, QuietRow
+from tasks.pages.explanations import Explanation, explanations
 from tasks.pages.parts import (
     ARCHIVE_INDEX,
     MAX_CARDS,
@@ -41,7 +41,7 @@ from tasks.text.untrusted import visible
 
 MAX_LISTED = 200
 
-RECENT = timedelta(hours=24)
+CONNECTED_WITHIN = timedelta(hours=24)
 """A program that connected within it, up to the slot, goes on as far as a run can know."""
 
 
@@ -131,10 +131,10 @@ class ReportView:
     hosts: str
     news: Cards
     known: Table
-    acknowledged: tuple[Acknowledged, ...]
+    acknowledged: tuple[AcknowledgedRow, ...]
     acknowledged_count: str
     acknowledged_more: str
-    quiet: tuple[Quiet, ...]
+    quiet: tuple[QuietRow, ...]
     quiet_note: str
     quiet_count: str
     quiet_more: str
@@ -168,7 +168,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         nothing=_nothing_new(report),
         counted=run.coverage is not None,
     )
-    headline = wording.summary(report)
+    headline = wording.headline(report)
     return ReportView(
         title=visible(f"{headline} · {run.cluster} · {times.full(run.slot)}"),
         archive=href(run.folder, ARCHIVE_INDEX),
@@ -181,22 +181,22 @@ def report_view(report: Report, links: Links) -> ReportView:
         lede=tuple(_lede(report, told)),
         alerts=tuple(_alerts(report, told)),
         tiles=tuple(_tiles(report, told)),
-        trend=charts.trend(report.trend) if len(report.trend) > 1 else None,
+        trend=charts.trend_chart(report.trend) if len(report.trend) > 1 else None,
         trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
         hosts=wording.capitalised(run.nouns.host[1]),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
-        acknowledged=tuple(map(cards.acknowledged, muted[:MAX_LISTED])),
+        acknowledged=tuple(map(cards.acknowledged_row, muted[:MAX_LISTED])),
         acknowledged_count=f"{len(muted):,}",
         acknowledged_more=more(len(muted) - MAX_LISTED, "findings.csv"),
-        quiet=tuple(cards.quiet(finding, run.clock) for finding in quiet[:MAX_LISTED]),
+        quiet=tuple(cards.quiet_row(finding, run.clock) for finding in quiet[:MAX_LISTED]),
         quiet_count=f"{len(quiet):,}",
         quiet_more=more(len(quiet) - MAX_LISTED, "findings.csv"),
         quiet_note=f"In the run before, and not {wording.found_words(report)}. "
         f"That does not mean removed from the {run.nouns.host[0]}.",
         coverage=tuple(_coverage_facts(run)) if run.coverage else (),
-        fleet=charts.fleet(report.trend) if len(report.trend) > 1 else None,
+        fleet=charts.fleet_chart(report.trend) if len(report.trend) > 1 else None,
         rule_title="How this was found" if run.coverage else "What this hunt looks for",
         agents=tuple(map(_agent_row, run.coverage.agents)) if run.coverage else (),
         description=" ".join(hunt.description.split()),
@@ -210,7 +210,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         flow_run=links.flow_run,
         sha256=hashlib.sha256(report.to_json()).hexdigest(),
         schema=href(run.folder, SCHEMA),
-        explained=explained(run.nouns),
+        explained=explanations(run.nouns),
     )
 
 
@@ -279,7 +279,9 @@ def _window_words(run: Run) -> str:
 def _flood(told: Sequence[Finding]) -> Flood | None:
     if explained := wording.one_program(told):
         size, example = explained
-        return Flood(f"{size:,}", cards.name(example.process.name), cards.destination(example))
+        return Flood(
+            f"{size:,}", cards.name_text(example.process.name), cards.destination_text(example)
+        )
     return None
 
 
@@ -363,8 +365,8 @@ def _known_tiles(report: Report) -> Iterator[Tile]:
 def _recently(findings: Sequence[Finding], slot: datetime) -> str:
     """Say how many of them go on, as far as a run can know."""
     evidences = [finding.evidence for finding in findings if finding.evidence]
-    recent = sum(slot - seen.last_connection <= RECENT for seen in evidences)
-    return f"{recent:,} connected in the last {times.span(RECENT)}" if evidences else ""
+    recent = sum(slot - seen.last_connection <= CONNECTED_WITHIN for seen in evidences)
+    return f"{recent:,} connected in the last {times.span(CONNECTED_WITHIN)}" if evidences else ""
 
 
 def _trend_row(entry: Trend) -> TrendRow:
@@ -412,7 +414,7 @@ def _reproducibility(hunt: Hunt) -> Iterator[str]:
 
 def _rule(hunt: Hunt) -> Iterator[Fact]:
     for threshold, value in hunt.pipeline.thresholds.items():
-        yield Fact("Threshold", f"{threshold} = {whole(value)}", code=True)
+        yield Fact("Threshold", f"{threshold} = {integral(value)}", code=True)
     yield Fact("Window", counted(hunt.pipeline.window_days, "day"))
     if hunt.pipeline.identity:
         columns = (

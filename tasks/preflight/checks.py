@@ -41,7 +41,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TrialResult:
     """One thing that a trial found out."""
 
     text: str
@@ -49,14 +49,14 @@ class Said:
     verdict: Verdict = Verdict.OK
 
 
-def warning(text: str, remedy: str) -> Said:
+def warning(text: str, remedy: str) -> TrialResult:
     """Give what is wrong, and does not keep runs from working."""
-    return Said(text, remedy, Verdict.WARNING)
+    return TrialResult(text, remedy, Verdict.WARNING)
 
 
-def failed(text: str, remedy: str) -> Said:
+def failed(text: str, remedy: str) -> TrialResult:
     """Give what keeps runs from working, where there may be more of it."""
-    return Said(text, remedy, Verdict.FAILED)
+    return TrialResult(text, remedy, Verdict.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class Trial:
         needs: names of the trials without which it makes no sense.
     """
 
-    find_out: Callable[[], Iterable[Said]]
+    find_out: Callable[[], Iterable[TrialResult]]
     needs: tuple[str, ...] = ()
 
 
-def tried(subject: str, trials: Mapping[str, Trial]) -> Iterator[Check]:
+def run_trials(subject: str, trials: Mapping[str, Trial]) -> Iterator[Check]:
     """Try one thing after the other, by name; what needs one that failed is skipped."""
     causes: dict[str, str] = {}
     for name, trial in trials.items():
@@ -87,14 +87,14 @@ def tried(subject: str, trials: Mapping[str, Trial]) -> Iterator[Check]:
             yield Check(subject, name, said.verdict, said.text, said.remedy)
 
 
-def _found_out(trial: Trial) -> Iterator[Said]:
+def _found_out(trial: Trial) -> Iterator[TrialResult]:
     try:
         yield from trial.find_out()
     except PipelineError as error:
         yield failed(error.problem, error.remedy)
 
 
-def summary(checks: Iterable[Check]) -> str:
+def verdict_counts(checks: Iterable[Check]) -> str:
     """Count the verdicts, the worst first: `1 failed, 2 warnings, 9 ok`."""
     verdicts = [check.verdict for check in checks]
     words = {Verdict.FAILED: "failed", Verdict.SKIPPED: "skipped", Verdict.WARNING: "warnings"}

@@ -18,18 +18,18 @@ from tasks.clusters import (
     ask,
     catalogue,
     connect,
-    host,
+    host_of,
     missing_privileges,
 )
 from tasks.enrich import PROCESSES
 from tasks.errors import DeadlineExceeded, Unauthorised
 from tasks.esql import EsqlError, fits, reads, usual_types
 from tasks.model.coverage import AgentCoverage, Coverage
-from tasks.model.hunts import Hunt, load
+from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.model.wording import counted
-from tasks.preflight.checks import Check, Said, Trial, Verdict, failed, tried, warning
-from tasks.query import TOTALS, about, parameters, survey
+from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
+from tasks.query import TOTALS, parameters, subject_of, survey
 from tasks.scoring.evidence import CONNECTIONS, HOST_HOURS
 from tasks.settings import Cluster, ReadBlock, no_block
 from tasks.text import times
@@ -82,7 +82,7 @@ ANY_EVENT = Fields(vital=frozenset({"@timestamp"}))
 """What is known of a query that only the cluster can read."""
 
 
-def check_cluster(
+def try_cluster(
     settings: HuntSettings, now: datetime, read_block: ReadBlock = no_block
 ) -> tuple[Check, ...]:
     """Try on a cluster what a run does, and count the events of its last 24 hours.
@@ -101,7 +101,7 @@ def check_cluster(
         trials = cluster.of_a_folder if cluster.is_folder else cluster.of_a_server
         return tuple(
             replace(check, said=_without_subject(check.said, settings.cluster.name))
-            for check in tried(settings.deployment, trials)
+            for check in run_trials(settings.deployment, trials)
         )
 
 
@@ -120,7 +120,7 @@ def fields_by_patterns(hunt: Hunt) -> Mapping[Patterns, Fields]:
     """
     pipeline = hunt.pipeline
     found: dict[Patterns, Fields] = {}
-    for text in (hunt.query, TOTALS.substitute(about(hunt))):
+    for text in (hunt.query, TOTALS.substitute(subject_of(hunt))):
         read = reads(text)
         before = found.get(read.patterns, Fields())
         found[read.patterns] = replace(before, vital=before.vital | read.fields)
@@ -172,7 +172,7 @@ class _Cluster:
 
     @cached_property
     def hunt(self) -> Hunt:
-        return load(self.settings.hunt).with_thresholds(self.settings.thresholds)
+        return load_hunt(self.settings.hunt).with_thresholds(self.settings.thresholds)
 
     @cached_property
     def client(self) -> Client:
@@ -232,33 +232,33 @@ class _Cluster:
         except DeadlineExceeded:
             return None, ""
 
-    def load_hunt(self) -> Iterator[Said]:
-        about(self.hunt)
-        yield Said(" ".join((f"{self.hunt.name} ({self.hunt.slug}).", *self.hunt.remarks)))
+    def load_hunt(self) -> Iterator[TrialResult]:
+        subject_of(self.hunt)
+        yield TrialResult(" ".join((f"{self.hunt.name} ({self.hunt.slug}).", *self.hunt.remarks)))
 
-    def open(self) -> Iterator[Said]:
+    def open(self) -> Iterator[TrialResult]:
         key = self.settings.cluster.api_key
         self.client  # noqa: B018 - reads the secret and the authority's certificate.
         if self.is_folder:
-            yield Said("The folder is there.")
+            yield TrialResult("The folder is there.")
         else:
-            yield Said(f"The API key is in {key}." if key else "No API key is set.")
+            yield TrialResult(f"The API key is in {key}." if key else "No API key is set.")
 
-    def reach(self) -> Iterator[Said]:
+    def reach(self) -> Iterator[TrialResult]:
         self.refusal  # noqa: B018 - it answers, whatever it says of the key.
-        yield Said(f"{host(self.settings.cluster)} answers.")
+        yield TrialResult(f"{host_of(self.settings.cluster)} answers.")
 
-    def use_key(self) -> Iterator[Said]:
+    def use_key(self) -> Iterator[TrialResult]:
         if self.refusal:
             raise self.refusal
         key = self.settings.cluster.api_key
-        yield Said("It is accepted." if key else "None is set, and none is asked for.")
+        yield TrialResult("It is accepted." if key else "None is set, and none is asked for.")
 
-    def compare_version(self) -> Iterator[Said]:
+    def compare_version(self) -> Iterator[TrialResult]:
         needed, server = self.hunt.pipeline.min_version, self.client.server
         self.client.require(needed, f"the hunt {self.hunt.slug}")
         if server.is_serverless:
-            yield Said("Serverless, which is always of the newest version.")
+            yield TrialResult("Serverless, which is always of the newest version.")
         elif server.release is None:
             yield warning(
                 "The API key may not ask for the version.",
@@ -266,9 +266,9 @@ class _Cluster:
                 f"{_THE_KEY}",
             )
         else:
-            yield Said(f"Elasticsearch {server.number}; the hunt needs {needed}.")
+            yield TrialResult(f"Elasticsearch {server.number}; the hunt needs {needed}.")
 
-    def compare_privileges(self) -> Iterator[Said]:
+    def compare_privileges(self) -> Iterator[TrialResult]:
         for patterns, read in self.fields.items():
             for pattern in patterns:
                 for privilege in self.missing.get(pattern, ()):
@@ -277,13 +277,13 @@ class _Cluster:
                     yield judge(f"The API key lacks `{privilege}` on {pattern}.", _THE_KEY)
         if not self.missing:
             names = ", ".join(each for patterns in self.fields for each in patterns)
-            yield Said(f"{' and '.join(PRIVILEGES)} on {names}.")
+            yield TrialResult(f"{' and '.join(PRIVILEGES)} on {names}.")
 
-    def list_streams(self) -> Iterator[Said]:
+    def list_streams(self) -> Iterator[TrialResult]:
         for patterns, found in self.catalogues.items():
             names = ", ".join(patterns)
             if found.streams:
-                yield Said(f"{names}: {_listed(found.streams)}.")
+                yield TrialResult(f"{names}: {_listed(found.streams)}.")
             elif self.fields[patterns].vital:
                 yield failed(f"{names}: there is nothing.", NOTHING_THERE_OR_NOTHING_READABLE)
             else:
@@ -292,7 +292,7 @@ class _Cluster:
                     NOTHING_THERE_OR_NOTHING_READABLE,
                 )
 
-    def compare_columns(self) -> Iterator[Said]:
+    def compare_columns(self) -> Iterator[TrialResult]:
         faults = [
             judge(text, remedy)
             for patterns, read in self.fields.items()
@@ -302,14 +302,16 @@ class _Cluster:
         ]
         yield from faults
         if ANY_EVENT in self.fields.values():
-            yield Said(
+            yield TrialResult(
                 "Which columns this query reads, only the cluster knows: see the next check."
             )
         elif not faults:
             count = len({name for r in self.fields.values() for name in r.vital | r.useful})
-            yield Said(f"All {count} that a run reads are there, with the types that it needs.")
+            yield TrialResult(
+                f"All {count} that a run reads are there, with the types that it needs."
+            )
 
-    def ask_hunt(self) -> Iterator[Said]:
+    def ask_hunt(self) -> Iterator[TrialResult]:
         window = Window.before(self.now, self.hunt.pipeline.window_days)
         answer = ask(
             self.client,
@@ -325,9 +327,9 @@ class _Cluster:
                 f"The remote cluster {remote} does not answer: runs will be partial.",
                 "Look at the connection between the two clusters.",
             )
-        yield Said("The cluster understands the hunt's query.")
+        yield TrialResult("The cluster understands the hunt's query.")
 
-    def count_events(self) -> Iterator[Said]:
+    def count_events(self) -> Iterator[TrialResult]:
         coverage = self.coverage
         if coverage is None:
             yield warning(
@@ -355,27 +357,29 @@ class _Cluster:
                 "Check that Elastic Defend still ships events, or set `stale_after_hours`.",
             )
         else:
-            yield Said(f"{text}, the newest {age} old.")
+            yield TrialResult(f"{text}, the newest {age} old.")
         if coverage.is_partial:
             yield warning("Some shards did not answer.", "Look at the cluster's failed shards.")
 
-    def judge_telemetry(self) -> Iterator[Said]:
+    def judge_telemetry(self) -> Iterator[TrialResult]:
         coverage, unjudged = self.surveyed
         agents = coverage.agents if coverage else ()
         faults = list(telemetry_faults(agents))
         yield from faults
         if not faults and agents:
-            yield Said(f"Nothing is wrong with what {_versions(agents)} send.")
+            yield TrialResult(f"Nothing is wrong with what {_versions(agents)} send.")
         elif unjudged:
             yield warning(
                 f"Not judged, and a hunt may be blind there: {unjudged}",
                 "Look at the cluster's load and at its circuit breakers.",
             )
         elif not faults:
-            yield Said("Not judged: no network events were counted.", verdict=Verdict.SKIPPED)
+            yield TrialResult(
+                "Not judged: no network events were counted.", verdict=Verdict.SKIPPED
+            )
 
 
-def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[Said]:
+def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[TrialResult]:
     """Name what keeps a hunt from counting, or from judging signatures."""
     blind = [agent for agent in agents if agent.deduplicated]
     events = sum(agent.events for agent in agents)

@@ -17,8 +17,8 @@ from tasks.model.digests import (
     Announcement,
     Block,
     ClusterDay,
+    CoverageGap,
     Digest,
-    Lack,
     Message,
     violations,
 )
@@ -28,19 +28,19 @@ from tasks.model.runs import Run
 from tasks.model.wording import (
     FLOOD,
     REASON_WORDS,
+    acknowledgement_summary,
     baseline_words,
     counted,
     destination_words,
     ended_words,
     is_back,
     is_changed,
-    news,
+    news_words,
     on_hosts,
     period_words,
     priorities_words,
     priority_word,
     rate_words,
-    word_words,
 )
 from tasks.pages.kibana import discover_url
 from tasks.text import times
@@ -56,11 +56,11 @@ FULL_ENDS = 3
 LINKED_REPORTS = 3
 
 MAX_NEWS = 100
-MAX_PROCESS = 60
-MAX_HOST = 40
-MAX_ADDRESS = 60
+MAX_SLACK_PROCESS = 60
+MAX_SLACK_HOST = 40
+MAX_SLACK_ADDRESS = 60
 MAX_DESTINATION = 90
-MAX_NAME = 40
+MAX_SLACK_NAME = 40
 MAX_NAMES = 400
 MAX_WORD = 120
 MAX_WHY = 100
@@ -68,7 +68,11 @@ MAX_WHY = 100
 _HOURS = "duration_hours"
 """The column of a hunt that says for how long where the evidence could not be had."""
 
-_REASONS = {**REASON_WORDS, Lack.LATE: "no run today", Lack.MISSED: "its slot was never run"}
+_REASONS = {
+    **REASON_WORDS,
+    CoverageGap.LATE: "no run today",
+    CoverageGap.MISSED: "its slot was never run",
+}
 
 _NOT_HERE = "New findings there are not in this message."
 
@@ -137,7 +141,7 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
 
 
 @task  # no retries: pure
-def write(digest: Digest, report_base_url: str | None) -> Message | None:
+def compose_digest(digest: Digest, report_base_url: str | None) -> Message | None:
     """Compose the day's message, and say in the log what it holds."""
     message = compose(digest, report_base_url=report_base_url)
     get_run_logger().info(
@@ -223,7 +227,7 @@ def _headline(digest: Digest, warnings: Sequence[_Warning]) -> str:
         gap = f"{total - searched} of {counted(total, 'cluster')} not searched"
     if digest.announcements:
         findings = [told.finding for told in digest.announcements]
-        words = _data(news(findings, digest.nouns), MAX_NEWS)
+        words = _data(news_words(findings, digest.nouns), MAX_NEWS)
         words += ": more than usual" if len(findings) > FLOOD else ""
     elif digest.baselines:
         words = _baseline_words(digest)
@@ -273,13 +277,13 @@ def _warnings_of(day: ClusterDay, name: str) -> Iterator[_Warning]:
     if day.ongoing:
         yield _not_searched(day, day.ongoing, name)
     for lack in day.today:
-        if lack is Lack.PARTIAL:
+        if lack is CoverageGap.PARTIAL:
             sentence = (
                 f"*{name} was searched in part only*: the answer was partial or cut. New findings "
                 "there may be missing from this message."
             )
             yield _Warning(name, lack, sentence)
-        elif lack is Lack.BLIND and day.run:
+        elif lack is CoverageGap.BLIND and day.run:
             yield _blindness(day.run, name)
         elif lack in _MISJUDGED:
             yield _Warning(name, lack, f"*{name}*: {_MISJUDGED[lack]}")
@@ -289,15 +293,15 @@ def _warnings_of(day: ClusterDay, name: str) -> Iterator[_Warning]:
 
 
 _MISJUDGED = {
-    Lack.MERGED: "some agents now send an attempt and its disconnect as one event, so that a "
-    "threshold for events an hour asks for twice as many connections there.",
-    Lack.NO_SIGNATURE: "some agents now send many events without any code signature, which are "
-    "neither signed nor unsigned to the hunt.",
+    CoverageGap.MERGED: "some agents now send an attempt and its disconnect as one event, so that "
+    "a threshold for events an hour asks for twice as many connections there.",
+    CoverageGap.NO_SIGNATURE: "some agents now send many events without any code signature, which "
+    "are neither signed nor unsigned to the hunt.",
 }
 
 
-def _not_searched(day: ClusterDay, lack: Lack, name: str) -> _Warning:
-    if lack is Lack.NO_DATA:
+def _not_searched(day: ClusterDay, lack: CoverageGap, name: str) -> _Warning:
+    if lack is CoverageGap.NO_DATA:
         newest = day.run.coverage.newest_event if day.run and day.run.coverage else None
         seen = f"its newest event is of {_utc(newest)}" if newest else "no event"
         last = f"last searched {_utc(day.last_searched)}" if day.last_searched else "never searched"
@@ -319,7 +323,7 @@ def _blindness(run: Run, name: str) -> _Warning:
         "nothing. "
         "Set `mac.advanced.events.deduplicate_network_events` to false in the Defend policy."
     )
-    return _Warning(name, Lack.BLIND, sentence)
+    return _Warning(name, CoverageGap.BLIND, sentence)
 
 
 # The message's body: acknowledgements that ended, then findings one by one, or in groups.
@@ -330,7 +334,7 @@ def _ends(digest: Digest, singly: int, report_base_url: str | None) -> Iterator[
     for ended in digest.ended[:singly]:
         word, (first, *others) = ended.acknowledgement, ended.still
         findings = [told.finding for told in ended.still]
-        where = _data(on_hosts(findings, digest.nouns), MAX_NAME) if others else None
+        where = _data(on_hosts(findings, digest.nouns), MAX_SLACK_NAME) if others else None
         yield _rich_text(
             [
                 _text("Acknowledgement ended, still active: ", bold=True),
@@ -338,7 +342,8 @@ def _ends(digest: Digest, singly: int, report_base_url: str | None) -> Iterator[
                 *([_text(where)] if where else [_text(" on "), _text(_host(first), code=True)]),
                 _text(" → "),
                 _text(_destination(first.finding), code=True),
-                _text(f" · {_data(word_words(word), MAX_WORD)}: {_data(word.why, MAX_WHY)} · "),
+                _text(f" · {_data(acknowledgement_summary(word), MAX_WORD)}: "),
+                _text(f"{_data(word.why, MAX_WHY)} · "),
                 _id(first.finding, first.run, report_base_url),
             ]
         )
@@ -378,7 +383,7 @@ def _details(told: Announcement, slot: datetime) -> Iterator[str]:
         yield rate
     if evidence and (period := period_words(evidence)):
         yield f"every {period}"
-    yield _data(finding.cluster, MAX_NAME)
+    yield _data(finding.cluster, MAX_SLACK_NAME)
     yield f"first seen {times.short(finding.first_seen)}"
     if finding.away_since:
         yield f"away since {times.short(finding.away_since)}"
@@ -404,10 +409,8 @@ def _groups(announcements: Sequence[Announcement], nouns: Nouns) -> Iterator[Blo
                 _text(process, code=True),
                 _text(" → "),
                 _text(where, code=True),
-                _text(
-                    f"{_data(on_hosts(findings, nouns), MAX_NAME)}\n{', '.join(signatures)} · "
-                    f"{priorities_words(findings)}"
-                ),
+                _text(_data(on_hosts(findings, nouns), MAX_SLACK_NAME)),
+                _text(f"\n{', '.join(signatures)} · {priorities_words(findings)}"),
             ]
         )
     others = [finding for _, findings in largest[TOP_GROUPS:] for finding in findings]
@@ -455,21 +458,21 @@ def _data(text: str, limit: int) -> str:
 
 def _name(text: str) -> str:
     """Show a cluster's or hunt's name in mrkdwn: it is ours, and escaped all the same."""
-    return html.escape(_data(text, MAX_NAME), quote=False)
+    return html.escape(_data(text, MAX_SLACK_NAME), quote=False)
 
 
 def _process(finding: Finding) -> str:
     process = finding.process
-    return _data(process.name or process.executable or "unnamed process", MAX_PROCESS)
+    return _data(process.name or process.executable or "unnamed process", MAX_SLACK_PROCESS)
 
 
 def _host(told: Announcement) -> str:
     host = told.finding.host
-    return _data(host.name or host.id or f"unknown {told.run.nouns.host[0]}", MAX_HOST)
+    return _data(host.name or host.id or f"unknown {told.run.nouns.host[0]}", MAX_SLACK_HOST)
 
 
 def _destination(finding: Finding) -> str:
-    words = destination_words(finding.destination, MAX_ADDRESS)
+    words = destination_words(finding.destination, MAX_SLACK_ADDRESS)
     return _data(words or "unknown address", MAX_DESTINATION)
 
 

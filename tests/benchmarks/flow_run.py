@@ -16,12 +16,12 @@ from tasks.clusters import connect
 from tasks.diff import compared, identified, with_changed_binaries
 from tasks.enrich import ask_processes, described, entity_ids
 from tasks.fleet.documents import PROCESS, Document
-from tasks.history import History, upgrade
-from tasks.model.hunts import load
+from tasks.history import History, upgrade_history
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 from tasks.query import search, survey
-from tasks.record import reported
+from tasks.record import build_report
 from tasks.report import findings_csv, render_report
 from tasks.score import ask_connections, scored
 from tasks.settings import Cluster
@@ -73,7 +73,7 @@ def without_prefect(cluster: Cluster, history_url: str, archive_url: str) -> Non
     """Do what `hunt_cluster` does, but for artifacts and logs."""
     plan = Plan(
         run_id="bench",
-        hunt=load(HUNT).with_thresholds(THRESHOLDS),
+        hunt=load_hunt(HUNT).with_thresholds(THRESHOLDS),
         cluster=cluster.name,
         slot=SLOT,
         stale_after_hours=6,
@@ -89,7 +89,7 @@ def without_prefect(cluster: Cluster, history_url: str, archive_url: str) -> Non
         processes = ask_processes(client, plan, entity_ids(findings))
         findings = with_changed_binaries(described(findings, processes), known)
         findings = scored(findings, *ask_connections(client, plan, findings), plan)
-        report = reported(
+        report = build_report(
             plan,
             outcome,
             answer,
@@ -100,7 +100,9 @@ def without_prefect(cluster: Cluster, history_url: str, archive_url: str) -> Non
         history.record(report)
         trend = history.trend(plan.hunt.uuid, plan.cluster, plan.slot)
     report = replace(report, trend=trend)
-    write_run(archive_url, report, Pages(html=render_report(report), csv=findings_csv(report)))
+    write_run(
+        archive_url, report, RenderedReport(html=render_report(report), csv=findings_csv(report))
+    )
     write_index(archive_url)
 
 
@@ -108,7 +110,7 @@ def _store(folder: Path) -> dict[str, str]:
     """An empty history and archive."""
     folder.mkdir()
     history_url = f"sqlite:///{folder / 'history.db'}"
-    upgrade(history_url)
+    upgrade_history(history_url)
     return {"history_url": history_url, "archive_url": str(folder / "archive")}
 
 

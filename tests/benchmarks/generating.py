@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from tasks.fleet.generate import Fleet, write
+from tasks.fleet.generate import Fleet, write_fleet
 from tests.benchmarks.measurement import Measurement, timed
 
 
 def measure(fleet: Fleet, folder: Path) -> Measurement:
     """Write the fleet into the folder, which stays for others to hunt."""
-    seconds, truth = timed(lambda: write(fleet, folder))
+    seconds, truth = timed(lambda: write_fleet(fleet, folder))
     return Measurement(
         what="generate",
         size=sum(truth.documents.values()),

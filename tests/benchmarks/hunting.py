@@ -11,7 +11,7 @@ import duckdb
 
 from tasks.clusters import connect
 from tasks.fleet.documents import NETWORK
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
 from tasks.query import search, survey
 from tasks.settings import Cluster
@@ -60,7 +60,7 @@ def hunted(folder: Path, slot: datetime) -> int:
     cluster = Cluster(name="bench", url=folder.absolute().as_uri())
     plan = Plan(
         run_id="bench",
-        hunt=load("macos-unsigned-network"),
+        hunt=load_hunt("macos-unsigned-network"),
         cluster=cluster.name,
         slot=slot,
         stale_after_hours=6,

@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 from tasks.archive import write_index, write_run
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 from tests.benchmarks.measurement import Measurement, timed
 from tests.builders import day, report, run
 
@@ -20,7 +20,7 @@ def measure(runs: int, folder: Path) -> list[Measurement]:
     write(folder, runs)
     anew, _ = timed(lambda: write_index(str(folder), anew=True))
     plain, _ = timed(lambda: [json.loads(each.read_bytes()) for each in folder.rglob("run.json")])
-    write_run(str(folder), report(run(day(1))), Pages("", b""))
+    write_run(str(folder), report(run(day(1))), RenderedReport("", b""))
     one_more, _ = timed(lambda: write_index(str(folder)))
     tracemalloc.start()
     write_index(str(folder), anew=True)
@@ -37,4 +37,6 @@ def write(folder: Path, runs: int) -> None:
     """Make an archive whose pages are empty, and whose records are not."""
     for number in range(runs):
         when, which = divmod(number, CLUSTERS)
-        write_run(str(folder), report(run(day(-when), cluster=f"c-{which}")), Pages("", b""))
+        write_run(
+            str(folder), report(run(day(-when), cluster=f"c-{which}")), RenderedReport("", b"")
+        )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tasks.history import History, upgrade
+from tasks.history import History, upgrade_history
 from tasks.model.findings import Finding
 from tests.benchmarks.measurement import Measurement, timed
 from tests.builders import SLOT, finding, report, run
@@ -23,7 +23,7 @@ def measure(count: int, folder: Path) -> Measurement:
     """A first run: identities, documents and sightings in one transaction."""
     document = report(run(), *findings(count))
     url = f"sqlite:///{folder / 'history.db'}"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history:
         seconds, _ = timed(lambda: history.record(document))
     rows = [

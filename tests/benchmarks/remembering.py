@@ -18,9 +18,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, event, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from tasks.history import History, Known, prune, upgrade
-from tasks.history.database import connected
-from tasks.history.models import FIGURES, FINDING, FindingRow, Moment, RunRow, SightingRow
+from tasks.history import History, Known, prune_history, upgrade_history
+from tasks.history.database import connect_database
+from tasks.history.models import FIGURES, FINDING, FindingRow, RunRow, SightingRow, UtcColumn
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Outcome, Report
 from tests import postgresql
@@ -76,7 +76,7 @@ _FINDINGS = text("""
         :slot,
         replace(:document, :placeholder, fingerprint)
     FROM named
-""").bindparams(bindparam("slot", type_=Moment))
+""").bindparams(bindparam("slot", type_=UtcColumn))
 
 _SIGHTINGS = text("""
     INSERT INTO sightings (
@@ -101,7 +101,7 @@ _SIGHTINGS = text("""
     CROSS JOIN numbers
     WHERE runs.slot = :slot
       AND runs.key > number / :arrivals * :clusters
-""").bindparams(bindparam("slot", type_=Moment))
+""").bindparams(bindparam("slot", type_=UtcColumn))
 
 _POSTGRESQL_HURRY = """
     CREATE FUNCTION fingerprint_of(number integer) RETURNS text IMMUTABLE
@@ -136,10 +136,10 @@ def measure_postgresql(past: Past) -> list[Measurement]:
 
 def measure(past: Past, url: str) -> list[Measurement]:
     """The diff of a run of the first cluster, its transaction, and pruning a tenth of the past."""
-    upgrade(url)
+    upgrade_history(url)
     _make(past, url)
     fingerprints = past.fingerprints
-    with connected(url) as database:
+    with connect_database(url) as database:
         history, on = History(database), database.engine.dialect.name
         with _statements(database.engine) as asked:
             diff_seconds, known = timed(
@@ -156,7 +156,7 @@ def measure(past: Past, url: str) -> list[Measurement]:
         old = day(-past.slots * 9 // 10)
         with database.reading() as session:
             counting_seconds, count = timed(lambda: _count(session, old))
-    pruning_seconds, _ = timed(lambda: prune(url, old))
+    pruning_seconds, _ = timed(lambda: prune_history(url, old))
     return [
         Measurement(
             what=f"diff in {on}",
@@ -203,7 +203,7 @@ def _make(past: Past, url: str) -> None:
         "figures": FIGURES.process_bind_param(template.figures, None),
         "placeholder": template.fingerprint,
     }
-    with connected(url) as database:
+    with connect_database(url) as database:
         on_sqlite = database.engine.dialect.name == "sqlite"
         if on_sqlite:
             event.listen(database.engine, "connect", _hurry)
@@ -222,7 +222,7 @@ def _make(past: Past, url: str) -> None:
                 session.execute(_SIGHTINGS, both)
             if not on_sqlite:
                 session.execute(text("ANALYZE"))
-    upgrade(url)  # SQLite keeps a journal again, as this sets it.
+    upgrade_history(url)  # SQLite keeps a journal again, as this sets it.
 
 
 def _hurry(connection: Any, _: object) -> None:

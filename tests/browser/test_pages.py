@@ -10,9 +10,9 @@ import pytest
 from tasks.archive import write_daily, write_index, write_run
 from tasks.model.digests import Announcement, ClusterDay, Digest, Medium
 from tasks.model.findings import Priority, Status
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Outcome, Trend
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 from tasks.report import findings_csv, render_daily, render_report
 from tests.builders import SLOT, day, evidence, finding, report, run
 from tests.poison import poisoned
@@ -43,7 +43,7 @@ def hostile_report():
         told,
         *KNOWN,
         finding("mac-q", status=Status.QUIET),
-        hunt=load("macos-unsigned-network"),
+        hunt=load_hunt("macos-unsigned-network"),
         trend=TREND,
     )
     hostile = poisoned(plain)
@@ -59,7 +59,7 @@ def pages(tmp_path_factory):
     many = report(run(day(-2)), *(finding(f"mac-{number}") for number in range(20)))
     paths = {}
     for name, of in (("hostile report", hostile), ("report", plain), ("many", many)):
-        rendered = Pages(html=render_report(of), csv=findings_csv(of))
+        rendered = RenderedReport(html=render_report(of), csv=findings_csv(of))
         paths[name] = write_run(str(root), of, rendered)
     digest = Digest(
         id="9f8e7d6c5b4a",

@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import State
 from sqlalchemy import text
 
 from flows.daily_digest import daily_digest
-from tasks.history import History, upgrade
-from tasks.history.database import connected
+from tasks.history import History, upgrade_history
+from tasks.history.database import connect_database
 from tasks.model.findings import Status
 from tasks.model.runs import Report
 from tasks.settings import Destination
@@ -28,7 +28,7 @@ class Office:
         self.folder = folder
         self.history_url = history_url or f"sqlite:///{folder}/history.db"
         self.archive = folder / "archive"
-        upgrade(self.history_url)
+        upgrade_history(self.history_url)
 
     def record(self, *reports: Report) -> None:
         with History.open(self.history_url) as history:
@@ -58,7 +58,7 @@ class Office:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Ask the history."""
-        with connected(self.history_url) as database, database.reading() as session:
+        with connect_database(self.history_url) as database, database.reading() as session:
             return [tuple(row) for row in session.execute(text(query))]
 
     def pages(self) -> list[Path]:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from flows import archive_server
-from flows.loopback import bound
+from flows.loopback import bind_loopback
 from tasks.archive import write_index, write_run
 from tasks.errors import ArchiveError, SettingsError
 from tasks.report import pages_of
@@ -339,7 +339,7 @@ def test_where_there_is_no_archive_yet_the_remedy_is_a_run(tmp_path):
     """A folder that is missing or empty is no archive."""
     for archive in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ArchiveError) as caught:
-            archive_server.serve(str(archive), free_port(), print)
+            archive_server.serve_archive(str(archive), free_port(), print)
         assert caught.value.problem.startswith(f"There is no archive in {archive} yet")
         assert "Run a hunt" in caught.value.remedy
 
@@ -347,7 +347,7 @@ def test_where_there_is_no_archive_yet_the_remedy_is_a_run(tmp_path):
 def test_a_url_that_nothing_reads_is_refused():
     """What is wrong is named, as it is when a run is archived."""
     with pytest.raises(ArchiveError, match="nosuch") as caught:
-        archive_server.serve("nosuch://bucket/archive", free_port(), print)
+        archive_server.serve_archive("nosuch://bucket/archive", free_port(), print)
     assert caught.value.remedy
 
 
@@ -359,6 +359,6 @@ def test_a_port_for_root_is_refused_with_a_remedy(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(SettingsError) as caught:
-        bound(80)
+        bind_loopback(80)
     assert caught.value.problem == "Port 80 cannot be had: Permission denied."
     assert "1024" in caught.value.remedy

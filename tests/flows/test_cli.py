@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.archive import write_run
-from tasks.history import History, upgrade
+from tasks.history import History, upgrade_history
 from tasks.model.findings import Host, Process, Status
 from tasks.model.runs import Outcome, minute
 from tasks.report import pages_of
@@ -100,7 +100,7 @@ def test_run_and_digest_say_how_they_ended(site, command):
 
 def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):
     """Once: what was searched is not run again."""
-    upgrade(f"sqlite:///{site}/history.db")
+    upgrade_history(f"sqlite:///{site}/history.db")
     file = site / "prefect.yaml"
     document = yaml.safe_load(file.read_text())
     document["deployments"][0]["schedules"] = [{"cron": "15 6 * * *", "timezone": "UTC"}]
@@ -119,7 +119,7 @@ def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):
 
 def test_a_script_learns_how_a_run_and_a_digest_ended(site, command):
     """One JSON object each, with the outcome, what is new, and where to look."""
-    upgrade(f"sqlite:///{site}/history.db")
+    upgrade_history(f"sqlite:///{site}/history.db")
     _, said, _ = command("run", "corp", "--slot", "2026-11-24T06:00Z", "--format", "json")
     facts = json.loads(said)
     assert (facts["outcome"], facts["new"]) == ("baseline", [])
@@ -150,7 +150,7 @@ def test_a_mistake_is_named_with_its_remedy_and_exits_with_1(site, command, argu
 
 def test_a_bad_deployment_stops_no_command_about_another(site, command):
     """Only what is asked for is checked; the error names the deployment and its setting."""
-    upgrade(f"sqlite:///{site}/history.db")
+    upgrade_history(f"sqlite:///{site}/history.db")
     history = {"history_url": f"sqlite:///{site}/history.db"}
     deploy(site, "bad", HUNT, {**history, "cluster": {"name": "bad", "url": "https://u:p@es"}})
     deploy(site, "odd", HUNT, {**history, "cluster": {"name": "odd", "url": "x"}, "hnut": "x"})
@@ -166,7 +166,7 @@ def test_a_bad_deployment_stops_no_command_about_another(site, command):
 
 def test_a_digest_hides_no_hunt_of_the_same_name(site, command):
     """Teams name both after the place that they are for."""
-    upgrade(f"sqlite:///{site}/history.db")
+    upgrade_history(f"sqlite:///{site}/history.db")
     listed = yaml.safe_load((site / "prefect.yaml").read_text())["deployments"]
     destination = {"name": "corp", "channel": "C1", "clusters": ["corp"]}
     deploy(site, "corp", DIGEST, {**listed[1]["parameters"], "destination": destination})
@@ -235,7 +235,7 @@ def test_a_variable_that_cannot_be_is_named_with_its_remedy(site, arguments, var
 
 def test_two_runs_at_once_do_not_disturb_each_other(site):
     """Each has its Prefect server, and the first ones of a home make the same database."""
-    upgrade(f"sqlite:///{site}/history.db")
+    upgrade_history(f"sqlite:///{site}/history.db")
     slots = ("2026-11-24T05:00Z", "2026-11-24T06:00Z")
     processes = [separately(site, "run", "corp", "--slot", slot) for slot in slots]
     for process in processes:
@@ -255,7 +255,7 @@ def silent_cluster(site) -> Iterator[socket.socket]:
         storage = yaml.safe_load((site / "prefect.yaml").read_text())["deployments"][0]
         cluster = {"name": "silent", "url": url}
         deploy(site, "silent", HUNT, {**storage["parameters"], "cluster": cluster})
-        upgrade(f"sqlite:///{site}/history.db")
+        upgrade_history(f"sqlite:///{site}/history.db")
         yield listener
 
 
@@ -436,7 +436,7 @@ LONG = "[red]" + "very-long-name-" * 13 + "[/] \u202e"
 @pytest.fixture
 def hostile(site) -> Path:
     """A history whose findings have names that are meant to break tables."""
-    upgrade(f"sqlite:///{site}/history.db")
+    upgrade_history(f"sqlite:///{site}/history.db")
     with History.open(f"sqlite:///{site}/history.db") as history:
         odd = replace(finding(), host=Host(name=LONG), process=Process(name=LONG), why=LONG)
         history.record(report(run(), odd, finding("mac-b", "/opt/agentd")))
@@ -471,7 +471,7 @@ def test_at_a_terminal_nothing_is_wider_and_ids_stay_whole(
 def test_runs_and_findings_are_listed(site, command):
     """What the history knows, for a terminal and for a script."""
     url = f"sqlite:///{site}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history:
         history.record(report(run(), finding(executable="/opt/agentd")))
         history.record(report(run(day(1), Outcome.FAILED)))
@@ -505,7 +505,7 @@ def test_a_history_is_checked_and_copied(site, command):
 def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
     """A script, or a person in a hurry, first learns how much would go."""
     url = f"sqlite:///{site}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     slots = [minute(datetime.now(UTC)) - timedelta(days=days) for days in (410, 405, 402, 401, 1)]
     with History.open(url) as history:
         for slot in slots:
@@ -526,7 +526,7 @@ def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
 def found(site) -> str:
     """Give the id of a finding that a run has found."""
     url = f"sqlite:///{site}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     new = finding(executable="/opt/agentd\x1b[31m")
     with History.open(url) as history:
         history.record(report(run(), new))

@@ -27,7 +27,7 @@ from tests.slack_server import Behaviour, SlackServer, fault, is_gone, no, ok
 STEPS = [
     *public(Ledger),
     *public(Channel),
-    "tasks.collect:collected",
+    "tasks.collect:collect_digest",
     "tasks.slack.compose:compose",
     "tasks.archive.steps:write_daily",
     "tasks.archive.steps:write_index",

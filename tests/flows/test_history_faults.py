@@ -16,9 +16,9 @@ from sqlalchemy import Engine, event, select
 
 from tasks import post
 from tasks.errors import HistoryError
-from tasks.history import database, upgrade
-from tasks.history.database import connected
-from tasks.history.models import Row
+from tasks.history import database, upgrade_history
+from tasks.history.database import connect_database
+from tasks.history.models import Base
 from tasks.slack import channel
 from tests.builders import SLOT, day, finding, report, run
 from tests.flows.office import CANARY, Office
@@ -190,7 +190,7 @@ def office(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
 def site(url: str, tmp_path: Path) -> Site:
     site = Site(tmp_path)
     site.history_url = url
-    upgrade(url)
+    upgrade_history(url)
     return site
 
 
@@ -198,10 +198,10 @@ def held(url: str) -> object:
     """All that a history holds: a file's bytes, and every row where they can be read."""
     file = path_of(url).read_bytes() if url.startswith("sqlite") else b""
     try:
-        with connected(url) as opened, opened.reading() as session:
+        with connect_database(url) as opened, opened.reading() as session:
             return file, {
                 table.name: [tuple(row) for row in session.execute(select(table))]
-                for table in Row.metadata.sorted_tables
+                for table in Base.metadata.sorted_tables
             }
     except HistoryError:
         return file

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.daily_digest import daily_digest
-from tasks.archive import verify
+from tasks.archive import verify_archive
 from tasks.clusters import Question, ask, connect
 from tasks.errors import ArchiveError, PipelineError, Unexpected
 from tasks.fleet.documents import NETWORK, PROCESS
@@ -209,7 +209,7 @@ def test_a_finding_that_cannot_be_shown_is_told_among_the_others(site, monkeypat
     assert one.id in told
     assert one.unshown in told
     assert "agentd" in told
-    assert set(verify(str(site.archive), pages_of)) == {()}
+    assert set(verify_archive(str(site.archive), pages_of)) == {()}
 
 
 def test_without_process_events_no_finding_is_lost(site):

@@ -16,12 +16,12 @@ from sqlalchemy import func, select
 
 from flows.hunt_cluster import hunt_cluster
 from flows.slots import Timetable
-from tasks.archive import verify
-from tasks.collect import collected
+from tasks.archive import verify_archive
+from tasks.collect import collect_digest
 from tasks.errors import RunInProgress
 from tasks.history import History
-from tasks.history.database import connected
-from tasks.history.models import FindingRow, Row, RunRow, SightingRow
+from tasks.history.database import connect_database
+from tasks.history.models import Base, FindingRow, RunRow, SightingRow
 from tasks.model.digests import Medium, readable
 from tasks.model.runs import Report, Run
 from tasks.report import pages_of
@@ -32,7 +32,7 @@ from tests.flows.processes import at_once, killed_after
 from tests.flows.site import Site, fresh, steady
 from tests.postgresql import Server
 
-RECORDED = ["tasks.history:History.record", "tasks.history:History.reported"]
+RECORDED = ["tasks.history:History.record", "tasks.history:History.mark_published"]
 """The steps that change a history."""
 
 STEPS = [
@@ -117,10 +117,10 @@ def killed_everywhere(
 def remains(site: Site) -> object:
     """What there is after a kill: files, rows, and reports that the archive lacks."""
     files = (str(path.relative_to(site.archive)) for path in site.archive.rglob("*"))
-    with connected(site.history_url) as database, database.reading() as session:
+    with connect_database(site.history_url) as database, database.reading() as session:
         rows = [
             session.scalar(select(func.count()).select_from(table))
-            for table in Row.metadata.sorted_tables
+            for table in Base.metadata.sorted_tables
         ]
         owed = session.scalars(select(RunRow.id).where(RunRow.unreported.is_not(None))).all()
     return sorted(re.sub("[0-9a-f]{12,}", "ID", file) for file in files), rows, len(owed)
@@ -134,8 +134,8 @@ def memory(site: Site) -> object:
     with History.open(site.history_url) as history:
         runs = [replace(each, run=timeless(each.run)) for each in history.runs()]
         findings = history.findings()
-        assert not history.unreported(runs[0].run.hunt_uuid, "corp")
-    with connected(site.history_url) as database, database.reading() as session:
+        assert not history.unpublished(runs[0].run.hunt_uuid, "corp")
+    with connect_database(site.history_url) as database, database.reading() as session:
         return runs, findings, sorted(map(tuple, session.execute(sightings)))
 
 
@@ -145,7 +145,7 @@ def archive(site: Site) -> Mapping[datetime, Report]:
     index = (site.archive / "index.html").read_text()
     shown = re.findall(r'href="([^"]*)/report.html"', index)
     assert {site.archive / folder for folder in shown} == records
-    assert set(verify(str(site.archive), pages_of)) == {()}
+    assert set(verify_archive(str(site.archive), pages_of)) == {()}
     documents = (Report.from_json((each / "findings.json").read_bytes()) for each in records)
     standing = sorted(documents, key=lambda report: report.run.standing)
     return {each.run.slot: replace(each, run=timeless(each.run)) for each in standing}
@@ -160,7 +160,7 @@ def news(site: Site, number: int) -> str:
     """What the digest of a day says."""
     with History.open(site.history_url) as history:
         ledger = history.ledger(SECOPS, Medium.SLACK)
-        digest = collected(ledger, SECOPS, Medium.SLACK, day(number) + HOUR)
+        digest = collect_digest(ledger, SECOPS, Medium.SLACK, day(number) + HOUR)
     message = compose(digest, report_base_url=None)
     assert message
     assert "agentd" in readable(message)

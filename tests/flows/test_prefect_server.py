@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
-from flows.prefect_server import running, set_up
+from flows.prefect_server import set_up, start_process
 from tasks.errors import SettingsError
-from tasks.publish import event_id, resource
+from tasks.publish import event_id, event_resource
 from tests.builders import SLOT, day, finding, report, run
 from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
 
@@ -124,7 +124,7 @@ def test_an_event_is_kept_once_by_its_id(product):
     event = {
         "id": str(event_id(finding(), SLOT)),
         "event": "beaconhunt.finding.new",
-        "resource": resource(finding(), report(run())),
+        "resource": event_resource(finding(), report(run())),
         "occurred": datetime.now(UTC).isoformat(),
     }
     another = {**event, "id": str(event_id(finding(), day(1)))}
@@ -214,7 +214,7 @@ def test_a_worker_hears_its_end_also_where_its_parent_ignores_ctrl_c(stand_in):
     env, log = without_prefect(PYTHONPATH=str(stand_in)), stand_in / "said"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with log.open("wb") as said, running((), env, signal.SIGINT, said) as worker:
+        with log.open("wb") as said, start_process((), env, signal.SIGINT, said) as worker:
             while not log.read_text():
                 assert worker.poll() is None
                 time.sleep(0.01)

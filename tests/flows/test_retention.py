@@ -12,16 +12,16 @@ from flows.retention import retention
 from tasks.archive import write_run
 from tasks.errors import SlotPruned
 from tasks.history import History
-from tasks.history.upkeep import check
+from tasks.history.upkeep import take_inventory
 from tasks.model.findings import Status
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Outcome, Plan, minute
 from tasks.report import pages_of
 from tests.builders import finding, report, run
 from tests.flows.site import DAY, Site, fresh, steady
 
 NOW = minute(datetime.now(UTC))
-HUNT = load("macos-unsigned-network")
+HUNT = load_hunt("macos-unsigned-network")
 FORGOTTEN = NOW - timedelta(days=403.5)
 
 
@@ -35,12 +35,12 @@ def site(tmp_path) -> Site:
             found = finding(cluster="corp", hunt=HUNT, slot=slot, status=Status.CONTINUING)
             of = run(slot, cluster="corp", hunt=HUNT)
             history.record(report(of, found))
-            history.reported(of.id)
+            history.mark_published(of.id)
     return site
 
 
 def sightings(site: Site) -> int:
-    return check(site.history_url).rows["sightings"]
+    return take_inventory(site.history_url).rows["sightings"]
 
 
 def test_without_a_number_of_days_everything_is_kept(site):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
 
 from flows.slots import Timetable, never_run
-from tasks.history import History, upgrade
+from tasks.history import History, upgrade_history
 from tasks.model.runs import Outcome, Plan
 from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
 
@@ -91,7 +91,7 @@ def test_a_long_outage_has_more_slots_than_prefect_tells_at_once():
 @pytest.fixture
 def history(tmp_path):
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history:
         yield history
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.check import Site, check_archive, check_destination, check_history, preflight
+from tasks.check import PreflightScope, preflight, try_archive, try_destination, try_history
 from tasks.fleet.documents import NETWORK, PROCESS
-from tasks.history import upgrade
+from tasks.history import upgrade_history
 from tasks.preflight.checks import Check, Verdict
 from tasks.preflight.cluster import HuntSettings
 from tasks.settings import Cluster, Destination
@@ -35,7 +35,7 @@ def looked_up(
     hunted: tuple[str, ...] = ("prod-us", "prod-eu"), **methods: Behaviour
 ) -> list[Check]:
     with SlackServer(**methods) as slack:
-        checks = check_destination("secops", destination(slack), hunted)
+        checks = try_destination("secops", destination(slack), hunted)
         assert slack.messages == []
     return list(checks)
 
@@ -54,7 +54,7 @@ def test_a_destination_that_can_be_told_is_ok():
 def test_a_token_that_is_not_set_is_named_and_slack_is_not_asked():
     """As a scheduled digest would say it."""
     with SlackServer() as slack:
-        checks = check_destination("secops", destination(slack, token_env="NO_TOKEN"), ["prod-us"])
+        checks = try_destination("secops", destination(slack, token_env="NO_TOKEN"), ["prod-us"])
         assert slack.tokens == set()
     assert verdicts(list(checks))[:2] == [("token", "failed"), ("Slack", "skipped")]
     assert "NO_TOKEN" in checks[0].said
@@ -103,22 +103,22 @@ def test_a_cluster_that_nobody_hunts_is_a_warning():
 def test_a_history_is_opened_as_a_run_opens_it(tmp_path: Path):
     """A missing one fails with the command that makes it, and is not made."""
     url = f"sqlite:///{tmp_path}/history.db"
-    (missing,) = check_history(url)
+    (missing,) = try_history(url)
     assert missing.verdict is Verdict.FAILED
     assert "beaconhunt history upgrade" in missing.remedy
     assert list(tmp_path.iterdir()) == []
-    upgrade(url)
-    (there,) = check_history(url)
+    upgrade_history(url)
+    (there,) = try_history(url)
     assert (there.subject, there.verdict) == ("storage", Verdict.OK)
 
 
 def test_an_archive_is_written_to_and_left_as_it_was(tmp_path: Path):
     """A file in the way fails; a folder that can be made is ok and is not made."""
-    (fine,) = check_archive(str(tmp_path / "archive"))
+    (fine,) = try_archive(str(tmp_path / "archive"))
     assert fine.verdict is Verdict.OK
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "archive").write_text("a file")
-    (broken,) = check_archive(str(tmp_path / "archive"))
+    (broken,) = try_archive(str(tmp_path / "archive"))
     assert broken.verdict is Verdict.FAILED
     assert "`archive_url`" in broken.remedy
 
@@ -135,7 +135,7 @@ def test_everything_is_checked_in_the_order_of_the_deployments(tmp_path: Path):
         )
     ]
     with SlackServer() as slack:
-        site = Site(
+        site = PreflightScope(
             hunts=hunts,
             destinations={"secops": destination(slack, "corp")},
             hunted=frozenset({"gone", "corp"}),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.collect import collected
-from tasks.history import History, Ledger, upgrade
+from tasks.collect import collect_digest
+from tasks.history import History, Ledger, upgrade_history
 from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.model.findings import Priority, Status
 from tasks.model.runs import Outcome
@@ -22,7 +22,7 @@ SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER, "demo-us
 def history(tmp_path: Path) -> Iterator[History]:
     """A history without runs."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history:
         yield history
 
@@ -31,12 +31,12 @@ def history(tmp_path: Path) -> Iterator[History]:
 def ledger(history: History) -> Ledger:
     """The ledger of a destination that has heard since the day before."""
     ledger = history.ledger(SOC, Medium.SLACK)
-    ledger.listen(SLOT)
+    ledger.start_scope(SLOT)
     return ledger
 
 
 def digest(ledger: Ledger, slot=SLOT) -> Digest:
-    return collected(ledger, SOC, Medium.SLACK, slot)
+    return collect_digest(ledger, SOC, Medium.SLACK, slot)
 
 
 def end(ledger: Ledger, of: Digest, status: DigestStatus, *posted: int) -> None:

@@ -122,7 +122,7 @@ def test_an_event_that_nobody_foresaw_loses_no_other_finding_its_metadata(caplog
     hashed = event("e", **{"process.hash.sha256": "ab"})
     odd = event("odd", **{"process.args": 5})
     broken, whole = described((seen("odd"), seen("e")), events(hashed, odd))
-    assert broken == seen("odd").lacking(broken.faults[0])
+    assert broken == seen("odd").with_fault(broken.faults[0])
     assert broken.faults[0].startswith("not enriched: Unexpected error: TypeError.")
     assert (whole.process.hash_sha256, whole.faults) == ("ab", ())
     assert [record.exc_info[0] for record in caplog.records] == [TypeError]

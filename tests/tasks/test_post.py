@@ -7,7 +7,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from tasks import post
-from tasks.collect import collected
+from tasks.collect import collect_digest
 from tasks.errors import (
     ChannelUnreadable,
     ReceiptLost,
@@ -17,9 +17,9 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.history import History, Ledger, Unsettled, upgrade
+from tasks.history import History, Ledger, Unsettled, upgrade_history
 from tasks.model.digests import DigestStatus, Medium
-from tasks.post import MAX_ATTEMPTS, recover, send, show
+from tasks.post import MAX_ATTEMPTS, look_up_digest, post_digest, print_digest
 from tasks.settings import Destination
 from tasks.slack import channel
 from tasks.slack.compose import compose
@@ -51,7 +51,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def history(tmp_path: Path) -> Iterator[History]:
     """A history with 25 new findings: a message and two replies."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history, disable_run_logger():
         history.record(report(run(), *(finding(f"mac-{number}") for number in range(25))))
         yield history
@@ -69,17 +69,17 @@ class Sender:
             api_url=slack.url,
         )
         self.ledger: Ledger = history.ledger(self.destination, Medium.SLACK)
-        digest = collected(self.ledger, self.destination, Medium.SLACK, SLOT)
+        digest = collect_digest(self.ledger, self.destination, Medium.SLACK, SLOT)
         message = compose(digest, report_base_url=None)
         assert message is not None
         self.message = message
         self.begun: Unsettled = self.ledger.begin(digest, message)
 
     def send(self) -> None:
-        send.fn(self.ledger, self.begun, self.message, self.destination)
+        post_digest.fn(self.ledger, self.begun, self.message, self.destination)
 
     def recover(self) -> None:
-        recover.fn(self.ledger, self.ledger.unsettled(self.begun), self.destination)
+        look_up_digest.fn(self.ledger, self.ledger.unsettled(self.begun), self.destination)
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -264,5 +264,5 @@ def test_a_terminal_shows_everything(history: History):
     """There is no receipt to wait for."""
     with SlackServer() as slack:
         sender = Sender(history, slack)
-    show.fn(sender.ledger, sender.begun)
+    print_digest.fn(sender.ledger, sender.begun)
     assert sender.missing == ()

@@ -16,16 +16,16 @@ from prefect.logging import disable_run_logger
 from tasks.clusters import connect
 from tasks.errors import DeadlineExceeded, QueryRefused
 from tasks.fleet.documents import NETWORK
-from tasks.fleet.generate import write
+from tasks.fleet.generate import write_fleet
 from tasks.fleet.hosts import Fleet
 from tasks.fleet.programs import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.query import ask, parameters, query, search, survey
 from tasks.settings import Cluster
 from tests.events import SLOT, beacon, network_event, write_events
 
-HUNT = load("macos-unsigned-network")
+HUNT = load_hunt("macos-unsigned-network")
 
 EXCLUDED = [
     ipaddress.ip_network(block.strip().strip('",'))
@@ -161,7 +161,7 @@ def test_the_hunt_equals_its_description(tmp_path, encoding, seed):
         connections_per_mac_day=30,
         plants=(*HOSTILE, *NEAR_MISSES, *ELSEWHERE, *BUSY),
     )
-    write(fleet, tmp_path)
+    write_fleet(fleet, tmp_path)
     expected = recomputed(tmp_path)
     assert hunted(tmp_path) == expected
     # Merged or de-duplicated, a beacon leaves fewer events: the hunt's stated limit.

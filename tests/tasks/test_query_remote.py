@@ -10,7 +10,7 @@ from tasks import query
 from tasks.clusters import Answer, connect
 from tasks.errors import Unreachable
 from tasks.fleet.documents import NETWORK
-from tasks.model.hunts import Hunt, load
+from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan
 from tasks.query import search
 from tasks.settings import Cluster
@@ -25,7 +25,7 @@ def lonely(count: int, folder: Path) -> Path:
     return folder
 
 
-EVERY_PROCESS = load("macos-unsigned-network").model_copy(
+EVERY_PROCESS = load_hunt("macos-unsigned-network").model_copy(
     update={
         "query": """\
 FROM logs-endpoint.events.network-*

@@ -20,13 +20,13 @@ from tasks.errors import (
     Unauthorised,
     Unreachable,
 )
-from tasks.history import History, upgrade
+from tasks.history import History, upgrade_history
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
 from tasks.model.findings import Status
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan, Report, Window
-from tasks.record import missed, not_searched, record, reported
+from tasks.record import build_report, missed_report, not_searched_report, record
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
 
 STARTED = SLOT + timedelta(minutes=15)
@@ -47,7 +47,7 @@ def put(
     hunt: Hunt = HUNT,
 ) -> Report:
     """Put a run with these answers into its document."""
-    return reported(
+    return build_report(
         plan(hunt),
         outcome,
         said or answer(),
@@ -228,7 +228,7 @@ def test_a_run_that_was_not_searched_says_why_and_what_to_do(
     kind: type[PipelineError], reason: str
 ):
     """One word for the archive, and problem and remedy for whoever reads on."""
-    failed = not_searched(plan(), kind("prod: it did not work.", "Do this."))
+    failed = not_searched_report(plan(), kind("prod: it did not work.", "Do this."))
     assert failed.run.outcome is Outcome.FAILED
     assert failed.run.reason == reason
     assert failed.run.detail == "prod: it did not work. Do this."
@@ -238,7 +238,7 @@ def test_a_run_that_was_not_searched_says_why_and_what_to_do(
 
 def test_a_missed_slot_says_how_to_run_it():
     """Nobody takes it for a quiet day, and whoever wants to know runs it by hand."""
-    gone = missed(plan())
+    gone = missed_report(plan())
     assert gone.run.outcome is Outcome.MISSED
     assert "`beaconhunt run demo-eu --slot 2026-11-24T06:00Z`" in gone.run.detail
     assert (gone.run.coverage, gone.findings) == (None, ())
@@ -247,13 +247,13 @@ def test_a_missed_slot_says_how_to_run_it():
 def test_a_run_says_whether_a_schedule_asked_for_it():
     """Only between such runs a slot can be missing."""
     assert not put().run.scheduled
-    assert missed(replace(plan(), scheduled=True)).run.scheduled
+    assert missed_report(replace(plan(), scheduled=True)).run.scheduled
 
 
 def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):
     """The trend is of the history, and this run is its last."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history, disable_run_logger():
         record.fn(history, report(run(day(-1)), finding(slot=day(-1))))
         recorded = record.fn(history, report(run(), finding("mac-b")))
@@ -264,9 +264,9 @@ def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):
 def test_a_slot_that_was_searched_stands_when_its_repetition_fails(tmp_path: Path):
     """A later failure takes nothing back of what is known."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history, disable_run_logger():
         record.fn(history, report(run(), finding(status=Status.NEW)))
-        record.fn(history, not_searched(plan(), Unreachable("prod: away.", "Wait.")))
+        record.fn(history, not_searched_report(plan(), Unreachable("prod: away.", "Wait.")))
         (stands,) = history.runs()
     assert stands.run.outcome is Outcome.COMPLETE

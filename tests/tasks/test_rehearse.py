@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticSerializationError
 
-from tasks.history.sightings import news
+from tasks.history.sightings import news_key
 from tasks.model.digests import Announcement, Digest, Medium, readable
-from tasks.model.findings import Destination, Finding, Process, Status
+from tasks.model.findings import Finding, NetworkDestination, Process, Status
 from tasks.model.runs import Report
-from tasks.publish import table
+from tasks.publish import findings_table
 from tasks.rehearse import rehearsed, rehearsed_day
 from tasks.report import markdown_summary, pages_of, render_daily
 from tasks.slack.compose import compose
@@ -25,7 +25,7 @@ ODD: dict[str, dict[str, Any]] = {
     },
     "evidence (ValidationError)": {"evidence": replace(evidence(), median_per_hour=float("inf"))},
     "figures (OverflowError)": {"figures": {"number_of_con_per_hour": 10**400}},
-    "destination": {"destination": Destination(address="198.51.100.7", ports=("https",))},
+    "destination": {"destination": NetworkDestination(address="198.51.100.7", ports=("https",))},
     "process": {"process": Process(name="odd", command_line=["a", "b"])},
     "user name (PydanticSerializationError)": {"user_name": "\ud800"},
     "host, user name": {"host": None, "user_name": 501},
@@ -58,7 +58,9 @@ def test_a_finding_that_cannot_be_shown_loses_no_other(said: str):
     pages = pages_of(shown)
     html, csv = pages.html, pages.csv.decode()
     markdown = (
-        cell for row in (*table(shown), {"": markdown_summary(shown)}) for cell in row.values()
+        cell
+        for row in (*findings_table(shown), {"": markdown_summary(shown)})
+        for cell in row.values()
     )
     for page in (html, csv, "".join(markdown).replace("\\", "")):
         assert told.id in page
@@ -84,7 +86,7 @@ def test_what_is_news_of_it_is_still_news():
     process = Process(hash_sha256=sha256("2"), command_line=["a"])
     changed = odd(process=process, changed_binary=True, status=Status.CONTINUING)
     (told,) = rehearsed(report(run(), changed)).findings
-    assert news(told) == news(changed) == f"changed:{sha256('2')}"
+    assert news_key(told) == news_key(changed) == f"changed:{sha256('2')}"
 
 
 @pytest.mark.parametrize("status", Status)

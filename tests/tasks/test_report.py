@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
-from tasks.model.digests import Announcement, ClusterDay, Digest, Ended, Gap, Lack, Medium
+from tasks.model.digests import Announcement, ClusterDay, CoverageGap, DayGap, Digest, Ended, Medium
 from tasks.model.findings import Effect, Priority, Process, Reason, Status
-from tasks.model.hunts import Hunt, Pipeline, load
+from tasks.model.hunts import Hunt, Pipeline, load_hunt
 from tasks.model.runs import Outcome, Report, Trend
-from tasks.model.wording import is_news, summary
-from tasks.pages.explanations import explained
+from tasks.model.wording import headline, is_news
+from tasks.pages.explanations import explanations
 from tasks.pages.kibana import discover_url
 from tasks.pages.report import Links
 from tasks.report import (
@@ -44,7 +44,7 @@ from tests.builders import (
 )
 from tests.poison import poisoned
 
-SHIPPED = load("macos-unsigned-network")
+SHIPPED = load_hunt("macos-unsigned-network")
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "path", "circle"}
 
@@ -281,7 +281,7 @@ def test_every_explanation_explains_a_word_of_some_page():
     back = finding("mac-e", status=Status.RETURNED, away_since=day(-40))
     findings = (*of.findings, finding(**counted), changed, back)
     pages.append(render_report(replace(of, findings=findings)))
-    for key in explained(HUNT.pipeline.nouns):
+    for key in explanations(HUNT.pipeline.nouns):
         assert any(f'popovertarget="q-{key}"' in page for page in pages), key
 
 
@@ -409,7 +409,7 @@ VERDICTS = [
 @pytest.mark.parametrize(("of", "headline", "state"), VERDICTS, ids=[v[1] for v in VERDICTS])
 def test_each_outcome_has_its_own_verdict(of, headline, state):
     """What people read keeps outcomes apart: in the headline and in Prefect's final state."""
-    assert summary(of) == headline
+    assert headline(of) == headline
     assert state_message(of) == state
     assert f"<h1>{headline}</h1>" in render_report(of)
 
@@ -607,9 +607,9 @@ def test_a_blind_run_never_looks_clean():
     """Its headline says it, wherever that stands, and its badge is not green."""
     deaf = replace(coverage().agents[0], version="8.17.1", groups=5_000, single_event_groups=5_000)
     of = report(run(coverage=replace(coverage(), agents=(deaf,))))
-    assert summary(of) == "Nothing new, blind on some Macs"
+    assert headline(of) == "Nothing new, blind on some Macs"
     assert '<span class="badge warn">complete, blind</span>' in render_report(of)
-    gap = Gap(SLOT, Lack.BLIND)
+    gap = DayGap(SLOT, CoverageGap.BLIND)
     seen = ClusterDay(of.run.cluster, of.run.hunt, of.run, SLOT, gaps=(gap,))
     day_page = render_daily(replace(full_digest(of), clusters=(seen,)))
     assert "<h1>Nothing new, not everything was seen</h1>" in day_page
@@ -733,7 +733,7 @@ def test_a_day_shows_how_each_cluster_went_lately():
 def test_a_day_says_what_was_not_searched_before_it():
     """A page after a weekend names Saturday's failure, and which digests did not arrive."""
     digest = full_digest(full_report())
-    saturday = Gap(day(-3), Lack.UNREACHABLE)
+    saturday = DayGap(day(-3), CoverageGap.UNREACHABLE)
     searched = replace(digest.clusters[0], gaps=(saturday,))
     words = text_of(render_daily(replace(digest, clusters=(searched,), undelivered=(day(-1),))))
     assert "was not searched, or not all of it, on Sat 21 Nov (unreachable)." in words
@@ -871,7 +871,7 @@ def test_what_is_back_after_long_is_told_and_counted_apart():
     flapping = finding("mac-b", status=Status.RETURNED)
     of = report(run(), back, flapping)
     page = text_of(render_report(of))
-    assert summary(of) == "1 back after long"
+    assert headline(of) == "1 back after long"
     assert "Programs that are back 1" in page
     assert "MEDIUM · RETURNED updater" in page
     assert "1 returned." in page
@@ -896,7 +896,7 @@ def test_what_is_acknowledged_is_listed_apart_with_who_why_and_until():
 def test_a_run_of_acknowledged_findings_only_has_nothing_new():
     """Its verdict is that of a quiet day, and its numbers add up."""
     of = report(run(), muted("mac-b"), muted("mac-c", changed_binary=True))
-    assert summary(of) == "Nothing new"
+    assert headline(of) == "Nothing new"
     assert "Every finding of this run was known before, or is acknowledged." in text_of(
         render_report(of)
     )
@@ -906,7 +906,7 @@ def test_a_baseline_counts_the_acknowledged_apart():
     """A new cluster of a fleet whose agent is acknowledged everywhere."""
     recorded = finding("mac-a", status=Status.BASELINE)
     of = report(run(outcome=Outcome.BASELINE), recorded, muted("mac-b", status=Status.BASELINE))
-    assert summary(of) == "Baseline recorded: 1 beaconing process on 1 Mac"
+    assert headline(of) == "Baseline recorded: 1 beaconing process on 1 Mac"
     assert state_message(of) == "baseline: 1, 1 acknowledged"
 
 

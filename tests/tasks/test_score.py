@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tasks.clusters import client, connect
 from tasks.errors import ClusterError, Unreachable
 from tasks.fleet.documents import Document, milliseconds
-from tasks.fleet.generate import write
+from tasks.fleet.generate import write_fleet
 from tasks.fleet.hosts import Fleet
 from tasks.fleet.programs import plants
 from tasks.model.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
 from tasks.score import ask_connections, not_scored, scored
 from tasks.settings import Cluster
@@ -27,7 +27,7 @@ from tests.elasticsearch_server import ElasticsearchServer
 from tests.events import SLOT, connection, network_event, write_events
 
 ADDRESS = "45.45.45.45"
-HUNT = load("macos-unsigned-network")
+HUNT = load_hunt("macos-unsigned-network")
 PLAN = Plan("abc", HUNT, "corp", SLOT, stale_after_hours=6, started_at=SLOT)
 HOUR = timedelta(hours=1)
 NOTHING = pd.DataFrame()
@@ -172,7 +172,7 @@ def test_evidence_counts_the_connections_that_were_really_made(tmp_path):
     fleet = Fleet(macs=12, others=0, days=8, connections_per_mac_day=10, plants=TRACED)
     truth: dict[str, int] = {}
     findings: dict[str, Finding] = {}
-    for planting in write(fleet, tmp_path).plantings:
+    for planting in write_fleet(fleet, tmp_path).plantings:
         for address in planting.addresses:
             one = seen(*planting.entity_ids, host_id=planting.host.id, address=address)
             findings[one.id] = one

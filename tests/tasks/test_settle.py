@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prefect.logging import disable_run_logger
 
-from tasks.collect import collected
+from tasks.collect import collect_digest
 from tasks.errors import (
     ChannelUnreadable,
     ReceiptLost,
@@ -16,10 +16,10 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.history import History, Ledger, Unsettled, upgrade
+from tasks.history import History, Ledger, Unsettled, upgrade_history
 from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.settings import Destination
-from tasks.settle import begin, ending, listen, settle, take_over
+from tasks.settle import begin, settle, start_scope, status_after, take_over
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, SLOT, day, finding, report, run
 
@@ -30,17 +30,17 @@ SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """The ledger of a destination that has not heard of one finding."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     with History.open(url) as history, disable_run_logger():
         history.record(report(run(), finding()))
         ledger = history.ledger(SOC, Medium.SLACK)
-        listen.fn(ledger, SLOT)
+        start_scope.fn(ledger, SLOT)
         yield ledger
 
 
 def pending(ledger: Ledger) -> Digest:
     """A digest of all that is pending."""
-    return collected(ledger, SOC, Medium.SLACK, SLOT)
+    return collect_digest(ledger, SOC, Medium.SLACK, SLOT)
 
 
 def begun(ledger: Ledger) -> Unsettled:
@@ -78,7 +78,7 @@ def test_how_a_digest_ends(
     fault: type[SlackError] | None, in_channel: bool, status: DigestStatus | None
 ):
     """Its message is there, it is not, nobody can know, or nobody knows yet."""
-    assert ending(fault and fault("A.", "B."), in_channel=in_channel) is status
+    assert status_after(fault and fault("A.", "B."), in_channel=in_channel) is status
 
 
 def test_what_has_a_receipt_is_told(ledger: Ledger):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from tasks.history.models import Row
+from tasks.history.models import Base
 from tasks.history.schema import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Row.metadata,
+    target_metadata=Base.metadata,
     version_table=VERSION_TABLE,
 )
 context.run_migrations()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tasks.archive import folder as folders
-from tasks.archive import prune, verify, write_daily, write_index, write_run
+from tasks.archive import prune_archive, verify_archive, write_daily, write_index, write_run
 from tasks.model.digests import Digest, Medium
 from tasks.model.runs import Outcome
 from tasks.report import pages_of
@@ -59,7 +59,7 @@ def test_what_is_old_goes_and_is_named(archive):
     """Runs and days of slots before the moment, with all of their files."""
     old, new = filled(archive, -31, 0)
     ancient, today = written(archive, -40), written(archive, 0)
-    gone = prune(archive, A_MONTH_AGO)
+    gone = prune_archive(archive, A_MONTH_AGO)
     assert set(gone) == {old, ancient}
     left = listed(archive)
     assert not [path for path in left if path.startswith((old, ancient))]
@@ -69,14 +69,14 @@ def test_what_is_old_goes_and_is_named(archive):
 def test_a_slot_at_the_moment_stays(archive):
     """The age that is named is still kept."""
     filled(archive, -30, 0)
-    assert prune(archive, A_MONTH_AGO) == ()
+    assert prune_archive(archive, A_MONTH_AGO) == ()
 
 
 def test_a_day_goes_with_the_first_run_that_it_tells_of(archive):
     """A daily page that stays leads to reports that stay."""
     run_of_the_day, _ = filled(archive, -30, 0)
     its_day, _ = written(archive, -29), written(archive, -28)
-    gone = prune(archive, A_MONTH_AGO + timedelta(minutes=1))
+    gone = prune_archive(archive, A_MONTH_AGO + timedelta(minutes=1))
     assert set(gone) == {run_of_the_day, its_day}
 
 
@@ -84,9 +84,9 @@ def test_a_dry_run_names_the_same_and_removes_nothing(archive):
     """Whoever looks first sees what would go."""
     filled(archive, -32, -31, 0)
     before = listed(archive)
-    assert len(prune(archive, A_MONTH_AGO, dry_run=True)) == 2
+    assert len(prune_archive(archive, A_MONTH_AGO, dry_run=True)) == 2
     assert listed(archive) == before
-    assert len(prune(archive, A_MONTH_AGO)) == 2
+    assert len(prune_archive(archive, A_MONTH_AGO)) == 2
 
 
 def test_the_newest_run_and_the_newest_complete_one_stay(archive):
@@ -95,14 +95,14 @@ def test_the_newest_run_and_the_newest_complete_one_stay(archive):
     (failed,) = filled(archive, -50, outcome=Outcome.FAILED, reason="unreachable")
     (other,) = filled(archive, -90, cluster="lab")
     filled(archive, -70)
-    prune(archive, A_MONTH_AGO)
+    prune_archive(archive, A_MONTH_AGO)
     assert folders_of(archive) == {complete, failed, other}
 
 
 def test_no_page_of_the_archive_leads_to_what_is_gone(archive):
     """The first page, the months and the latest pages are right again; empty months are gone."""
     filled(archive, -120, -90, -31, 0)
-    prune(archive, A_MONTH_AGO)
+    prune_archive(archive, A_MONTH_AGO)
     assert "months/2026-07.html" not in listed(archive)
     assert dead_links(archive) == []
 
@@ -110,15 +110,15 @@ def test_no_page_of_the_archive_leads_to_what_is_gone(archive):
 def test_what_is_left_verifies(archive):
     """Nothing that stays was touched."""
     filled(archive, -31, -1, 0)
-    prune(archive, A_MONTH_AGO)
-    assert list(verify(archive, pages_of)) == [(), ()]
+    prune_archive(archive, A_MONTH_AGO)
+    assert list(verify_archive(archive, pages_of)) == [(), ()]
 
 
 def test_pruning_again_finds_nothing(archive):
     """It is done once."""
     filled(archive, -31, 0)
-    prune(archive, A_MONTH_AGO)
-    assert prune(archive, A_MONTH_AGO) == ()
+    prune_archive(archive, A_MONTH_AGO)
+    assert prune_archive(archive, A_MONTH_AGO) == ()
 
 
 def test_what_was_cut_off_goes_when_nobody_can_be_writing_it(folder):
@@ -131,9 +131,9 @@ def test_what_was_cut_off_goes_when_nobody_can_be_writing_it(folder):
     half.mkdir(parents=True)
     (half / "report.html").write_text("<!doc")
     temporary.write_text("<!doc")
-    assert prune(str(folder), A_MONTH_AGO) == ()
+    assert prune_archive(str(folder), A_MONTH_AGO) == ()
     aged(folder)
-    assert set(prune(str(folder), A_MONTH_AGO)) == {
+    assert set(prune_archive(str(folder), A_MONTH_AGO)) == {
         half.relative_to(folder).as_posix(),
         temporary.name,
     }
@@ -155,20 +155,20 @@ def test_pruning_that_is_cut_off_leaves_an_archive_that_verifies(folder, monkeyp
 
     monkeypatch.setattr(folders.Folder, "remove", remove)
     with pytest.raises(KeyboardInterrupt):
-        prune(url, A_MONTH_AGO)
+        prune_archive(url, A_MONTH_AGO)
     monkeypatch.undo()
-    assert not any(verify(url, pages_of))
+    assert not any(verify_archive(url, pages_of))
     assert (old in folders_of(url)) == (at == 0)
     assert (old in read(url, "index.html").decode()) == (at == 0)
     aged(folder)
-    assert prune(url, A_MONTH_AGO) == (old,)
+    assert prune_archive(url, A_MONTH_AGO) == (old,)
     assert folders_of(url) == {new}
     assert not (folder / old).exists()
 
 
 def test_an_archive_that_is_not_there_has_nothing_to_prune(archive):
     """Nothing is made of it either."""
-    assert prune(archive, A_MONTH_AGO) == ()
+    assert prune_archive(archive, A_MONTH_AGO) == ()
     assert listed(archive) == []
 
 
@@ -190,7 +190,7 @@ def test_what_somebody_else_put_there_is_neither_removed_nor_shown(folder):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("mine")
     aged(folder)
-    assert prune(str(folder), A_MONTH_AGO) == ()
+    assert prune_archive(str(folder), A_MONTH_AGO) == ()
     assert index(str(folder)) == before
     assert {path for path in FOREIGN if (folder / path).read_text() == "mine"} == set(FOREIGN)
 
@@ -205,7 +205,7 @@ def test_a_file_that_its_writer_ends_meanwhile_is_no_fault(folder, monkeypatch):
     monkeypatch.setattr(
         folders.Folder, "changed_at", lambda *args: (temporary.unlink(), age(*args))[1]
     )
-    assert prune(str(folder), A_MONTH_AGO) == ()
+    assert prune_archive(str(folder), A_MONTH_AGO) == ()
 
 
 def test_pruners_and_writers_at_once_lose_nothing_and_leave_no_dead_link(folder):
@@ -217,7 +217,7 @@ def test_pruners_and_writers_at_once_lose_nothing_and_leave_no_dead_link(folder)
 
     def pruning():
         for days in range(60, 30, -5):
-            prune(url, SLOT - timedelta(days=days))
+            prune_archive(url, SLOT - timedelta(days=days))
 
     def writing(mine):
         for of in mine:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import fsspec
 import pytest
 
-from tasks.archive import verify, write_run
+from tasks.archive import verify_archive, write_run
 from tasks.errors import ArchiveError
 from tasks.model.runs import Outcome
 from tasks.report import pages_of
@@ -15,7 +15,7 @@ def verified(archive):
     """Verify an archive; gives path, reason and other version of what differs."""
     return [
         (each.path, each.reason, each.version)
-        for differences in verify(archive, pages_of)
+        for differences in verify_archive(archive, pages_of)
         for each in differences
     ]
 
@@ -30,7 +30,7 @@ def test_an_archive_that_nobody_touched_verifies(archive):
     """Every run gives its pages again, byte by byte."""
     kept(archive, report(run(), finding()))
     kept(archive, report(run(day(1), outcome=Outcome.FAILED)))
-    assert list(verify(archive, pages_of)) == [(), ()]
+    assert list(verify_archive(archive, pages_of)) == [(), ()]
 
 
 @pytest.mark.parametrize("name", ["report.html", "findings.csv", "run.json"])
@@ -81,7 +81,7 @@ def test_a_run_that_is_pruned_meanwhile_is_not_called_changed(archive):
     """An alarm that means nothing teaches people to ignore alarms."""
     gone = kept(archive, report(run(day(-1)), finding()))
     kept(archive, report(run(), finding()))
-    checking = verify(archive, pages_of)
+    checking = verify_archive(archive, pages_of)
     assert next(checking) == ()
     files, root = fsspec.url_to_fs(archive)
     files.rm(f"{root}/{report(run()).run.folder}", recursive=True)

@@ -9,7 +9,7 @@ from tasks.archive import write_daily, write_run
 from tasks.errors import ArchiveError
 from tasks.model.digests import Digest, Medium, Message
 from tasks.model.runs import Report
-from tasks.pages.html import Pages
+from tasks.pages.html import RenderedReport
 from tasks.pages.index import Record
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import SLOT, finding, report, run
@@ -60,7 +60,7 @@ def test_writing_the_same_run_again_changes_nothing(archive):
     """A task that is tried again finds its work done."""
     of = report(run(), finding())
     first = write_run(archive, of, PAGES)
-    assert write_run(archive, of, Pages(html="other", csv=b"")) == first
+    assert write_run(archive, of, RenderedReport(html="other", csv=b"")) == first
     assert read(archive, f"{of.run.folder}/report.html") == b"<!doctype html>"
 
 

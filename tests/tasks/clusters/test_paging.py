@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.clusters import Client, Question, ask, connect
-from tasks.clusters.paging import Pages, pages
+from tasks.clusters.paging import PagedQuery, paged_query
 from tasks.fleet.documents import NETWORK
-from tasks.model.hunts import Hunt, load, shipped
+from tasks.model.hunts import Hunt, load_hunt, shipped_hunts
 from tasks.settings import Cluster
 from tests.builders import HUNT
 from tests.events import network_event, write_events
@@ -19,10 +19,10 @@ def hunt(query: str) -> Hunt:
     return HUNT.model_copy(update={"query": query})
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_hunts())
 def test_every_shipped_hunt_can_be_continued(name: str):
     """None of ours is cut at 10,000 rows."""
-    assert pages(load(name), 10_000)
+    assert paged_query(load_hunt(name), 10_000)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_every_shipped_hunt_can_be_continued(name: str):
 )
 def test_a_query_is_continued_where_its_end_has_a_full_key(end: str, key: tuple[str, ...] | None):
     """Else rows could be lost between two pages, and the run says instead that it was cut."""
-    found = pages(hunt(GROUPED + end), 10_000)
+    found = paged_query(hunt(GROUPED + end), 10_000)
     assert (found.key if found else None) == key
     if found:
         assert found.before + found.end == GROUPED + end
@@ -51,18 +51,18 @@ def test_a_query_is_continued_where_its_end_has_a_full_key(end: str, key: tuple[
 
 def test_a_query_without_groups_is_not_continued():
     """Nobody knows what makes its rows different."""
-    assert pages(hunt("FROM a | KEEP x | SORT x | LIMIT 10000"), 10_000) is None
+    assert paged_query(hunt("FROM a | KEEP x | SORT x | LIMIT 10000"), 10_000) is None
 
 
 def test_a_sort_within_a_literal_is_none():
     """Only structure counts."""
     query = GROUPED + '| WHERE x != "| SORT x, y | LIMIT 10000"'
-    assert pages(hunt(query), 10_000) is None
+    assert paged_query(hunt(query), 10_000) is None
 
 
 def test_what_comes_behind_a_row_is_greater_in_its_first_difference():
     """Null is the last of all."""
-    behind = Pages("FROM a\n", "| SORT x, y | LIMIT 5", ("x", "y"))
+    behind = PagedQuery("FROM a\n", "| SORT x, y | LIMIT 5", ("x", "y"))
     text, values = behind.after({"x": "q", "y": 7})
     assert text == (
         "FROM a\n"
@@ -85,7 +85,7 @@ def ask_pages(client: Client, limit: int) -> list[tuple[str | None, ...]]:
     """Ask page after page until one is empty."""
     columns = "process.name, process.executable, user.name"
     query = f"FROM {NETWORK} | STATS n = COUNT(*) BY {columns}\n| SORT {columns} | LIMIT {limit}"
-    further = pages(hunt(query), limit)
+    further = paged_query(hunt(query), limit)
     assert further
     rows: list[tuple[str | None, ...]] = []
     text, values = query, {}

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from elasticsearch import BadRequestError
 
-from tasks.esql.engine import Engine, Question
+from tasks.esql.engine import Engine, Request
 from tasks.esql.errors import NotEnoughMemory
 from tests.tasks.esql.folder import answer, ask, connected, refusal, write
 
@@ -302,5 +302,5 @@ def test_too_little_memory_is_said_in_words(tmp_path: Path):
     engine = Engine(tmp_path)
     engine._connection.execute("SET memory_limit = '8MB'")
     with pytest.raises(NotEnoughMemory, match="Out of Memory"):
-        engine.answer(Question("FROM logs-* | STATS COUNT_DISTINCT(k)", {}))
+        engine.answer(Request("FROM logs-* | STATS COUNT_DISTINCT(k)", {}))
     engine.close()

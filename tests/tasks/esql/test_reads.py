@@ -2,7 +2,7 @@ import pytest
 
 from tasks.esql import ParsingError, Reads, fits, reads, usual_types
 from tasks.esql.types import Type
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 
 
 def test_a_query_reads_fields_but_not_the_columns_that_it_makes():
@@ -24,7 +24,7 @@ def test_what_is_no_query_of_this_engine_is_refused():
 
 def test_every_field_of_the_shipped_hunt_has_a_usual_type():
     """Its mapping ships with the package."""
-    read = reads(load("macos-unsigned-network").query)
+    read = reads(load_hunt("macos-unsigned-network").query)
     (pattern,) = read.patterns
     usual = usual_types(pattern)
     assert read.fields <= usual.keys()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from tasks.fleet.demo import EXPECTED, Expected, demo_clusters, slots
 from tasks.fleet.documents import NETWORK
 from tasks.fleet.hosts import Fleet
-from tasks.fleet.plan import Plan
+from tasks.fleet.plan import FleetPlan
 from tasks.fleet.truth import Truth
 
 END = datetime(2026, 11, 24, 6, tzinfo=UTC)
@@ -12,7 +12,7 @@ END = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 def truth_of(fleet: Fleet) -> Truth:
     """What a fleet's events come to, without writing them to files."""
-    plan = Plan(fleet)
+    plan = FleetPlan(fleet)
     for day in plan.days:
         for _ in plan.lines(day):
             pass

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.fleet.documents import METADATA, NETWORK, PROCESS, STREAMS, Document
-from tasks.fleet.generate import Fleet, events, write
-from tasks.fleet.plan import Plan
+from tasks.fleet.generate import Fleet, events, write_fleet
+from tasks.fleet.plan import FleetPlan
 from tasks.fleet.programs import BEACONS, HOSTILE, plants
 from tasks.fleet.truth import NOT_HUNTED, Found, Truth
 
@@ -55,14 +55,14 @@ def content(folder: Path) -> dict[str, bytes]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """The folder of a fleet with every plant, and what is true of it."""
     folder = tmp_path_factory.mktemp("fleet")
-    return folder, write(FULL, folder)
+    return folder, write_fleet(FULL, folder)
 
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """The folder of a fleet with hardly a plant, and what is true of it."""
     folder = tmp_path_factory.mktemp("noise")
-    return folder, write(NOISE, folder)
+    return folder, write_fleet(NOISE, folder)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +104,10 @@ def test_a_seed_decides_every_event_and_another_seed_decides_otherwise(
 
 def test_a_folder_that_has_events_is_left_alone(tmp_path: Path) -> None:
     """Two fleets in one folder would be no fleet's truth."""
-    write(Fleet(macs=1, others=0, days=1, plants=()), tmp_path)
+    write_fleet(Fleet(macs=1, others=0, days=1, plants=()), tmp_path)
     before = content(tmp_path)
     with pytest.raises(FileExistsError):
-        write(Fleet(macs=1, others=0, days=1, plants=()), tmp_path)
+        write_fleet(Fleet(macs=1, others=0, days=1, plants=()), tmp_path)
     assert content(tmp_path) == before
 
 
@@ -438,7 +438,7 @@ def test_the_plants_are_found_or_missed_as_their_notes_say() -> None:
 
 def write_nowhere(fleet: Fleet) -> Truth:
     """The truth of a fleet, without files."""
-    plan = Plan(fleet)
+    plan = FleetPlan(fleet)
     for day in plan.days:
         for _ in plan.lines(day):
             pass

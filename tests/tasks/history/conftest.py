@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.history import History, upgrade
+from tasks.history import History, upgrade_history
 from tests import postgresql
 
 
@@ -21,7 +21,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def history_url(empty_url: str) -> str:
     """A history without runs, on each database."""
-    upgrade(empty_url)
+    upgrade_history(empty_url)
     return empty_url
 
 

@@ -9,9 +9,9 @@ from tasks.errors import AcknowledgementError
 from tasks.history import History, Ledger, Pending
 from tasks.model.acknowledgements import Acknowledgement
 from tasks.model.digests import Digest, DigestStatus, Medium
-from tasks.model.findings import Finding, Status, acknowledged
+from tasks.model.findings import Finding, Status, with_acknowledgement
 from tasks.model.runs import Outcome
-from tasks.model.wording import withdrawn_words
+from tasks.model.wording import withdrawal_words
 from tasks.settings import Destination
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, SLOT, acknowledgement, day, finding, report, run, sha256
@@ -26,7 +26,7 @@ def ledger_of(history: History, name: str = "soc") -> Ledger:
     """Give the ledger of a destination that has heard since the first day."""
     destination = SOC.model_copy(update={"name": name})
     ledger = history.ledger(destination, Medium.SLACK)
-    ledger.listen(SLOT + HOUR)
+    ledger.start_scope(SLOT + HOUR)
     return ledger
 
 
@@ -38,7 +38,7 @@ def soc(history: History) -> Ledger:
 def see(history: History, slot: datetime, *found: Finding, outcome=Outcome.COMPLETE) -> None:
     """Record the run of a slot as the flow does: with the words that hold in it."""
     known = history.known(A.hunt_uuid, CLUSTER, slot, {each.fingerprint for each in found})
-    marked = (acknowledged(each, known.acknowledgements, slot) for each in found)
+    marked = (with_acknowledgement(each, known.acknowledgements, slot) for each in found)
     history.record(report(run(slot, outcome), *marked))
 
 
@@ -162,7 +162,7 @@ def test_who_ends_a_word_hears_of_the_one_that_still_covers_it(history: History)
     acknowledge(history, B)
     withdrawn = history.acknowledgements.end(B.id, by="kim", now=day(1))
     assert withdrawn.covered_by == (A.id,)
-    assert withdrawn_words(withdrawn) == (
+    assert withdrawal_words(withdrawn) == (
         f"What was said on {B.id} has ended (ada said: Ours.), and it is still acknowledged: the "
         f"word on {A.id} is for every host"
     )
@@ -369,7 +369,7 @@ def test_a_destination_that_came_later_does_not_hear_of_ends_before_it(history: 
     acknowledge(history, until=day(2))
     see(history, day(5), again(A))
     late = history.ledger(SOC, Medium.SLACK)
-    late.listen(day(5) + HOUR)
+    late.start_scope(day(5) + HOUR)
     assert ends(late, 5) == []
 
 

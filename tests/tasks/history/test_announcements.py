@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from tasks.collect import collected
+from tasks.collect import collect_digest
 from tasks.history import History
 from tasks.model.digests import DigestStatus, Medium, Message
 from tasks.model.findings import Finding, Status
@@ -54,8 +54,8 @@ class Team:
     def hears(self, number: int) -> str:
         """Post the digest of a day, and give what it says; nothing where there is none."""
         slot = day(number) + timedelta(hours=1)
-        self.ledger.listen(slot)
-        digest = collected(self.ledger, SOC, Medium.SLACK, slot)
+        self.ledger.start_scope(slot)
+        digest = collect_digest(self.ledger, SOC, Medium.SLACK, slot)
         message = compose(digest, report_base_url=None)
         if message is None:
             return ""

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.exc import StatementError
 
 from tasks.errors import HistoryError
-from tasks.history import History, upgrade
+from tasks.history import History, upgrade_history
 from tests.builders import HUNT, SLOT, finding, report, run
 from tests.postgresql import Server
 
@@ -23,7 +23,7 @@ from tests.postgresql import Server
 def path(tmp_path: Path) -> Path:
     """The file of a history with one run, closed."""
     path = tmp_path / "history.db"
-    upgrade(f"sqlite:///{path}")
+    upgrade_history(f"sqlite:///{path}")
     with History.open(f"sqlite:///{path}") as history:
         history.record(report(run(), finding()))
     return path
@@ -51,7 +51,7 @@ def test_the_home_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The shipped URL works on every machine, and the folder is made with the history."""
     monkeypatch.setenv("BEACONHUNT_HOME", str(tmp_path / "new home"))
 
-    upgrade("sqlite:///$BEACONHUNT_HOME/history.db")
+    upgrade_history("sqlite:///$BEACONHUNT_HOME/history.db")
 
     assert (tmp_path / "new home" / "history.db").exists()
     with History.open("sqlite:///$BEACONHUNT_HOME/history.db") as history:
@@ -61,7 +61,7 @@ def test_the_home_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("name", ["100%25.db", "a b#c.db", "ü?mode=memory.db"])
 def test_a_path_is_taken_as_it_is_written(tmp_path: Path, name: str) -> None:
     """Only what stands behind a question mark is not the path."""
-    upgrade(f"sqlite:///{tmp_path}/{name}")
+    upgrade_history(f"sqlite:///{tmp_path}/{name}")
 
     assert [each.name for each in tmp_path.iterdir()] == [name.partition("?")[0]]
 
@@ -81,7 +81,7 @@ def test_a_corrupt_history_is_refused_and_left_as_it_is(path: Path, damage: str)
 
     said = refused(f"sqlite:///{path}")
     with pytest.raises(HistoryError, match="left as it is"):
-        upgrade(f"sqlite:///{path}")
+        upgrade_history(f"sqlite:///{path}")
 
     assert re.search(rf"{path} is (corrupt|not a database)\. .*Restore it from a backup", said)
     assert path.read_bytes() == damaged
@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(HistoryError, match=f"The folder {tmp_path}/file/deeper cannot be made"):
-        upgrade(f"sqlite:///{tmp_path}/file/deeper/history.db")
+        upgrade_history(f"sqlite:///{tmp_path}/file/deeper/history.db")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from tasks import post
-from tasks.collect import collected
+from tasks.collect import collect_digest
 from tasks.errors import (
     AcknowledgementError,
     ChannelUnreadable,
@@ -28,16 +28,16 @@ from tasks.errors import (
 )
 from tasks.history import History, Ledger, Unsettled
 from tasks.history import ledger as ledgers
-from tasks.history.database import Database, connected
-from tasks.history.models import Row
-from tasks.history.sightings import news
+from tasks.history.database import Database, connect_database
+from tasks.history.models import Base
+from tasks.history.sightings import news_key
 from tasks.model.digests import Announcement, Digest, Medium, Message
 from tasks.model.findings import Disposition, Status
 from tasks.model.runs import Outcome, Plan, new_run_id
 from tasks.post import deliver, look_up
-from tasks.record import not_searched
+from tasks.record import not_searched_report
 from tasks.settings import Destination
-from tasks.settle import ending
+from tasks.settle import status_after
 from tasks.slack.channel import Channel
 from tasks.slack.compose import compose
 from tests.builders import HUNT, day
@@ -273,7 +273,7 @@ class Model:
 
 def said_of(told: Announcement) -> News:
     finding = told.finding
-    return (finding.cluster, str(finding.host.id)), str(news(finding))
+    return (finding.cluster, str(finding.host.id)), str(news_key(finding))
 
 
 def ends_of(digest: Digest) -> list[News]:
@@ -289,7 +289,7 @@ def fault_of(step, *arguments: object) -> SlackError | None:
 
 
 def settle(ledger: Ledger, digest: Unsettled, fault: SlackError | None) -> None:
-    status = ending(fault, in_channel=ledger.unsettled(digest).in_channel)
+    status = status_after(fault, in_channel=ledger.unsettled(digest).in_channel)
     if status:
         ledger.settle(digest, status)
     else:
@@ -305,7 +305,7 @@ class Days:
 
     def __init__(self, database: Database) -> None:
         with database.writing() as session:
-            for table in reversed(Row.metadata.sorted_tables):
+            for table in reversed(Base.metadata.sorted_tables):
                 session.execute(delete(table))
         self.history = History(database)
         self.model = Model()
@@ -345,7 +345,7 @@ class Days:
         """
         plan = self.plan(cluster, day(max(self.today - back, 1)))
         if outcome is Outcome.FAILED:
-            report, binaries = not_searched(plan, Unreachable("It is away.", "Wait.")), {}
+            report, binaries = not_searched_report(plan, Unreachable("It is away.", "Wait.")), {}
         else:
             rows = [row(host, binary=binary) for host, binary in binaries.items()]
             report = searched(self.history, plan, rows, outcome)
@@ -404,11 +404,11 @@ class Days:
         listener.since = listener.since or self.now - timedelta(days=1)
         channel, destination = cast("Channel", listener.slack), listener.destination
         ledger = self.history.ledger(destination, Medium.SLACK)
-        ledger.listen(self.now)
+        ledger.start_scope(self.now)
         with suppress(Killed):
             if lost := ledger.take_over():
                 settle(ledger, lost, fault_of(look_up, channel, ledger, lost))
-            digest = collected(ledger, destination, Medium.SLACK, self.now)
+            digest = collect_digest(ledger, destination, Medium.SLACK, self.now)
             assert set(map(said_of, digest.announcements)) == self.model.pending(listener, self.now)
             assert set(ends_of(digest)) == self.model.ends(listener, self.now)
             if message := compose(digest, report_base_url=None):
@@ -477,7 +477,7 @@ def test_every_finding_is_told_once_unless_it_is_acknowledged(history_url: str):
     with (
         patch.object(post, "SECONDS_BETWEEN_ATTEMPTS", 0),
         patch.object(ledgers, "LEASE", timedelta(0)),
-        connected(history_url) as database,
+        connect_database(history_url) as database,
     ):
 
         @settings(max_examples=60, deadline=None)

@@ -15,10 +15,10 @@ from tasks.history import ledger as ledgers
 from tasks.model.digests import (
     Announcement,
     ClusterDay,
+    CoverageGap,
+    DayGap,
     Digest,
     DigestStatus,
-    Gap,
-    Lack,
     Medium,
     Message,
 )
@@ -46,7 +46,7 @@ def morning(number: int) -> datetime:
 def ledger(history: History) -> Ledger:
     """The ledger of a destination that has heard since the first day."""
     ledger = history.ledger(SOC, Medium.SLACK)
-    ledger.listen(morning(0))
+    ledger.start_scope(morning(0))
     return ledger
 
 
@@ -251,9 +251,9 @@ def test_a_destination_that_is_added_later_starts_from_now(history: History) -> 
     for number in range(4):
         history.record(report(run(day(number)), finding(f"mac-{number}")))
 
-    ledger.listen(morning(2))
+    ledger.start_scope(morning(2))
     assert told(ledger, 2) == [finding("mac-2").id]
-    ledger.listen(morning(3))
+    ledger.start_scope(morning(3))
     assert told(ledger, 3) == [finding("mac-2").id, finding("mac-3").id]
 
 
@@ -279,7 +279,7 @@ def test_what_comes_into_a_scope_later_starts_from_now(
         history.record(report(run(day(number), **where), there, hunt=hunt))
     wide = history.ledger(SOC.model_copy(update=added), Medium.SLACK)
 
-    wide.listen(morning(3))
+    wide.start_scope(morning(3))
 
     expected = [finding(f"mac-{number}").id for number in range(3)]
     expected += sorted([finding("mac-3").id, finding("mac-3", **where).id])
@@ -292,10 +292,10 @@ def test_what_leaves_a_scope_for_a_while_is_told_when_it_is_back(
     """A cluster that was taken out by mistake costs no finding."""
     without = history.ledger(SOC.model_copy(update={"clusters": ("prod-us",)}), Medium.SLACK)
     history.record(report(run(day(1)), finding("mac-a")))
-    without.listen(morning(1))
+    without.start_scope(morning(1))
     assert told(without, 1) == []
 
-    ledger.listen(morning(3))
+    ledger.start_scope(morning(3))
 
     assert told(ledger, 3) == [finding("mac-a").id]
 
@@ -306,7 +306,7 @@ def test_asking_what_is_pending_decides_nothing(history: History) -> None:
     history.record(report(run(day(0)), finding("mac-a")))
     assert told(ledger, 0) == [finding("mac-a").id]
 
-    ledger.listen(morning(5))
+    ledger.start_scope(morning(5))
 
     assert told(ledger, 5) == []
 
@@ -640,10 +640,10 @@ def test_a_flood_is_delivered_like_a_drop(history: History, ledger: Ledger) -> N
 
 
 FAILED = {"outcome": Outcome.FAILED, "reason": "unreachable"}
-UNREACHABLE = Lack.UNREACHABLE
+UNREACHABLE = CoverageGap.UNREACHABLE
 
 
-def gaps(ledger: Ledger, number: int) -> list[tuple[datetime, Lack]]:
+def gaps(ledger: Ledger, number: int) -> list[tuple[datetime, CoverageGap]]:
     """Give slots and lacks of what the digest of a day has to say of the one cluster in scope."""
     (cluster,) = ledger.pending(morning(number)).clusters
     return [(gap.slot, gap.lack) for gap in cluster.gaps]
@@ -663,8 +663,8 @@ def test_every_cluster_in_scope_has_its_day(history: History) -> None:
     clusters = ledger.pending(morning(1)).clusters
     assert tuple(replace(each, trend=()) for each in clusters) == (
         ClusterDay("demo-eu", HUNT.slug, searched, day(1)),
-        ClusterDay("prod-us", HUNT.slug, failed, day(-3), (Gap(day(1), UNREACHABLE),)),
-        ClusterDay("prod-jp", HUNT.slug, None, None, (Gap(morning(1), Lack.LATE),)),
+        ClusterDay("prod-us", HUNT.slug, failed, day(-3), (DayGap(day(1), UNREACHABLE),)),
+        ClusterDay("prod-jp", HUNT.slug, None, None, (DayGap(morning(1), CoverageGap.LATE),)),
     )
 
 
@@ -699,7 +699,7 @@ def test_a_digest_after_a_weekend_names_saturdays_failure(history: History, ledg
     history.record(report(run(day(2), Outcome.NO_DATA)))
     history.record(report(run(day(3))))
 
-    assert gaps(ledger, 3) == [(day(1), UNREACHABLE), (day(2), Lack.NO_DATA)]
+    assert gaps(ledger, 3) == [(day(1), UNREACHABLE), (day(2), CoverageGap.NO_DATA)]
     send(ledger, 3)
     assert gaps(ledger, 3) == []
 
@@ -751,12 +751,12 @@ def test_telemetry_that_gets_worse_is_told_when_it_does(history: History, ledger
     blind = {"groups": 1_000, "single_event_groups": 1_000}
     record(0)
     record(1, merged_events=300_000)
-    assert gaps(ledger, 1) == [(day(1), Lack.MERGED)]
+    assert gaps(ledger, 1) == [(day(1), CoverageGap.MERGED)]
     record(2, merged_events=300_000, unsigned_unknown_events=300_000)
-    assert gaps(ledger, 2) == [(day(2), Lack.NO_SIGNATURE)]
+    assert gaps(ledger, 2) == [(day(2), CoverageGap.NO_SIGNATURE)]
     record(3, **blind)
     record(4, **blind)
-    assert gaps(ledger, 4) == [(day(4), Lack.BLIND)]
+    assert gaps(ledger, 4) == [(day(4), CoverageGap.BLIND)]
 
 
 def test_another_reason_is_another_warning(history: History, ledger: Ledger) -> None:
@@ -765,7 +765,7 @@ def test_another_reason_is_another_warning(history: History, ledger: Ledger) -> 
     send(ledger, 0)
     history.record(report(run(day(0), Outcome.FAILED, reason="unauthorised", attempt=2)))
 
-    assert gaps(ledger, 0) == [(day(0), Lack.UNAUTHORISED)]
+    assert gaps(ledger, 0) == [(day(0), CoverageGap.UNAUTHORISED)]
 
 
 @pytest.mark.parametrize(
@@ -779,7 +779,7 @@ def test_the_same_lack_of_a_run_is_told_once_a_day(
 
     [cluster] = ledger.pending(morning(0) + later).clusters
 
-    assert [gap.lack for gap in cluster.gaps] == [Lack.LATE] * said
+    assert [gap.lack for gap in cluster.gaps] == [CoverageGap.LATE] * said
 
 
 def test_a_warning_that_did_not_arrive_is_told_again(history: History, ledger: Ledger) -> None:
@@ -804,7 +804,7 @@ def test_a_new_destination_is_not_told_of_last_weeks_failures(history: History) 
     history.record(report(run(day(0), **FAILED)))
     history.record(report(run(day(3))))
     ledger = history.ledger(SOC, Medium.SLACK)
-    ledger.listen(morning(3))
+    ledger.start_scope(morning(3))
 
     assert gaps(ledger, 3) == []
 

@@ -16,11 +16,11 @@ from sqlalchemy import select
 from flows.slots import Timetable, never_run
 from tasks.errors import Unreachable
 from tasks.history import History
-from tasks.history.database import connected
+from tasks.history.database import connect_database
 from tasks.history.models import FindingRow, RunRow, SightingRow
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan, Report
-from tasks.record import not_searched
+from tasks.record import not_searched_report
 from tests.builders import CLUSTER, HUNT, SLOT, day
 from tests.searching import row, searched
 
@@ -53,13 +53,13 @@ class Cluster:
         """Ask as of the plan's slot."""
         outcome, hosts = self.answers[(plan.slot - SLOT).days]
         if outcome is Outcome.FAILED:
-            return not_searched(plan, Unreachable("It is away.", "Wait."))
+            return not_searched_report(plan, Unreachable("It is away.", "Wait."))
         return searched(history, plan, [row(host) for host in sorted(hosts)], outcome)
 
 
 def remembered(url: str, hunt: Hunt) -> tuple[Mapping[datetime, Outcome], list[tuple[Any, ...]]]:
     """Give all that a history says of a hunt, but for ids and when it was written."""
-    with connected(url) as database, database.reading() as session:
+    with connect_database(url) as database, database.reading() as session:
         runs = select(RunRow.slot, RunRow.outcome).where(RunRow.hunt_uuid == hunt.uuid)
         seen = (
             select(FindingRow.document, FindingRow.document_slot, SightingRow)

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tasks.clusters import Answer
-from tasks.collect import collected
+from tasks.collect import collect_digest
 from tasks.diff import compared, identified, with_acknowledgements, with_changed_binaries
 from tasks.errors import SlotPruned, Unreachable
-from tasks.history import History, Known, retention, upgrade
-from tasks.history.database import connected
+from tasks.history import History, Known, retention, upgrade_history
+from tasks.history.database import connect_database
 from tasks.history.models import FindingRow, SightingRow
-from tasks.history.retention import prune
+from tasks.history.retention import prune_history
 from tasks.model.digests import DigestStatus, Medium
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Outcome, Plan
-from tasks.record import not_searched, reported
+from tasks.record import build_report, not_searched_report
 from tasks.settings import Destination
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
@@ -51,7 +51,7 @@ def one_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def kept(history_url: str) -> set[tuple[str, int, Status]]:
     """Give the Mac, day and status of every sighting."""
     sightings = select(FindingRow.document, SightingRow.slot, SightingRow.status).join(SightingRow)
-    with connected(history_url) as database, database.reading() as session:
+    with connect_database(history_url) as database, database.reading() as session:
         return {
             (found.host.id, (slot - SLOT).days, status)
             for found, slot, status in session.execute(sightings).tuples()
@@ -78,7 +78,7 @@ def test_of_a_finding_its_first_its_newest_and_its_newest_known_hash_stay(
     seen(history, "mac-a", range(4, 7), binary=None)
     seen(history, "mac-b", range(7, 9))
 
-    done = prune(history_url, day(8))
+    done = prune_history(history_url, day(8))
 
     assert days_of("mac-a", history_url) == [0, 3, 6]
     assert days_of("mac-b", history_url) == [7, 8]
@@ -95,7 +95,7 @@ def test_the_newest_runs_that_searched_stay_whole(history: History, history_url:
         history.record(report(partial, *found, finding("mac-d", status=Status.QUIET)))
     listed = history.findings()
 
-    prune(history_url, day(400))
+    prune_history(history_url, day(400))
 
     assert {number for _, number, _ in kept(history_url)} == {0, 2, 3}
     assert {number for *_, number, status in kept(history_url) if status is Status.QUIET} == {2, 3}
@@ -111,10 +111,10 @@ def test_news_stays_until_every_destination_has_heard_it(
     ]
     ledgers = [history.ledger(each, Medium.SLACK) for each in destinations]
     for ledger in ledgers:
-        ledger.listen(day(0))
+        ledger.start_scope(day(0))
 
     def tell(number: int, slot: int) -> None:
-        digest = collected(ledgers[number], destinations[number], Medium.SLACK, day(slot))
+        digest = collect_digest(ledgers[number], destinations[number], Medium.SLACK, day(slot))
         begun = ledgers[number].begin(digest, compose(digest, report_base_url=None))
         ledgers[number].posted(begun, dict.fromkeys(begun.missing, "1.0"))
         ledgers[number].settle(begun, DigestStatus.SENT)
@@ -129,11 +129,11 @@ def test_news_stays_until_every_destination_has_heard_it(
         history.record(report(run(day(number)), replace(found, changed_binary=False)))
 
     tell(0, 6)
-    prune(history_url, day(6))
+    prune_history(history_url, day(6))
     assert days_of("mac-a", history_url) == [0, 2, 5]
 
     tell(1, 6)
-    prune(history_url, day(6))
+    prune_history(history_url, day(6))
     assert days_of("mac-a", history_url) == [0, 5]
 
 
@@ -143,7 +143,7 @@ def test_runs_keep_their_counts(history: History, history_url: str) -> None:
     trend = history.trend(HUNT.uuid, CLUSTER, day(6))
     runs = history.runs()
 
-    assert prune(history_url, day(5)).deleted == 3
+    assert prune_history(history_url, day(5)).deleted == 3
 
     assert history.trend(HUNT.uuid, CLUSTER, day(6)) == trend
     assert history.runs() == runs
@@ -154,11 +154,11 @@ def test_a_dry_run_counts_and_changes_nothing(history: History, history_url: str
     seen(history, "mac-a", range(6))
     before = kept(history_url)
 
-    counted = prune(history_url, day(5), dry_run=True)
+    counted = prune_history(history_url, day(5), dry_run=True)
 
     assert kept(history_url) == before
     assert history.known(HUNT.uuid, CLUSTER, day(3), []).comparable == day(2)
-    assert prune(history_url, day(5)) == counted
+    assert prune_history(history_url, day(5)) == counted
     assert counted.deleted == 3
 
 
@@ -173,12 +173,12 @@ def test_what_is_interrupted_goes_on_when_it_is_run_again(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prune(history_url, day(7), tell=interrupt)
+        prune_history(history_url, day(7), tell=interrupt)
     assert days_of("mac-a", history_url) == [0, 3, 4, 5, 6, 7]
 
-    assert prune(history_url, day(7)).deleted == 3
+    assert prune_history(history_url, day(7)).deleted == 3
     assert days_of("mac-a", history_url) == [0, 6, 7]
-    assert prune(history_url, day(7)).deleted == 0
+    assert prune_history(history_url, day(7)).deleted == 0
 
 
 def test_others_write_while_it_goes_on(
@@ -194,7 +194,7 @@ def test_others_write_while_it_goes_on(
         with History.open(f"{history_url}{impatient}") as other:
             other.record(report(run(day(10 + done)), finding(slot=day(10 + done))))
 
-    prune(history_url, day(5), tell=record)
+    prune_history(history_url, day(5), tell=record)
 
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(history.runs()) == 10
@@ -205,7 +205,7 @@ def test_a_slot_of_which_something_is_forgotten_is_refused(
 ) -> None:
     """What is known in part would call findings returned, or new, that never went away."""
     seen(history, "mac-a", range(6))
-    prune(history_url, day(4))
+    prune_history(history_url, day(4))
 
     for number in range(4):
         with pytest.raises(SlotPruned, match=r"pruned up to 2026-11-27 06:00 UTC\. Choose a later"):
@@ -217,17 +217,17 @@ def test_a_slot_of_which_something_is_forgotten_is_refused(
 def test_a_file_becomes_smaller(tmp_path: Path) -> None:
     """SQLite gives the room back to the disk, without being asked and without room of its own."""
     path = tmp_path / "history.db"
-    upgrade(f"sqlite:///{path}")
+    upgrade_history(f"sqlite:///{path}")
     hosts = [f"mac-{number}" for number in range(300)]
     with History.open(f"sqlite:///{path}") as history:
         for number in range(12):
             at = day(number)
             found = (finding(host, slot=at, status=Status.CONTINUING) for host in hosts)
             history.record(report(run(at), *found))
-            history.reported(run(at).id)
+            history.mark_published(run(at).id)
     before = path.stat().st_size
 
-    done = prune(f"sqlite:///{path}", day(12))
+    done = prune_history(f"sqlite:///{path}", day(12))
 
     assert (done.deleted, done.kept) == (3_000, 600)
     assert path.stat().st_size < before * 0.8
@@ -236,7 +236,7 @@ def test_a_file_becomes_smaller(tmp_path: Path) -> None:
 def searched(history: History, plan: Plan, outcome: Outcome, binaries: Mapping[str, str | None]):
     """Give what a run finds where Macs have these binaries; None could not be enriched."""
     if outcome is Outcome.FAILED:
-        return not_searched(plan, Unreachable("It is away.", "Wait."))
+        return not_searched_report(plan, Unreachable("It is away.", "Wait."))
     rows = [(host, "/opt/agent", "203.0.113.9") for host in HOSTS if binaries[host] != ABSENT]
     types = dict.fromkeys(KEYWORDS, "keyword")
     answer = Answer(pd.DataFrame(rows, columns=list(KEYWORDS), dtype=object), types)
@@ -248,7 +248,7 @@ def searched(history: History, plan: Plan, outcome: Outcome, binaries: Mapping[s
         enriched(each, binaries) for each in compared(candidates, known, plan, outcome)
     )
     findings = with_acknowledgements(with_changed_binaries(findings, known), known, plan)
-    return reported(
+    return build_report(
         plan,
         outcome,
         answer,
@@ -310,9 +310,9 @@ class Site:
         """Tell what is pending, or fail to."""
         slot = day(number) + timedelta(hours=1)
         ledger = self.history.ledger(self.destination, Medium.SLACK)
-        ledger.listen(slot)
+        ledger.start_scope(slot)
         self.said.append(ledger.pending(slot))
-        digest = collected(ledger, self.destination, Medium.SLACK, slot)
+        digest = collect_digest(ledger, self.destination, Medium.SLACK, slot)
         if message := compose(digest, report_base_url=None):
             begun = ledger.begin(digest, message)
             if status is DigestStatus.SENT:
@@ -347,7 +347,7 @@ def pruned_url(history_url: str, request: pytest.FixtureRequest, tmp_path: Path)
     else:
         server: Server = request.getfixturevalue("postgresql_server")
         url = server.new_schema()
-    upgrade(url)
+    upgrade_history(url)
     return url
 
 
@@ -383,7 +383,7 @@ def take(sites: list[Site], steps: Sequence[object], deleted: list[int]) -> None
     for step in steps:
         match step:
             case int(days):
-                deleted.append(prune(pruned.url, day(today - days)).deleted)
+                deleted.append(prune_history(pruned.url, day(today - days)).deleted)
                 forgotten = max(forgotten, today - days - 1)
             case DigestStatus():
                 for site in sites:

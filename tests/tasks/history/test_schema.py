@@ -11,9 +11,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import bindparam, text
 
 from tasks.errors import HistoryError
-from tasks.history import History, schema, upgrade
-from tasks.history.database import connected
-from tasks.history.models import FINDING, RUN, Moment, Row
+from tasks.history import History, schema, upgrade_history
+from tasks.history.database import connect_database
+from tasks.history.models import FINDING, RUN, Base, UtcColumn
 from tasks.model.digests import DigestStatus, Medium
 from tasks.model.findings import Status
 from tasks.settings import Destination
@@ -93,12 +93,12 @@ UPDATE sightings SET acknowledgement_key = 1, news = NULL WHERE run_key = 2
 RUN_OF_THEN = text("""
     INSERT INTO runs (id, hunt_uuid, hunt, cluster, slot, outcome, document)
     VALUES (:id, :hunt_uuid, :hunt, :cluster, :slot, :outcome, :document)
-""").bindparams(bindparam("slot", type_=Moment), bindparam("document", type_=RUN))
+""").bindparams(bindparam("slot", type_=UtcColumn), bindparam("document", type_=RUN))
 
 FINDING_OF_THEN = text("""
     INSERT INTO findings (fingerprint, id, document_slot, document)
     VALUES (:fingerprint, :id, :slot, :document)
-""").bindparams(bindparam("slot", type_=Moment), bindparam("document", type_=FINDING))
+""").bindparams(bindparam("slot", type_=UtcColumn), bindparam("document", type_=FINDING))
 
 SIGHTING_OF_THEN = text("""
     INSERT INTO sightings
@@ -123,8 +123,8 @@ def of_release(
             path.unlink()
     with monkeypatch.context() as then:
         then.setattr(schema, "MIGRATIONS", migrations)
-        assert upgrade(url) == revision
-    with connected(url) as database, database.writing() as session:
+        assert upgrade_history(url) == revision
+    with connect_database(url) as database, database.writing() as session:
         for seen, of in ((A, run(day(0))), (B, run(day(1)))):
             names = ("id", "hunt_uuid", "hunt", "cluster", "slot", "outcome")
             session.execute(
@@ -169,7 +169,7 @@ def test_a_history_of_the_first_release_is_upgraded_with_all_that_it_knows(
     first_release: str,
 ) -> None:
     """Nothing that was told is told again, nothing that was not is lost."""
-    assert upgrade(first_release) == "0005"
+    assert upgrade_history(first_release) == "0005"
 
     morning = day(2) + timedelta(hours=1)
     with History.open(first_release) as history:
@@ -196,7 +196,7 @@ def test_a_history_of_the_second_release_is_upgraded_and_its_findings_can_be_ack
     second_release: str,
 ) -> None:
     """What was told stays told; nothing was acknowledged yet, and everything can be."""
-    assert upgrade(second_release) == "0005"
+    assert upgrade_history(second_release) == "0005"
 
     now, morning = day(1) + timedelta(minutes=30), day(1) + timedelta(hours=1)
     with History.open(second_release) as history:
@@ -212,7 +212,7 @@ def test_a_history_with_acknowledgements_is_upgraded_and_its_runs_know_what_they
     third_release: str,
 ) -> None:
     """Runs are counted as before, whatever becomes of their sightings; words still hold."""
-    assert upgrade(third_release) == "0005"
+    assert upgrade_history(third_release) == "0005"
 
     with History.open(third_release) as history:
         b, a = history.runs()
@@ -225,12 +225,12 @@ def test_a_history_with_acknowledgements_is_upgraded_and_its_runs_know_what_they
 
 def test_the_migrations_make_what_the_models_say(history_url: str) -> None:
     """A history that grew by migrations is the one that the code was written for."""
-    with connected(history_url) as database, database.reading() as session:
+    with connect_database(history_url) as database, database.reading() as session:
         context = MigrationContext.configure(
             session.connection(), opts={"version_table": schema.VERSION_TABLE}
         )
 
-        assert compare_metadata(context, Row.metadata) == []
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_upgrading_again_keeps_what_is_there(history_url: str) -> None:
@@ -238,7 +238,7 @@ def test_upgrading_again_keeps_what_is_there(history_url: str) -> None:
     with History.open(history_url) as history:
         history.record(report(run(), finding()))
 
-    assert upgrade(history_url) == "0005"
+    assert upgrade_history(history_url) == "0005"
 
     with History.open(history_url) as history:
         assert len(history.runs()) == 1
@@ -265,7 +265,7 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
 
     with pytest.raises(HistoryError, match=r"revision 0005\)\. .*`beaconhunt history upgrade`"):
         History.open(history_url).__enter__()
-    assert upgrade(history_url) == "later"
+    assert upgrade_history(history_url) == "later"
 
     with History.open(history_url) as history:
         assert len(history.findings()) == 1
@@ -277,14 +277,14 @@ def test_a_newer_history_is_refused_and_left_as_it_is(
     """An older beaconhunt neither reads nor changes what a newer one made."""
     with monkeypatch.context() as later:
         later.setattr(schema, "MIGRATIONS", next_release)
-        upgrade(empty_url)
+        upgrade_history(empty_url)
     file = Path(empty_url.removeprefix("sqlite:///"))
     before = file.read_bytes() if file.exists() else b""
 
     with pytest.raises(HistoryError, match=r"newer beaconhunt \(revision later\).*left as it is"):
         History.open(empty_url).__enter__()
     with pytest.raises(HistoryError, match="newer beaconhunt"):
-        upgrade(empty_url)
+        upgrade_history(empty_url)
 
     assert (file.read_bytes() if file.exists() else b"") == before
 
@@ -297,7 +297,7 @@ def test_prefect_may_live_in_the_same_database(tmp_path: Path) -> None:
         prefect.execute("INSERT INTO alembic_version VALUES ('1234567890ab')")
     prefect.close()
 
-    upgrade(f"sqlite:///{path}")
+    upgrade_history(f"sqlite:///{path}")
 
     with sqlite3.connect(path) as prefect:
         versions = prefect.execute("SELECT version_num FROM alembic_version").fetchall()
@@ -313,7 +313,7 @@ def test_a_failed_upgrade_leaves_nothing_behind(tmp_path: Path) -> None:
     other.close()
 
     with pytest.raises(HistoryError, match="table deliveries already exists"):
-        upgrade(f"sqlite:///{path}")
+        upgrade_history(f"sqlite:///{path}")
 
     with sqlite3.connect(path) as other:
         tables = other.execute("SELECT name FROM sqlite_master").fetchall()

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tasks.errors import RunInProgress
-from tasks.history import History, Known, Memory, upgrade
-from tasks.history.database import connected
-from tasks.history.models import Row
+from tasks.history import History, Known, Memory, upgrade_history
+from tasks.history.database import connect_database
+from tasks.history.models import Base
 from tasks.model.findings import Finding, Priority, Status, short_id
 from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run, sha256
@@ -36,10 +36,10 @@ def known(
 
 def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """Give every row of every table."""
-    with connected(url) as database, database.reading() as session:
+    with connect_database(url) as database, database.reading() as session:
         return {
             table.name: [tuple(row) for row in session.execute(select(table).order_by(*table.c))]
-            for table in Row.metadata.sorted_tables
+            for table in Base.metadata.sorted_tables
         }
 
 
@@ -345,10 +345,10 @@ def test_a_run_owes_its_report_until_the_archive_has_it(history: History) -> Non
     for each in (later, first, report(run(day(0), cluster="prod-us"))):
         history.record(each)
 
-    assert history.unreported(HUNT.uuid, CLUSTER) == (first, later)
+    assert history.unpublished(HUNT.uuid, CLUSTER) == (first, later)
 
-    history.reported(first.run.id)
-    assert history.unreported(HUNT.uuid, CLUSTER) == (later,)
+    history.mark_published(first.run.id)
+    assert history.unpublished(HUNT.uuid, CLUSTER) == (later,)
 
 
 def test_of_a_slot_only_the_run_that_stands_owes_its_report(history: History) -> None:
@@ -357,9 +357,9 @@ def test_of_a_slot_only_the_run_that_stands_owes_its_report(history: History) ->
     history.record(first)
     history.record(again)
     history.record(report(run(day(0), Outcome.FAILED, attempt=3)))
-    history.reported(first.run.id)
+    history.mark_published(first.run.id)
 
-    assert history.unreported(HUNT.uuid, CLUSTER) == (again,)
+    assert history.unpublished(HUNT.uuid, CLUSTER) == (again,)
 
 
 def test_hostile_text_comes_back_as_it_was(history: History) -> None:
@@ -555,7 +555,7 @@ def expected(
 def test_what_is_known_follows_from_the_rules_alone(tmp_path: Path) -> None:
     """Whatever slots are run, in whatever order and how often, the store keeps to a plain model."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade(url)
+    upgrade_history(url)
     examples = count()
     with History.open(url) as history:
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import HistoryError
-from tasks.history import History, upgrade
-from tasks.history.upkeep import backup, check
+from tasks.history import History, upgrade_history
+from tasks.history.upkeep import back_up, take_inventory
 from tasks.model.findings import Status
 from tests.builders import day, finding, report, run
 
@@ -19,7 +19,7 @@ from tests.builders import day, finding, report, run
 def path(tmp_path: Path) -> Path:
     """The file of a history with two runs, closed."""
     path = tmp_path / "history.db"
-    upgrade(f"sqlite:///{path}")
+    upgrade_history(f"sqlite:///{path}")
     with History.open(f"sqlite:///{path}") as history:
         history.record(report(run(day(0)), finding("mac-a"), finding("mac-b")))
         history.record(report(run(day(1)), finding("mac-a", status=Status.CONTINUING)))
@@ -30,16 +30,16 @@ def test_a_history_that_is_well_is_counted(history: History, history_url: str) -
     """How much it remembers, and with which schema."""
     history.record(report(run(), finding("mac-a"), finding("mac-b")))
 
-    inventory = check(history_url)
+    inventory = take_inventory(history_url)
 
-    assert inventory.revision == upgrade(history_url)
+    assert inventory.revision == upgrade_history(history_url)
     assert {"runs": 1, "findings": 2, "sightings": 2}.items() <= inventory.rows.items()
 
 
 def test_a_history_that_does_not_exist_yet_is_not_well(empty_url: str) -> None:
     """A typing error in the URL is found."""
     with pytest.raises(HistoryError, match="beaconhunt history upgrade"):
-        check(empty_url)
+        take_inventory(empty_url)
 
 
 DAMAGES = {
@@ -74,7 +74,7 @@ def test_damage_that_opening_does_not_show_is_found(path: Path, damage: str) -> 
         pass
 
     with pytest.raises(HistoryError) as refusal:
-        check(f"sqlite:///{path}")
+        take_inventory(f"sqlite:///{path}")
 
     assert named in refusal.value.problem
     assert "Restore it from a backup" in refusal.value.remedy
@@ -86,10 +86,10 @@ def test_a_backup_is_the_history_at_one_moment(path: Path, tmp_path: Path) -> No
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM sightings")
-        backup(f"sqlite:///{path}", copy)
+        back_up(f"sqlite:///{path}", copy)
         writer.execute("COMMIT")
 
-    inventory = check(f"sqlite:///{copy}")
+    inventory = take_inventory(f"sqlite:///{copy}")
     assert (inventory.rows["runs"], inventory.rows["sightings"]) == (2, 3)
     with History.open(f"sqlite:///{copy}") as history:
         assert [each.run.slot for each in history.runs()] == [day(1), day(0)]
@@ -110,12 +110,12 @@ def test_runs_are_recorded_while_a_backup_is_made(path: Path, tmp_path: Path) ->
     copies = []
     while not done.is_set() or not copies:
         copies.append(tmp_path / f"copy-{len(copies)}.db")
-        backup(url, copies[-1])
+        back_up(url, copies[-1])
     writer.join()
 
-    held = [check(f"sqlite:///{copy}").rows for copy in copies]
+    held = [take_inventory(f"sqlite:///{copy}").rows for copy in copies]
     assert all(rows["sightings"] == rows["runs"] + 1 for rows in held)
-    assert check(url).rows["runs"] == 30
+    assert take_inventory(url).rows["runs"] == 30
 
 
 def test_a_backup_overwrites_nothing(path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_backup_overwrites_nothing(path: Path) -> None:
     before = path.read_bytes()
 
     with pytest.raises(HistoryError, match=f"{path} is there already"):
-        backup(f"sqlite:///{path}", path)
+        back_up(f"sqlite:///{path}", path)
 
     assert path.read_bytes() == before
 
@@ -137,11 +137,11 @@ def test_a_backup_that_fails_leaves_nothing_behind(path: Path, tmp_path: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))  # As if the disk were full.
         try:
             with pytest.raises(HistoryError, match="could not be copied to"):
-                backup(f"sqlite:///{path}", tmp_path / "copy.db")
+                back_up(f"sqlite:///{path}", tmp_path / "copy.db")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with pytest.raises(HistoryError, match="could not be copied to"):
-        backup(f"sqlite:///{path}", tmp_path / "no folder" / "copy.db")
+        back_up(f"sqlite:///{path}", tmp_path / "no folder" / "copy.db")
 
     assert sorted(tmp_path.iterdir()) == before
 
@@ -149,10 +149,10 @@ def test_a_backup_that_fails_leaves_nothing_behind(path: Path, tmp_path: Path) -
 def test_a_history_in_postgresql_is_for_its_own_tools(postgresql_server, tmp_path: Path) -> None:
     """The command to use is named, ready to paste."""
     url = postgresql_server.new_schema()
-    upgrade(url)
+    upgrade_history(url)
 
     with pytest.raises(HistoryError) as refusal:
-        backup(url, tmp_path / "copy.dump")
+        back_up(url, tmp_path / "copy.dump")
 
     assert f"`pg_dump --format=custom --file={tmp_path}/copy.dump postgresql://" in str(
         refusal.value

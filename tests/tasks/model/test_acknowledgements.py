@@ -6,8 +6,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from tasks.errors import AcknowledgementError
-from tasks.model.acknowledgements import Acknowledgement, by_identity, check, id_prefix, the_one
-from tasks.model.findings import Finding, Status, acknowledged
+from tasks.model.acknowledgements import (
+    Acknowledgement,
+    by_identity,
+    id_prefix,
+    resolve_id,
+    validate_acknowledgement,
+)
+from tasks.model.findings import Finding, Status, with_acknowledgement
 from tests.builders import SLOT, acknowledgement, day, finding, sha256
 
 SECOND = timedelta(seconds=1)
@@ -16,7 +22,7 @@ A = finding("mac-a")
 
 def word_on(found: Finding, *words: Acknowledgement, slot: datetime = SLOT) -> str | None:
     """Give who keeps a finding from being announced in the run of a slot."""
-    word = acknowledged(found, by_identity(words), slot).acknowledgement
+    word = with_acknowledgement(found, by_identity(words), slot).acknowledgement
     return word.by if word else None
 
 
@@ -121,9 +127,9 @@ def test_a_finding_that_is_a_host_has_nothing_in_common_with_others():
 def test_a_word_needs_who_why_and_an_end(changes: dict[str, object], problem: str, remedy: str):
     """Each refusal says what to write instead."""
     word = {"by": "ada", "why": "Ours.", "until": day(365), "now": SLOT}
-    check(**word)
+    validate_acknowledgement(**word)
     with pytest.raises(AcknowledgementError) as refused:
-        check(**word | changes)
+        validate_acknowledgement(**word | changes)
     assert problem in refused.value.problem
     assert remedy in refused.value.remedy
 
@@ -136,15 +142,15 @@ def test_an_id_is_understood_as_people_type_it(named: str):
 
 def test_a_whole_id_is_meant_though_another_begins_with_it():
     """Ids grow where two would be the same."""
-    assert the_one("BH-24A3C0CA", ["BH-24A3C0CA", "BH-24A3C0CA1234"]) == "BH-24A3C0CA"
-    assert the_one("24a3", ["BH-24A3C0CA"]) == "BH-24A3C0CA"
+    assert resolve_id("BH-24A3C0CA", ["BH-24A3C0CA", "BH-24A3C0CA1234"]) == "BH-24A3C0CA"
+    assert resolve_id("24a3", ["BH-24A3C0CA"]) == "BH-24A3C0CA"
 
 
 @pytest.mark.parametrize("named", ["", " ", "BH-", "bh-"])
 def test_an_empty_id_names_nothing(named: str):
     """Also where there is only one finding."""
     with pytest.raises(AcknowledgementError, match="An empty id names no finding"):
-        the_one(named, ["BH-24A3C0CA"])
+        resolve_id(named, ["BH-24A3C0CA"])
 
 
 @pytest.mark.parametrize(
@@ -159,6 +165,6 @@ def test_an_empty_id_names_nothing(named: str):
 def test_an_id_that_is_not_one_finding_is_refused(ids: list[str], problem: str, remedy: str):
     """Nothing is acknowledged by accident."""
     with pytest.raises(AcknowledgementError) as refused:
-        the_one("24", ids)
+        resolve_id("24", ids)
     assert problem in refused.value.problem
     assert remedy in refused.value.remedy

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import PipelineError
-from tasks.model.digests import Lack, Message, in_words, readable, violations
+from tasks.model.digests import CoverageGap, Message, plain_text, readable, violations
 from tasks.model.runs import Outcome
 from tasks.model.wording import REASON_WORDS
 from tests.builders import run
@@ -50,10 +50,10 @@ def kinds(of: type[PipelineError] = PipelineError) -> Iterator[type[PipelineErro
 
 def test_a_digest_has_a_word_for_every_reason_that_a_run_can_fail_with():
     """No failure is told as something else."""
-    assert {kind.reason for kind in kinds()} <= set(Lack)
-    assert set(REASON_WORDS) <= set(Lack)
+    assert {kind.reason for kind in kinds()} <= set(CoverageGap)
+    assert set(REASON_WORDS) <= set(CoverageGap)
     for reason in REASON_WORDS:
-        assert Lack.of(run(outcome=Outcome.FAILED, reason=reason)) == reason
+        assert CoverageGap.of(run(outcome=Outcome.FAILED, reason=reason)) == reason
 
 
 LARGEST = {
@@ -140,7 +140,7 @@ def test_the_text_says_what_the_blocks_show():
 
 def test_data_that_looks_like_markup_stays_as_it_is():
     """A process that is called `*x*` is shown so; only our own markup is taken away."""
-    assert in_words(rich_text(text("*x* `y` &amp;", "text"))) == "*x* `y` &amp;"
+    assert plain_text(rich_text(text("*x* `y` &amp;", "text"))) == "*x* `y` &amp;"
 
 
 def test_the_hash_changes_with_the_words_and_with_nothing_else():

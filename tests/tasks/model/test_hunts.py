@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import HuntError, SettingsError
-from tasks.model.hunts import Hunt, load, read, shipped
+from tasks.model.hunts import Hunt, load_hunt, read_hunt, shipped_hunts
 from tests.builders import HUNT
 
 PUBLIC = '''
@@ -29,7 +29,7 @@ from logs-endpoint.events.process-* // a comment with BY and | and ?nothing
 
 
 def hunt_file(text: str = PUBLIC, number: str = "") -> Hunt:
-    return read(text, Path("Their Hunt_2.toml"), query_number=number)
+    return read_hunt(text, Path("Their Hunt_2.toml"), query_number=number)
 
 
 def test_a_public_hunt_file_without_our_table_loads():
@@ -76,7 +76,7 @@ def test_sources_are_the_patterns_behind_from(query: str, sources: str):
 
 def test_a_large_threshold_is_written_out():
     """ES|QL would read 1.04858e+07 as another number."""
-    hunt = load("macos-unsigned-network").with_thresholds({"min_events_per_hour": 10_485_761})
+    hunt = load_hunt("macos-unsigned-network").with_thresholds({"min_events_per_hour": 10_485_761})
     assert "number_of_con_per_hour >= 10485761\n" in hunt.paste_ready()
 
 
@@ -90,7 +90,7 @@ def test_a_query_that_the_file_does_not_have_is_refused(number):
 def test_now_makes_a_hunt_not_reproducible():
     """A backfill of such a hunt answers for today, so the report says so."""
     assert not hunt_file().reproducible
-    assert load("macos-unsigned-network").reproducible
+    assert load_hunt("macos-unsigned-network").reproducible
 
 
 def test_structure_is_not_read_from_comments_or_texts():
@@ -115,10 +115,10 @@ def test_groups_are_those_of_the_last_stats(query, groups):
     assert Hunt(slug="h", name="h", uuid="u", query=query).groups == groups
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_hunts())
 def test_shipped_hunts_load(name):
     """What comes with the product works."""
-    assert load(name).pipeline.limits
+    assert load_hunt(name).pipeline.limits
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_threshold_that_the_query_does_not_use_is_refused():
 
 def test_a_deployment_overrides_thresholds_by_name():
     """Tuning needs no copy of the hunt."""
-    hunt = load("macos-unsigned-network").with_thresholds({"min_duration_hours": 4})
+    hunt = load_hunt("macos-unsigned-network").with_thresholds({"min_duration_hours": 4})
     assert hunt.pipeline.thresholds["min_duration_hours"] == 4
     assert hunt.pipeline.thresholds["min_events_per_hour"] == 120
     assert "duration_hours >= 4\n" in hunt.paste_ready()
@@ -160,21 +160,21 @@ def test_a_deployment_overrides_thresholds_by_name():
 def test_an_unknown_threshold_is_refused_with_those_that_there_are():
     """A typo in an override must not silently leave the default."""
     with pytest.raises(SettingsError, match="min_hours") as caught:
-        load("macos-unsigned-network").with_thresholds({"min_hours": 4})
+        load_hunt("macos-unsigned-network").with_thresholds({"min_hours": 4})
     assert "min_duration_hours" in caught.value.remedy
 
 
 def test_the_pasted_query_leaves_only_the_window_to_kibana():
     """What the report shows runs in Discover as it is."""
     assert Hunt(
-        slug="h", name="h", uuid="u", query=load("macos-unsigned-network").paste_ready()
+        slug="h", name="h", uuid="u", query=load_hunt("macos-unsigned-network").paste_ready()
     ).parameters == {"_tstart", "_tend"}
 
 
 def test_an_unknown_hunt_is_refused_with_those_that_there_are():
     """The remedy lists the shipped hunts."""
     with pytest.raises(HuntError) as caught:
-        load("no-such-hunt")
+        load_hunt("no-such-hunt")
     assert "macos-unsigned-network" in caught.value.remedy
 
 
@@ -183,7 +183,7 @@ def test_a_file_that_is_no_text_is_refused_by_name(tmp_path):
     file = tmp_path / "hunt.toml"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(HuntError, match=r"hunt\.toml"):
-        load(str(file))
+        load_hunt(str(file))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.model.findings import Destination, Host, Status
+from tasks.model.findings import Host, NetworkDestination, Status
 from tasks.model.hunts import Nouns
 from tasks.model.wording import (
     counted,
@@ -21,12 +21,15 @@ MACS = Nouns(host=("Mac", "Macs"))
 @pytest.mark.parametrize(
     ("destination", "words"),
     [
-        (Destination(), ""),
-        (Destination(address="203.0.113.9", ports=(443,)), "203.0.113[.]9:443"),
-        (Destination(address="2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
-        (Destination(ip="203.0.113.9"), "203.0.113[.]9"),
-        (Destination(address="203.0.113.9", ports=(1, 2, 3, 4, 5)), "203.0.113[.]9:1,2,3 +2"),
-        (Destination(address="a" * 99), f"{'a' * 49}…"),
+        (NetworkDestination(), ""),
+        (NetworkDestination(address="203.0.113.9", ports=(443,)), "203.0.113[.]9:443"),
+        (NetworkDestination(address="2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
+        (NetworkDestination(ip="203.0.113.9"), "203.0.113[.]9"),
+        (
+            NetworkDestination(address="203.0.113.9", ports=(1, 2, 3, 4, 5)),
+            "203.0.113[.]9:1,2,3 +2",
+        ),
+        (NetworkDestination(address="a" * 99), f"{'a' * 49}…"),
     ],
 )
 def test_a_destination_reads_as_one_word(destination, words):

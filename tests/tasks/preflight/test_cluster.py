@@ -14,7 +14,7 @@ from tasks.esql import usual_types
 from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.model.coverage import AgentCoverage
 from tasks.preflight.checks import Check, Verdict
-from tasks.preflight.cluster import HuntSettings, check_cluster, telemetry_faults
+from tasks.preflight.cluster import HuntSettings, telemetry_faults, try_cluster
 from tasks.settings import Cluster
 from tests.certificates import Authority
 from tests.elasticsearch_behaviours import (
@@ -72,7 +72,7 @@ def settings(url: str, **changes: Any) -> HuntSettings:
 
 def checked(url: str, **changes: Any) -> list[Check]:
     """Check through the official client, over a real socket."""
-    return list(check_cluster(settings(url, **changes), SLOT))
+    return list(try_cluster(settings(url, **changes), SLOT))
 
 
 def checks_of(events: Path | None = None, *behaviours: Behaviour, **server: Any) -> list[Check]:

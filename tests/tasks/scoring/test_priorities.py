@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tasks.model.findings import (
     CodeSignature,
-    Destination,
     Effect,
     Finding,
+    NetworkDestination,
     Priority,
     Process,
     Reason,
@@ -29,7 +29,7 @@ def plain(**changes) -> Finding:
             executable="/usr/local/bin/agent",
             code_signature=CodeSignature(exists=True, trusted=False),
         ),
-        destination=Destination("api.example.com", "45.1.1.1", (443,), "api.example.com"),
+        destination=NetworkDestination("api.example.com", "45.1.1.1", (443,), "api.example.com"),
         evidence=None,
         **changes,
     )
@@ -102,15 +102,15 @@ def test_a_hidden_character_in_the_name_raises():
 
 def test_a_bare_address_and_an_odd_port_raise():
     """Command and control often has neither a name nor a web port."""
-    bare = replace(plain(), destination=Destination("45.1.1.1", "45.1.1.1", (443, 8443)))
+    bare = replace(plain(), destination=NetworkDestination("45.1.1.1", "45.1.1.1", (443, 8443)))
     assert texts(bare) == ["calls a bare address without a name", "uses port 8443"]
 
 
 def test_a_mapped_address_is_bare_and_none_at_all_is_not():
     """A hunt may give no destination; and IPv6 has many ways to write one address."""
-    mapped = replace(plain(), destination=Destination("::ffff:8.8.8.8", "8.8.8.8", (443,)))
+    mapped = replace(plain(), destination=NetworkDestination("::ffff:8.8.8.8", "8.8.8.8", (443,)))
     assert texts(mapped) == ["calls a bare address without a name"]
-    assert texts(replace(plain(), destination=Destination())) == []
+    assert texts(replace(plain(), destination=NetworkDestination())) == []
 
 
 def test_a_steady_beacon_that_never_sleeps_raises_twice():

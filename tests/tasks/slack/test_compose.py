@@ -19,21 +19,21 @@ from tasks.model.coverage import AgentCoverage, Coverage
 from tasks.model.digests import (
     Announcement,
     ClusterDay,
+    CoverageGap,
+    DayGap,
     Digest,
     Ended,
-    Gap,
-    Lack,
     Medium,
     Message,
-    gaps,
-    in_words,
+    day_gaps,
+    plain_text,
     violations,
 )
 from tasks.model.findings import (
     CodeSignature,
-    Destination,
     Finding,
     Host,
+    NetworkDestination,
     Priority,
     Process,
     Status,
@@ -76,7 +76,9 @@ def hostile(number: int) -> Announcement:
             finding(f"mac-{number}", priority=[*Priority, None][number % 4]),
             host=Host(id=f"{number} {words[0]}", name=words[0] or None),
             process=Process(name=words[1], executable=words[2], code_signature=CodeSignature()),
-            destination=Destination(address=words[3], ip="203.0.113.47", ports=tuple(range(9))),
+            destination=NetworkDestination(
+                address=words[3], ip="203.0.113.47", ports=tuple(range(9))
+            ),
         ),
         run(),
     )
@@ -91,17 +93,17 @@ def searched(cluster: str = "demo-eu", hunt: str = HUNT.slug, **changes: Any) ->
     """Give a cluster that was searched today, or whose run ended as said."""
     of = run(cluster=cluster, **changes)
     last_searched = of.slot if of.outcome.searched else day(-2)
-    return ClusterDay(cluster, hunt, of, last_searched, tuple(gaps(MORNING, of)))
+    return ClusterDay(cluster, hunt, of, last_searched, tuple(day_gaps(MORNING, of)))
 
 
 def late(cluster: str) -> ClusterDay:
     """Give a cluster without a run today."""
-    return ClusterDay(cluster, HUNT.slug, None, day(-3), tuple(gaps(MORNING, None)))
+    return ClusterDay(cluster, HUNT.slug, None, day(-3), tuple(day_gaps(MORNING, None)))
 
 
-def after(*lacks: Lack, cluster: str = "demo-eu") -> ClusterDay:
+def after(*lacks: CoverageGap, cluster: str = "demo-eu") -> ClusterDay:
     """Give a cluster that was searched today and, told nobody, not on each of the days before."""
-    found = tuple(Gap(day(number - len(lacks)), lack) for number, lack in enumerate(lacks))
+    found = tuple(DayGap(day(number - len(lacks)), lack) for number, lack in enumerate(lacks))
     return replace(searched(cluster), gaps=found)
 
 
@@ -128,12 +130,12 @@ def composed(of: Digest, report_base_url: str | None = None) -> Message:
 
 def header(message: Message) -> str:
     """Give the words of the header."""
-    return in_words(message.blocks[0])
+    return plain_text(message.blocks[0])
 
 
 def findings_in(message: Message) -> list[str]:
     """Give the words of each finding or group, in their order, without those in replies."""
-    return [in_words(block) for block in message.blocks if block["type"] == "rich_text"]
+    return [plain_text(block) for block in message.blocks if block["type"] == "rich_text"]
 
 
 def parts(message: Message) -> Iterator[Message]:
@@ -173,7 +175,7 @@ def test_silence_of_a_cluster_is_never_taken_for_safety(case: str):
     """Where something was not seen, a message says so, also when nothing is new."""
     cluster, word = SILENT_FOR_A_REASON[case]
     message = composed(digest(clusters=(searched(), cluster)))
-    (warning,) = (in_words(block) for block in message.blocks if block["type"] == "section")
+    (warning,) = (plain_text(block) for block in message.blocks if block["type"] == "section")
     assert warning.startswith("prod-us ")
     assert word in warning
     assert "not searched" in header(message) or header(message).startswith("Nothing new, but not")
@@ -215,21 +217,24 @@ def test_many_warnings_become_short_and_none_is_lost():
 
 def test_an_outage_of_a_week_is_one_line():
     """Seven failed days are named by the day that was searched last, and by today's reason."""
-    reasons = [Lack.UNREACHABLE] * 6 + [Lack.UNAUTHORISED]
+    reasons = [CoverageGap.UNREACHABLE] * 6 + [CoverageGap.UNAUTHORISED]
     failed = searched("prod-us", outcome=Outcome.FAILED, reason="unauthorised")
-    week = tuple(Gap(day(number - 6), lack) for number, lack in enumerate(reasons))
+    week = tuple(DayGap(day(number - 6), lack) for number, lack in enumerate(reasons))
     message = composed(digest(clusters=(replace(failed, last_searched=day(-7), gaps=week),)))
-    (warning,) = (in_words(block) for block in message.blocks if block["type"] == "section")
+    (warning,) = (plain_text(block) for block in message.blocks if block["type"] == "section")
     assert warning.startswith("prod-us has not been searched since 17 Nov 06:00 UTC (unauthorised")
 
 
 @pytest.mark.parametrize(
     ("lacks", "said"),
     [
-        ((Lack.UNREACHABLE,), "on Mon 23 Nov (unreachable). Since"),
-        ((Lack.LATE, Lack.NO_DATA), "on Sun 22 Nov (late), Mon 23 Nov (no data). Since"),
-        ((Lack.PARTIAL,), "on Mon 23 Nov (partial). Since"),
-        ((Lack.DEADLINE,) * 7, "on 7 days from Tue 17 Nov to Mon 23 Nov (deadline). Since"),
+        ((CoverageGap.UNREACHABLE,), "on Mon 23 Nov (unreachable). Since"),
+        (
+            (CoverageGap.LATE, CoverageGap.NO_DATA),
+            "on Sun 22 Nov (late), Mon 23 Nov (no data). Since",
+        ),
+        ((CoverageGap.PARTIAL,), "on Mon 23 Nov (partial). Since"),
+        ((CoverageGap.DEADLINE,) * 7, "on 7 days from Tue 17 Nov to Mon 23 Nov (deadline). Since"),
     ],
 )
 def test_what_a_weekend_lacked_is_told_though_today_all_was_searched(lacks, said: str):
@@ -274,7 +279,7 @@ def test_a_digest_that_may_repeat_one_says_so():
 def test_a_digest_that_tells_what_earlier_ones_could_not_says_so_first():
     """Who waited for five days reads why before reading what."""
     message = composed(digest(announced(1), undelivered=tuple(map(day, range(-5, 0)))))
-    first, *_ = (in_words(block) for block in message.blocks if block["type"] == "section")
+    first, *_ = (plain_text(block) for block in message.blocks if block["type"] == "section")
     assert first.startswith("Slack did not get the digest of 5 days from Thu 19 Nov to Mon 23 Nov")
 
 
@@ -417,7 +422,7 @@ def test_no_text_makes_a_digest_that_slack_refuses(
                 finding(f"mac-{n}", status=Status.CONTINUING, changed_binary=True),
                 host=Host(name=host),
                 process=Process(name=name, executable=path),
-                destination=Destination(address=address, ports=(1, 22, 333, 4_444)),
+                destination=NetworkDestination(address=address, ports=(1, 22, 333, 4_444)),
                 faults=("not enriched: no answer",),
             ),
             run(day(-n)),
@@ -498,15 +503,18 @@ def test_a_program_that_is_back_after_long_is_announced_as_such():
 @pytest.mark.parametrize(
     ("destination", "shown"),
     [
-        (Destination("203.0.113.47", ports=(443,)), "203.0.113[.]47:443"),
-        (Destination("2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
-        (Destination("c2.evil.example", ports=(80, 443, 8443, 9001)), "[.]example:80,443,8443 +1"),
-        (Destination(ip="203.0.113.47"), "203.0.113[.]47"),
-        (Destination("http://c2.evil"), "http[:]//c2[.]evil"),
-        (Destination(), "unknown address"),
+        (NetworkDestination("203.0.113.47", ports=(443,)), "203.0.113[.]47:443"),
+        (NetworkDestination("2001:db8::1", ports=(443,)), "[2001[:]db8::1]:443"),
+        (
+            NetworkDestination("c2.evil.example", ports=(80, 443, 8443, 9001)),
+            "[.]example:80,443,8443 +1",
+        ),
+        (NetworkDestination(ip="203.0.113.47"), "203.0.113[.]47"),
+        (NetworkDestination("http://c2.evil"), "http[:]//c2[.]evil"),
+        (NetworkDestination(), "unknown address"),
     ],
 )
-def test_no_destination_can_be_clicked(destination: Destination, shown: str):
+def test_no_destination_can_be_clicked(destination: NetworkDestination, shown: str):
     """Nobody visits a command-and-control server by a slip of the finger."""
     message = composed(digest(announced(1, destination=destination)), REPORTS)
     assert shown in message.text
@@ -632,7 +640,7 @@ def test_telemetry_that_got_worse_is_one_sentence():
 def test_an_acknowledgement_that_ended_is_one_line():
     """A day on which nothing else is new has a message for it, which says who, why and what."""
     message = compose(digest(ended=(over(announced(1)),)), report_base_url=REPORTS)
-    header, _, line, *links = map(in_words, message.blocks)
+    header, _, line, *links = map(plain_text, message.blocks)
     assert header == "1 acknowledgement ended, still active"
     assert line == (
         "Acknowledgement ended, still active: updater on mac-1.example → 203.0.113[.]47:443 · "
@@ -662,14 +670,14 @@ def test_ends_stand_before_new_findings_and_are_not_counted_with_them():
     """The headline counts what is new; what is muted is a count beside what was searched."""
     day_of_all = digest(announced(1), ended=(over(announced(2)),), acknowledged=7)
     message = compose(day_of_all, report_base_url=None)
-    assert [in_words(block).splitlines()[0] for block in message.blocks] == [
+    assert [plain_text(block).splitlines()[0] for block in message.blocks] == [
         "1 new beaconing process on 1 Mac",
         "Tue 24 Nov 2026 · events of 17 Nov 06:00 to 24 Nov 06:00 UTC · 1 of 1 cluster searched · "
         "7 acknowledged",
-        in_words(message.blocks[2]),
+        plain_text(message.blocks[2]),
         "MEDIUM updater on mac-1.example → 203.0.113[.]47:443",
     ]
-    assert in_words(message.blocks[2]).startswith("Acknowledgement ended, still active: updater")
+    assert plain_text(message.blocks[2]).startswith("Acknowledgement ended, still active: updater")
 
 
 def test_findings_that_are_acknowledged_make_no_message():
