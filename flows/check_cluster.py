@@ -13,7 +13,6 @@ from prefect.states import Completed, Failed
 from flows.daily_digest import daily_digest
 from flows.deployments import Deployment
 from flows.hunt_cluster import hunt_cluster
-from flows.opaque import opaque
 from tasks.check import PreflightScope, check
 from tasks.errors import SettingsError
 from tasks.preflight.checks import Check, Verdict, verdict_counts
@@ -40,7 +39,7 @@ def check_cluster(clusters: list[Name] | None = None) -> State:
         The final state: failed where a check failed. Its table is the artifact `check`.
     """
     site = scope_of(list(deployments_on_server()), clusters or ())
-    checks = check(opaque(site), datetime.now(UTC), opaque(read_block))
+    checks = check(site, datetime.now(UTC), read_block)
     return check_state(checks)
 
 

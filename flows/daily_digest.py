@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Any
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.opaque import opaque
+from flows.slots import run_name, slot_of_run
 from tasks.archive import store_daily
 from tasks.collect import collect
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import DAY, Digest, Medium, Message, readable
-from tasks.model.runs import minute
 from tasks.model.wording import counted
 from tasks.post import look_up_digest, post_digest, print_digest
 from tasks.rehearse import rehearse_day
@@ -47,17 +45,7 @@ def medium_of(destination: Destination) -> Medium:
     return Medium.SLACK if token else Medium.TERMINAL
 
 
-def _run_name() -> str:
-    """Name the flow run in Prefect's UI: destination and slot."""
-    parameters: dict[str, Any] = runtime.flow_run.parameters
-    return f"{parameters['destination'].name} {_slot(parameters.get('slot')):%Y-%m-%d %H:%MZ}"
-
-
-def _slot(given: datetime | None) -> datetime:
-    return minute(given or runtime.flow_run.scheduled_start_time or datetime.now(UTC))
-
-
-@flow(name="daily_digest", flow_run_name=_run_name)
+@flow(name="daily_digest", flow_run_name=run_name("destination"))
 def daily_digest(
     destination: Destination,
     slot: Moment | None = None,
@@ -80,7 +68,7 @@ def daily_digest(
         The final state in words; its data holds the digest as it would read in Slack, and where
         the day's page is.
     """
-    medium, slot = medium_of(destination), _slot(slot)
+    medium, slot = medium_of(destination), slot_of_run(slot)
     with History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
         if not dry_run:
@@ -138,8 +126,8 @@ def composed(
 ) -> tuple[Digest, Message | None]:
     """Collect what there is to tell, and write the message that tells it, if any."""
     digest = collect(ledger, destination, medium, slot)
-    digest = rehearse_day(opaque(digest), report_base_url)
-    return digest, compose_digest(opaque(digest), report_base_url)
+    digest = rehearse_day(digest, report_base_url)
+    return digest, compose_digest(digest, report_base_url)
 
 
 def tell(
@@ -159,9 +147,9 @@ def tell(
         SlackError: see `tasks.post.deliver`; what has no receipt stays pending.
         ArchiveError: the page cannot be written.
     """
-    begun = begin(ledger, opaque(digest), opaque(message)) if message else None
+    begun = begin(ledger, digest, message) if message else None
     try:
-        return store_daily(archive_url, opaque(digest), opaque(message), render_daily(digest))
+        return store_daily(archive_url, digest, message, render_daily(digest))
     finally:
         # An archive that cannot be written must not silence the team.
         if begun and message:
@@ -174,7 +162,7 @@ def post(
     """Post the message, and settle it whatever comes of it."""
     try:
         if medium is Medium.SLACK:
-            post_digest(ledger, begun, opaque(message), destination)
+            post_digest(ledger, begun, message, destination)
         else:
             print_digest(ledger, begun)
     except SlackError as fault:

@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 from pydantic import NonNegativeInt
 
-from flows.opaque import opaque
-from flows.slots import never_run, timetable
+from flows.catching_up import catch_up
+from flows.failures import add_or_explain, log_unexpected_faults, unexpected_errors_reported
+from flows.slots import never_run, run_name, slot_of_run, timetable
+from flows.states import hunt_state
 from tasks.archive import check_writable, store, write_index_page
-from tasks.clusters import Client, connect
-from tasks.diff import diff, with_acknowledgements, with_changed_binaries
+from tasks.clusters import connect
+from tasks.diff import diff
 from tasks.enrich import enrich, not_enriched
-from tasks.errors import (
-    UNEXPECTED,
-    ArchiveError,
-    ClusterError,
-    HistoryError,
-    PipelineError,
-    RunInProgress,
-    SlotPruned,
-    Unexpected,
-)
+from tasks.errors import ArchiveError, HistoryError, PipelineError, Unexpected
 from tasks.history import History
-from tasks.model.findings import Finding, Status
+from tasks.mark import mark
 from tasks.model.hunts import load_hunt, placeholder_hunt
-from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome, Plan, Report, minute, new_run_id
+from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Plan, Report, new_run_id
 from tasks.publish import publish
 from tasks.query import query
-from tasks.record import (
-    build_report,
-    missed_report,
-    not_searched_report,
-    record,
-    unpublished_reports,
-)
-from tasks.rehearse import rehearse
-from tasks.report import markdown_summary, render, state_message
+from tasks.record import build_report, not_searched_report, record, unpublished_reports
+from tasks.report import markdown_summary, render
 from tasks.score import not_scored, score
 from tasks.secrets import read_block
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, Moment, TimeZone, Url
 
 
-def _run_name() -> str:
-    """Name the flow run in Prefect's UI: cluster and slot."""
-    parameters: dict[str, Any] = runtime.flow_run.parameters
-    slot = _slot(parameters.get("slot"), parameters["delay_minutes"])
-    return f"{parameters['cluster'].name} {slot:%Y-%m-%d %H:%MZ}"
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the runs of a flow run share: where they search, and where they leave their reports."""
+
+    cluster: Cluster
+    history: History
+    archive_url: str
+    report_base_url: str | None
 
 
-def _slot(given: datetime | None, delay_minutes: int) -> datetime:
-    """Give the named slot, else the scheduled start minus the time that late events take."""
-    if given is not None:
-        return minute(given)
-    start = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
-    return minute(start) - timedelta(minutes=delay_minutes)
-
-
-@flow(name="hunt_cluster", flow_run_name=_run_name)
+@flow(name="hunt_cluster", flow_run_name=run_name("cluster"))
 def hunt_cluster(
     cluster: Cluster,
     hunt: str = "macos-unsigned-network",
@@ -80,214 +57,102 @@ def hunt_cluster(
     report_base_url: Url | None = None,
     time_zone: TimeZone = "UTC",
 ) -> State:
-    """Hunt one cluster for one slot.
+    """Hunt one cluster for one slot, and archive a report of it.
 
     Args:
-        cluster: which, and how to reach it.
-        hunt: name of a shipped hunt, or the path of a hunt file, on the worker.
-        thresholds: of the hunt, to override.
-        slot: the moment that the run stands for; by default the scheduled start minus the delay.
-        delay_minutes: how late events may come in.
-        stale_after_hours: a newest event older than this means "no data".
-        catch_up_slots: so many slots that were never run are run first, where a schedule asks for
-            the run; older ones are recorded as missed.
-        announce_returned_after_days: a finding that was away for so long is announced again.
+        cluster: The cluster to hunt, and how to reach it.
+        hunt: Name of a shipped hunt, or path of a hunt file on the worker.
+        thresholds: Thresholds of the hunt to override.
+        slot: The moment that the run stands for; by default the scheduled start minus the delay.
+        delay_minutes: How many minutes late an event may arrive and still be searched.
+        stale_after_hours: A newest event older than this many hours means "no data".
+        catch_up_slots: How many slots that were never run a scheduled run catches up first; older
+            ones are recorded as missed.
+        announce_returned_after_days: A finding that was away for this many days is announced again.
         history_url: SQLAlchemy URL of the history, without a password.
-        archive_url: folder or fsspec URL of the archive.
-        report_base_url: where people open the archive, for links.
-        time_zone: in which its readers live; reports tell it beside UTC.
+        archive_url: Folder or fsspec URL of the archive.
+        report_base_url: URL at which people open the archive, for links.
+        time_zone: Time zone of the readers; reports give it beside UTC.
 
     Returns:
-        The final state, with the outcome in words; its data is what a script wants to know.
+        The final state, with the outcome in words; its data is for scripts.
     """
-    asked_by = timetable(delay_minutes)
+    schedule = timetable(delay_minutes)
     with History.open(history_url) as history:
+        site = Site(cluster, history, archive_url, report_base_url)
         plan = Plan(
             run_id=new_run_id(),
             hunt=placeholder_hunt(hunt, history.hunt_uuid),
             cluster=cluster.name,
-            slot=_slot(slot, delay_minutes),
+            slot=slot_of_run(slot, delay_minutes),
             stale_after_hours=stale_after_hours,
             started_at=datetime.now(UTC),
             flow_run=runtime.flow_run.name,
             kibana_url=cluster.kibana,
             time_zone=time_zone,
-            scheduled=asked_by is not None,
+            scheduled=schedule is not None,
             announce_returned_after_days=announce_returned_after_days,
         )
-        site = Site(cluster, history, archive_url, report_base_url)
         try:
-            with in_words():
+            with unexpected_errors_reported():
                 plan = replace(plan, hunt=load_hunt(hunt))
                 plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
                 check_writable(archive_url)
-                if asked_by:
-                    catch_up(site, plan, never_run(history, plan, asked_by), catch_up_slots)
+                if schedule:
+                    late = never_run(history, plan, schedule)
+                    keep = partial(record_and_publish, site)
+                    catch_up(plan, late, catch_up_slots, partial(search, site), keep)
                     plan = plan.at(plan.slot)  # It starts only now.
-                report = searched(site, plan)
+                report = search(site, plan)
         except PipelineError as error:
+            # A run by hand leaves nothing behind, and nothing is written to a broken history.
             if runtime.deployment.id is None or isinstance(error, HistoryError):
-                # Whoever started it by hand sees the error, and nothing is left behind; nothing
-                # is written either into a history of which something cannot be read.
                 raise
             report = not_searched_report(plan, error)
-        report, address = left(site, report)
+        report, address = record_and_publish(site, report)
     write_index_page(archive_url)
-    return final_state(report, address)
+    return hunt_state(report, address)
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What the runs of a flow run share: where they search, and where they leave their reports."""
+def search(site: Site, plan: Plan) -> Report:
+    """Search the cluster, and report what was found.
 
-    cluster: Cluster
-    history: History
-    archive_url: str
-    report_base_url: str | None
-
-
-@contextmanager
-def in_words() -> Iterator[None]:
-    """Turn what nobody foresaw into an error with a remedy, as every other is, and log it whole.
-
-    Raises:
-        Unexpected: whatever it was.
+    Metadata and evidence may fail: no finding is lost by that, and every one carries the reason.
     """
-    try:
-        yield
-    except PipelineError:
-        raise
-    except Exception as fault:
-        error = Unexpected.of(fault)
-        get_run_logger().exception("%s", error.problem)
-        raise error from fault
-
-
-def catch_up(site: Site, plan: Plan, slots: Sequence[datetime], at_most: int) -> None:
-    """Run slots that were never run, oldest first, each as of itself.
-
-    Of more than `at_most` the older ones are recorded as missed. A slot whose cluster does not
-    answer, or in which something breaks, has failed, and the next one is run.
-    """
-    too_old = max(len(slots) - at_most, 0)
-    get_run_logger().info("%d slots were never run, %d are too old", len(slots), too_old)
-    for number, slot in enumerate(slots):
-        late = plan.at(slot)
-        try:
-            with in_words():
-                left(site, missed_report(late) if number < too_old else tried(site, late))
-        except RunInProgress as other:
-            get_run_logger().warning("%s", other)
-        except (ArchiveError, Unexpected) as error:
-            # It is recorded, and its report is owed: today's hunt does not wait for the archive.
-            get_run_logger().error("%s", error)
-
-
-def tried(site: Site, plan: Plan) -> Report:
-    """Search the cluster, or say why it was not searched."""
-    try:
-        with in_words():
-            return searched(site, plan)
-    except (ClusterError, SlotPruned, Unexpected) as error:
-        return not_searched_report(plan, error)
-
-
-def searched(site: Site, plan: Plan) -> Report:
-    """Search the cluster."""
     with connect(site.cluster, read_block) as client:
-        return hunted(client, plan, site.history)
+        answer, coverage = query(client, plan)
+        findings, known, outcome = diff(site.history, answer, coverage, plan)
+        findings = add_or_explain(partial(enrich, client, plan), not_enriched, findings)
+        findings = mark(findings, known, plan)
+        findings = add_or_explain(partial(score, client, plan), partial(not_scored, plan), findings)
+        log_unexpected_faults(findings)
+        costs = client.costs.values()
+    return build_report(plan, outcome, answer, coverage, findings, known.comparable, costs)
 
 
-def left(site: Site, report: Report) -> tuple[Report, str]:
-    """Record a run and leave its pages, after those of runs that were killed in between.
+def record_and_publish(site: Site, report: Report) -> tuple[Report, str]:
+    """Record a run and publish its report, after those that killed runs still owe.
 
     Returns:
         The report with its trend, and the address at which people open it.
     """
-    report = record(site.history, opaque(rehearse(opaque(report))))
-    for killed in unpublished_reports(site.history, opaque(report)):
+    report = record(site.history, report)
+    for owed in unpublished_reports(site.history, report):
         try:
-            with in_words():
-                archived(site, killed)
+            with unexpected_errors_reported():
+                publish_report(site, owed)
         except (ArchiveError, Unexpected) as error:
-            get_run_logger().error("%s", error)  # It stays owed, and keeps no other from its place.
-    return report, archived(site, report)
+            get_run_logger().error("%s", error)  # It stays owed, and does not stop the others.
+    return report, publish_report(site, report)
 
 
-def archived(site: Site, report: Report) -> str:
-    """Leave a recorded run's pages; doing it twice, or in two processes, leaves the same.
+def publish_report(site: Site, report: Report) -> str:
+    """Archive a recorded run's report and show it in Prefect; repeating it changes nothing.
 
     Returns:
-        The address at which people open its report.
+        The address at which people open the report.
     """
-    pages = render(opaque(report))
-    address = store(site.archive_url, opaque(report), opaque(pages), site.report_base_url)
-    publish(opaque(report), markdown_summary(report), address)
+    address = store(site.archive_url, report, render(report), site.report_base_url)
+    publish(report, markdown_summary(report), address)
     site.history.mark_published(report.run.id)
     return address
-
-
-def hunted(client: Client, plan: Plan, history: History) -> Report:
-    """Search the cluster and find out what there is to say of every candidate.
-
-    Enrichment and evidence may fail: no finding is lost by it, each then carries the reason.
-    """
-    answer, coverage = query(client, plan)
-    findings, known, outcome = diff(history, opaque(answer), coverage, plan)
-    findings = with_changed_binaries(enriched(client, plan, findings), known)
-    findings = with_acknowledgements(findings, known, plan)
-    findings = evidenced(client, plan, findings)
-    broken = Counter(fault for each in findings for fault in each.faults if UNEXPECTED in fault)
-    for fault, count in broken.items():
-        get_run_logger().error("%s: %d findings", fault, count)
-    return build_report(
-        plan,
-        outcome,
-        answer,
-        coverage,
-        findings=findings,
-        compared_with=known.comparable,
-        costs=client.costs.values(),
-    )
-
-
-def enriched(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Enrich, or say of each finding why it is not."""
-    try:
-        with in_words():
-            return enrich(client, plan, opaque(findings))
-    except (ClusterError, Unexpected) as error:
-        return not_enriched(findings, error)
-
-
-def evidenced(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Score, or say of each finding why it has no evidence."""
-    try:
-        with in_words():
-            return score(client, plan, opaque(findings))
-    except (ClusterError, Unexpected) as error:
-        return not_scored(findings, error, plan)
-
-
-_STATE_NAMES = {
-    Outcome.NO_DATA: "No data",
-    Outcome.PARTIAL: "Partial",
-    Outcome.BASELINE: "Baseline",
-}
-
-
-def final_state(report: Report, address: str) -> State:
-    """Say the outcome in words, as Prefect's UI shows it."""
-    message, run = state_message(report), report.run
-    if run.outcome is Outcome.FAILED:
-        return Failed(message=message)
-    facts = {
-        "cluster": run.cluster,
-        "hunt": run.hunt,
-        "slot": run.slot.isoformat(),
-        "outcome": run.outcome.value,
-        "new": [finding.id for finding in report.having(Status.NEW)],
-        "message": message,
-        "report": address,
-    }
-    return Completed(message=message, name=_STATE_NAMES.get(run.outcome, "Completed"), data=facts)

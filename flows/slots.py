@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -90,6 +91,34 @@ def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Itera
             return
         yield from later
         since = later[-1] + _MINUTE
+
+
+def slot_of_run(given: datetime | None, delay_minutes: int = 0) -> datetime:
+    """Give the slot of the current flow run: the named one, else its scheduled start.
+
+    Args:
+        given: named by whoever started the run.
+        delay_minutes: how long the schedule waits for late events.
+    """
+    if given is not None:
+        return minute(given)
+    start = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
+    return minute(start) - timedelta(minutes=delay_minutes)
+
+
+def run_name(subject: str) -> Callable[[], str]:
+    """Name flow runs in Prefect's UI by their subject and slot: `prod-us 2026-11-24 06:00Z`.
+
+    Args:
+        subject: parameter of the flow that holds a cluster or destination.
+    """
+
+    def name() -> str:
+        given: dict[str, Any] = runtime.flow_run.parameters
+        slot = slot_of_run(given.get("slot"), given.get("delay_minutes", 0))
+        return f"{given[subject].name} {slot:%Y-%m-%d %H:%MZ}"
+
+    return name
 
 
 def timetable(delay_minutes: int) -> Timetable | None:

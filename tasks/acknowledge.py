@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.history import History
 from tasks.model.wording import acknowledged_words, withdrawal_words
+from tasks.orchestration.steps import step
 
 
-@task(cache_policy=NO_CACHE)  # No retries: the transaction is all or nothing, and says why.
+@step  # No retries: the transaction is all or nothing, and says why.
 def give(
     history: History, finding: str, *, by: str, why: str, until: datetime, everywhere: bool
 ) -> str:
@@ -24,7 +24,7 @@ def give(
     return said
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def end(history: History, finding: str, *, by: str) -> str:
     """Write the end of what was said of a finding into the history."""
     said = withdrawal_words(history.acknowledgements.end(finding, by=by, now=datetime.now(UTC)))

@@ -12,13 +12,13 @@ from datetime import datetime
 from functools import partial
 from itertools import chain
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from tasks.archive import check_writable
 from tasks.clusters import silenced
 from tasks.history import History
+from tasks.orchestration.steps import step
 from tasks.preflight.checks import Check, Trial, TrialResult, run_trials, warning
 from tasks.preflight.cluster import HuntSettings, try_cluster
 from tasks.settings import Destination, ReadBlock, no_block, secret
@@ -147,7 +147,7 @@ def try_destination(
     return tuple(run_trials(deployment, trials))
 
 
-@task(cache_policy=NO_CACHE)  # No retries: a check says how things are now.
+@step  # No retries: a check says how things are now.
 def check(site: PreflightScope, now: datetime, read_block: ReadBlock) -> tuple[Check, ...]:
     """Try everything, log what is not well, and leave the table as an artifact."""
     checks = preflight(site, now, read_block)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.history import Ledger
 from tasks.model.digests import Digest, Medium
+from tasks.orchestration.steps import step
 from tasks.settings import Destination
 
 
@@ -44,7 +44,7 @@ def collect_digest(
     )
 
 
-@task(cache_policy=NO_CACHE)  # No retries: it reads a local history.
+@step  # No retries: it reads a local history.
 def collect(ledger: Ledger, destination: Destination, medium: Medium, slot: datetime) -> Digest:
     """Read the ledger."""
     digest = collect_digest(ledger, destination, medium, slot)

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pandas as pd
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.clusters import Answer
 from tasks.history import History, Known
@@ -24,10 +23,10 @@ from tasks.model.findings import (
     Status,
     Value,
     fingerprint,
-    with_acknowledgement,
 )
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan
+from tasks.orchestration.steps import step
 
 _NUMERIC = frozenset({"integer", "long", "unsigned_long", "double", "date", "boolean"})
 """ES|QL types of figures: never identity unless a hunt says so."""
@@ -216,28 +215,7 @@ def _all_texts(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
     return tuple(sorted(str(value) for value in _all(rows, column)))
 
 
-def with_changed_binaries(findings: tuple[Finding, ...], known: Known) -> tuple[Finding, ...]:
-    """Mark the findings whose executable has another SHA-256 than the history remembers."""
-    return tuple(replace(finding, changed_binary=_changed(finding, known)) for finding in findings)
-
-
-def _changed(finding: Finding, known: Known) -> bool:
-    memory = known.memories.get(finding.fingerprint)
-    now = finding.process.hash_sha256
-    before = memory.hash_sha256 if memory else None
-    return finding.status is not Status.QUIET and None not in {now, before} and now != before
-
-
-def with_acknowledgements(
-    findings: tuple[Finding, ...], known: Known, plan: Plan
-) -> tuple[Finding, ...]:
-    """Mark the findings that an analyst's word covers, once it is known which binary they are."""
-    return tuple(
-        with_acknowledgement(finding, known.acknowledgements, plan.slot) for finding in findings
-    )
-
-
-@task(cache_policy=NO_CACHE)  # No retries: what it reads is local, and what it does is pure.
+@step  # No retries: what it reads is local, and what it does is pure.
 def diff(
     history: History, answer: Answer, coverage: Coverage, plan: Plan
 ) -> tuple[tuple[Finding, ...], Known, Outcome]:

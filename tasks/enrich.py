@@ -14,7 +14,7 @@ from tasks.clusters import Client, Question, ask_about
 from tasks.errors import PipelineError, Unexpected
 from tasks.model.findings import CodeSignature, Finding, Host, Parent, Process, Status
 from tasks.model.runs import Plan
-from tasks.orchestration.retries import cluster_task
+from tasks.orchestration.retries import cluster_step
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def ask_processes(client: Client, plan: Plan, entities: list[str]) -> pd.DataFra
     return ask_about(client, question, "process.entity_id", entities)
 
 
-@cluster_task
+@cluster_step
 def enrich(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Fetch process metadata for the findings of this run; no finding is lost by a failure."""
     entities = entity_ids(findings)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.errors import ReceiptLost, SlackUnreachable
 from tasks.history import Ledger, Unsettled
 from tasks.model.digests import Message
+from tasks.orchestration.steps import step
 from tasks.secrets import read_block
 from tasks.settings import Destination, secret
 from tasks.slack.channel import Channel
@@ -83,7 +83,7 @@ def _delivered(
     )
 
 
-@task(cache_policy=NO_CACHE)  # No retries: the ledger owns what happens after a lost receipt.
+@step  # No retries: the ledger owns what happens after a lost receipt.
 def post_digest(
     ledger: Ledger, digest: Unsettled, message: Message, destination: Destination
 ) -> None:
@@ -92,14 +92,14 @@ def post_digest(
     get_run_logger().info("Posted digest %s with %d replies", digest.id, len(message.replies))
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def look_up_digest(ledger: Ledger, digest: Unsettled, destination: Destination) -> None:
     """Find out what of a digest is in the channel whose sender is gone."""
     look_up(_channel(destination), ledger, digest)
     get_run_logger().info("Looked digest %s up in the channel", digest.id)
 
 
-@task(cache_policy=NO_CACHE)  # No retries: a ledger of what a terminal shows.
+@step  # No retries: a ledger of what a terminal shows.
 def print_digest(ledger: Ledger, digest: Unsettled) -> None:
     """Take the digest for told: without a token the terminal shows it when the flow has ended."""
     ledger.posted(digest, dict.fromkeys(digest.missing))

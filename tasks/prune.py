@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.history import prune_history
 from tasks.model.wording import counted
+from tasks.orchestration.steps import step
 
 
-@task(cache_policy=NO_CACHE)  # No retries: the next run goes on where this one ended.
+@step  # No retries: the next run goes on where this one ended.
 def prune(history_url: str, days: int | None) -> str:
     """Prune the history, and say what was deleted; without a number of days nothing is."""
     if days is None:

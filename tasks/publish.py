@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Report
+from tasks.orchestration.steps import step
 from tasks.text.untrusted import defanged, markdown_text, shortened, visible
 
 TABLE_ROWS = 500
@@ -62,7 +62,7 @@ def event_id(finding: Finding, slot: datetime) -> UUID:
     return uuid5(NAMESPACE_OID, f"beaconhunt.finding.new {finding.fingerprint} {slot.isoformat()}")
 
 
-@task(cache_policy=NO_CACHE)  # No retries: the report is in the archive already.
+@step  # No retries: the report is in the archive already.
 def publish(report: Report, summary: str, address: str) -> None:
     """Write the artifacts, under one key a cluster so that versions make a history."""
     key = f"{report.run.cluster}-{report.run.hunt}"

@@ -14,7 +14,7 @@ from tasks.errors import DeadlineExceeded, HuntError, QueryRefused, Unreachable
 from tasks.model.coverage import AgentCoverage, Coverage
 from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Plan, Window
-from tasks.orchestration.retries import cluster_task, is_last_attempt
+from tasks.orchestration.retries import cluster_step, is_last_attempt
 
 CANDIDATES_AT_MOST = 100_000
 """Beyond these a hunt is not asked for more, and the run says so."""
@@ -159,7 +159,7 @@ def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
     )
 
 
-@cluster_task
+@cluster_step
 def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
     """Ask for candidates and coverage, in this order.
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.clusters import Answer
 from tasks.errors import PipelineError
@@ -17,6 +16,7 @@ from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage, Fault
 from tasks.model.findings import Finding
 from tasks.model.runs import Outcome, Plan, Report, Run
+from tasks.orchestration.steps import step
 from tasks.text import times
 
 
@@ -25,12 +25,11 @@ def build_report(
     outcome: Outcome,
     answer: Answer,
     coverage: Coverage,
-    *,
     findings: tuple[Finding, ...],
     compared_with: datetime | None,
     costs: Iterable[Cost],
 ) -> Report:
-    """Put a run that got its answers into the document that it leaves."""
+    """Build the document of a run that got its answers."""
     run = replace(
         _run(plan, outcome),
         detail=_missing_data(coverage, plan) if outcome is Outcome.NO_DATA else None,
@@ -135,7 +134,7 @@ def _with_trend(history: History, report: Report) -> Report:
     return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))
 
 
-@task(cache_policy=NO_CACHE)  # No retries: the transaction is all or nothing, and says why.
+@step  # No retries: the transaction is all or nothing, and says why.
 def record(history: History, report: Report) -> Report:
     """Write the run and give its report with the trend of the runs before."""
     run = report.run
@@ -144,7 +143,7 @@ def record(history: History, report: Report) -> Report:
     return _with_trend(history, report)
 
 
-@task(cache_policy=NO_CACHE)  # No retries: it reads the history.
+@step  # No retries: it reads the history.
 def unpublished_reports(history: History, report: Report) -> tuple[Report, ...]:
     """Give the reports of other runs of this hunt and cluster that the archive may lack."""
     recorded = history.unpublished(report.run.hunt_uuid, report.run.cluster)

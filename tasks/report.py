@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 import pandas as pd
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.model.digests import Digest
 from tasks.model.findings import Finding, Status
@@ -24,6 +23,7 @@ from tasks.model.wording import (
     reason_key,
     searched_words,
 )
+from tasks.orchestration.steps import step
 from tasks.pages.cards import destination_text, host_text, name_text
 from tasks.pages.daily import daily_view
 from tasks.pages.html import RenderedReport, page
@@ -205,7 +205,7 @@ _COLUMNS: Mapping[str, Callable[[Finding], object]] = {
 }
 
 
-@task(cache_policy=NO_CACHE)  # No retries: pure.
+@step  # No retries: pure.
 def render(report: Report) -> RenderedReport:
     """Render everything that the archive keeps of a run, beside its document."""
     pages = pages_of(report)

@@ -13,7 +13,7 @@ from tasks.clusters import Client, Question, ask_about
 from tasks.errors import PipelineError, Unexpected
 from tasks.model.findings import RANKS, Finding, Status
 from tasks.model.runs import Plan
-from tasks.orchestration.retries import cluster_task
+from tasks.orchestration.retries import cluster_step
 from tasks.scoring.evidence import (
     CONNECTIONS,
     HOST_HOURS,
@@ -82,7 +82,7 @@ def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def not_scored(
-    findings: tuple[Finding, ...], error: PipelineError, plan: Plan
+    plan: Plan, findings: tuple[Finding, ...], error: PipelineError
 ) -> tuple[Finding, ...]:
     """Keep every finding with the priority that can be given without connection times."""
     fault = f"no connection times: {error.problem}"
@@ -120,7 +120,7 @@ def ask_connections(
     )
 
 
-@cluster_task
+@cluster_step
 def score(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Fetch connection times of this run's findings and give them evidence and priority.
 

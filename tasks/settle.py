@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError, SlackRefused
 from tasks.history import Ledger, Unsettled
 from tasks.model.digests import Digest, DigestStatus, Message
+from tasks.orchestration.steps import step
 
 
 def status_after(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:
@@ -35,13 +35,13 @@ def status_after(fault: SlackError | None, *, in_channel: bool) -> DigestStatus 
             return DigestStatus.DEAD
 
 
-@task(cache_policy=NO_CACHE)  # No retries: it writes a local history, or says why not.
+@step  # No retries: it writes a local history, or says why not.
 def start_scope(ledger: Ledger, slot: datetime) -> None:
     """Decide from when on what is new in the destination's scope is heard."""
     ledger.start_scope(slot)
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def take_over(ledger: Ledger) -> Unsettled | None:
     """Take over the digest whose sender is gone, if there is one."""
     lost = ledger.take_over()
@@ -50,13 +50,13 @@ def take_over(ledger: Ledger) -> Unsettled | None:
     return lost
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
     """Write that the digest is about to be posted."""
     return ledger.begin(digest, message)
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def settle(ledger: Ledger, digest: Unsettled, fault: SlackError | None = None) -> None:
     """Write how the digest ended, or leave that to the next one."""
     status = status_after(fault, in_channel=ledger.unsettled(digest).in_channel)

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from tasks.clusters import Answer
-from tasks.diff import compared, identified, with_acknowledgements, with_changed_binaries
+from tasks.diff import compared, identified
 from tasks.history import History
+from tasks.mark import marked
 from tasks.model.findings import Finding
 from tasks.model.runs import Outcome, Plan, Report
 from tasks.record import build_report
@@ -63,13 +64,12 @@ def searched(
     if outcome is Outcome.COMPLETE and known.comparable is None:
         outcome = Outcome.BASELINE
     findings = tuple(map(_enriched, compared(candidates, known, plan, outcome)))
-    findings = with_changed_binaries(findings, known)
     return build_report(
         plan,
         outcome,
         answer,
         coverage(plan.slot),
-        findings=with_acknowledgements(findings, known, plan),
+        findings=marked(findings, known, plan),
         compared_with=known.comparable,
         costs=(),
     )

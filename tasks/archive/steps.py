@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from tasks.archive.index import write_index
 from tasks.archive.pruning import prune_archive
@@ -14,10 +13,11 @@ from tasks.archive.writing import write_daily, write_run
 from tasks.model.digests import Digest, Message
 from tasks.model.runs import Report
 from tasks.model.wording import counted
+from tasks.orchestration.steps import step
 from tasks.pages.html import RenderedReport
 
 
-@task(cache_policy=NO_CACHE)  # No retries: a folder that refuses once refuses again.
+@step  # No retries: a folder that refuses once refuses again.
 def store(
     archive_url: str, report: Report, pages: RenderedReport, report_base_url: str | None
 ) -> str:
@@ -29,13 +29,13 @@ def store(
     return address
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def write_index_page(archive_url: str) -> None:
     """Build the archive's first page anew."""
     get_run_logger().info("Archive: %s", write_index(archive_url))
 
 
-@task(cache_policy=NO_CACHE)  # No retries: as above.
+@step  # No retries: as above.
 def store_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:
     """Archive a daily page."""
     location = write_daily(archive_url, digest, message, html)
@@ -44,7 +44,7 @@ def store_daily(archive_url: str, digest: Digest, message: Message | None, html:
     return location
 
 
-@task(cache_policy=NO_CACHE)  # No retries: the next run goes on where this one ended.
+@step  # No retries: the next run goes on where this one ended.
 def discard(archive_url: str, days: int | None) -> str:
     """Prune the archive, and say what was deleted; without a number of days nothing is."""
     if days is None:

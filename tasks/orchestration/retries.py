@@ -1,16 +1,16 @@
-"""Which failures of a question a task may try again: only what can pass by itself."""
+"""Retries: which failed questions to a cluster are asked again, and when."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from prefect import runtime, task
-from prefect.cache_policies import NO_CACHE
+from prefect import runtime
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
 from tasks.errors import TransientError
+from tasks.orchestration.steps import Step
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,25 +21,24 @@ JITTER = 0.5
 
 
 def may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Tell Prefect whether to retry: a `TransientError` yes, everything else no."""
+    """Decide for Prefect whether to retry: a `TransientError` yes, everything else no."""
     return isinstance(state.result(raise_on_failure=False), TransientError)
 
 
-def cluster_task(step: Callable[P, R]) -> Task[P, R]:
-    """Make a task of a step that asks a cluster.
+def cluster_step(function: Callable[P, R]) -> Step[P, R]:
+    """Make a step that asks a cluster, and retries transient failures.
 
-    An overloaded cluster or a line that dropped is asked again, after 5, 10 and 20 s, each up to
-    half as long or short.
+    An overloaded cluster or a dropped line is asked again after 5, 10 and 20 s, give or take half.
     """
-    return task(
-        cache_policy=NO_CACHE,
+    return Step(
+        function,
         retries=AT_MOST,
         retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
         retry_jitter_factor=JITTER,
         retry_condition_fn=may_pass,
-    )(step)
+    )
 
 
 def is_last_attempt() -> bool:
-    """Whether the running task is not tried again."""
+    """Whether the running task will not be retried."""
     return bool(runtime.task_run.run_count > AT_MOST)

@@ -14,8 +14,8 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 
 from flows.daily_digest import daily_digest
-from flows.hunt_cluster import archived, hunt_cluster, hunted
-from tasks.clusters import Client
+from flows.hunt_cluster import Site as Worksite
+from flows.hunt_cluster import hunt_cluster, publish_report, search
 from tasks.errors import ArchiveError, QueryRefused
 from tasks.history import History
 from tasks.model.findings import Status
@@ -204,12 +204,12 @@ def test_a_slot_that_cannot_be_searched_has_failed_and_the_next_is_run(
 ):
     """One bad day keeps no other from being searched, nor the next run of the schedule."""
 
-    def broken_as_of_the_first(asked: Client, plan: Plan, history: History) -> Report:
+    def broken_as_of_the_first(at: Worksite, plan: Plan) -> Report:
         if plan.slot == day(1):
             raise fault
-        return hunted(asked, plan, history)
+        return search(at, plan)
 
-    monkeypatch.setattr("flows.hunt_cluster.hunted", broken_as_of_the_first)
+    monkeypatch.setattr("flows.hunt_cluster.search", broken_as_of_the_first)
     deployed = Deployment(site, site.cluster(*daily(0, 1, 2, 3)), client)
     deployed.run(0)
     deployed.run(3)
@@ -223,13 +223,13 @@ def test_an_archive_that_is_away_for_a_moment_keeps_no_slot_from_being_searched(
     """Its report is owed, and the next one of the same flow run brings it too."""
     away = [day(1)]
 
-    def briefly_away(at, report: Report) -> str:
+    def briefly_away(at: Worksite, report: Report) -> str:
         if report.run.slot in away:
             away.clear()
             raise ArchiveError("The archive cannot be written.", "Look at its disk.")
-        return archived(at, report)
+        return publish_report(at, report)
 
-    monkeypatch.setattr("flows.hunt_cluster.archived", briefly_away)
+    monkeypatch.setattr("flows.hunt_cluster.publish_report", briefly_away)
     deployed = Deployment(site, site.cluster(*daily(0, 1, 2, 3)), client)
     deployed.run(0)
     assert deployed.run(3).is_completed()
@@ -242,12 +242,12 @@ def test_a_slot_that_somebody_runs_meanwhile_is_left_to_them(site, client, monke
     """Whoever backfills by hand while the schedule catches up is not in its way."""
     cluster = site.cluster(*daily(0, 1, 2))
 
-    def overtaken_as_of_the_first(asked: Client, plan: Plan, history: History) -> Report:
+    def overtaken_as_of_the_first(at: Worksite, plan: Plan) -> Report:
         if plan.slot == day(1) and plan.scheduled:
             site.hunt(cluster, day(1))
-        return hunted(asked, plan, history)
+        return search(at, plan)
 
-    monkeypatch.setattr("flows.hunt_cluster.hunted", overtaken_as_of_the_first)
+    monkeypatch.setattr("flows.hunt_cluster.search", overtaken_as_of_the_first)
     deployed = Deployment(site, cluster, client)
     deployed.run(0)
     assert deployed.run(2).is_completed()

@@ -155,7 +155,7 @@ def test_a_report_that_is_owed_and_cannot_be_left_keeps_no_other_from_the_archiv
     """A folder of somebody else's in its place is that run's own trouble, until it is gone."""
     cluster = site.cluster(fresh(SLOT - DAY), fresh())
     with monkeypatch.context() as killed:
-        killed.setattr(History, "reported", lambda *_: None)
+        killed.setattr(History, "mark_published", lambda *_: None)
         site.hunt(cluster, SLOT - DAY)
     (owed,) = site.archive.glob("*/corp/2026/11/23/*")
     shutil.rmtree(owed)

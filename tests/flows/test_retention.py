@@ -1,13 +1,15 @@
 """What is old goes when somebody has said how old; what is asked for stays."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from prefect import flow
 from prefect.exceptions import ParameterTypeError
 
+from flows.catching_up import catch_up
 from flows.hunt_cluster import Site as Worksite
-from flows.hunt_cluster import catch_up
+from flows.hunt_cluster import record_and_publish, search
 from flows.retention import retention
 from tasks.archive import write_run
 from tasks.errors import SlotPruned
@@ -98,7 +100,9 @@ def test_a_forgotten_slot_that_is_caught_up_is_recorded_as_failed(site):
     def late(history: History) -> None:
         plan = Plan("", HUNT, cluster.name, NOW, stale_after_hours=6, started_at=NOW)
         slots = [FORGOTTEN, NOW - DAY]
-        catch_up(Worksite(cluster, history, str(site.archive), None), plan, slots, at_most=14)
+        shared = Worksite(cluster, history, str(site.archive), None)
+        keep = partial(record_and_publish, shared)
+        catch_up(plan, slots, 14, partial(search, shared), keep)
 
     with History.open(site.history_url) as history:
         late(history)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.clusters import Answer
-from tasks.diff import compared, identified, identity_columns, with_changed_binaries
+from tasks.diff import compared, identified, identity_columns
 from tasks.history import Known, Memory
-from tasks.model.findings import Finding, Process, Status, short_id
+from tasks.model.findings import Finding, Status, short_id
 from tasks.model.hunts import Hunt, Pipeline
 from tasks.model.runs import Outcome, Plan
 from tests.builders import SLOT, day, finding
@@ -208,18 +208,6 @@ def test_a_known_finding_keeps_its_first_seen():
     (one,) = found(known(*fingerprints(row())), row())
     assert one.first_seen == day(-9)
     assert found(known(), row())[0].first_seen == SLOT
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "changed"),
-    [("a", "b", True), ("a", "a", False), (None, "b", False), ("a", None, False)],
-)
-def test_another_sha256_is_a_changed_binary(before, now, changed):
-    """Only two known and different hashes say so."""
-    memory = Memory("BH-1", first_seen=day(-9), last_seen=day(-1), hash_sha256=before)
-    seen = replace(finding(), process=Process(hash_sha256=now))
-    memories = known(memories={seen.fingerprint: memory})
-    assert with_changed_binaries((seen,), memories)[0].changed_binary is changed
 
 
 def test_identity_falls_back_to_the_groups_that_survive_then_to_what_is_no_figure():

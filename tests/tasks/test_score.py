@@ -204,7 +204,7 @@ def test_where_the_question_fails_every_finding_stands_with_its_priority(tmp_pat
     cluster = Cluster(name="corp", url=tmp_path.as_uri())
     with pytest.raises(ClusterError) as caught:
         tables(cluster, shady)
-    first, last = not_scored((quiet, shady), caught.value, PLAN)
+    first, last = not_scored(PLAN, (quiet, shady), caught.value)
     assert first.faults == ("not enriched: of old", f"no connection times: {caught.value.problem}")
     assert "Unknown index" in first.faults[1]
     assert (first.evidence, first.priority) == (None, Priority.HIGH)
@@ -286,4 +286,4 @@ def test_what_is_quiet_keeps_what_the_history_knows():
     quiet = finding(status=Status.QUIET)
     assert scored((quiet,), NOTHING, NOTHING, PLAN) == (quiet,)
     error = Unreachable("prod: away.", "Wait.")
-    assert not_scored((quiet,), error, PLAN) == (quiet,)
+    assert not_scored(PLAN, (quiet,), error) == (quiet,)

@@ -17,12 +17,13 @@ from sqlalchemy import select
 
 from tasks.clusters import Answer
 from tasks.collect import collect_digest
-from tasks.diff import compared, identified, with_acknowledgements, with_changed_binaries
+from tasks.diff import compared, identified
 from tasks.errors import SlotPruned, Unreachable
 from tasks.history import History, Known, retention, upgrade_history
 from tasks.history.database import connect_database
 from tasks.history.models import FindingRow, SightingRow
 from tasks.history.retention import prune_history
+from tasks.mark import marked
 from tasks.model.digests import DigestStatus, Medium
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Outcome, Plan
@@ -247,7 +248,7 @@ def searched(history: History, plan: Plan, outcome: Outcome, binaries: Mapping[s
     findings = tuple(
         enriched(each, binaries) for each in compared(candidates, known, plan, outcome)
     )
-    findings = with_acknowledgements(with_changed_binaries(findings, known), known, plan)
+    findings = marked(findings, known, plan)
     return build_report(
         plan,
         outcome,

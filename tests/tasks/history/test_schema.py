@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import bindparam, text
 
 from tasks.errors import HistoryError
@@ -23,7 +24,7 @@ NEXT_MIGRATION = '''
 """What a later release adds."""
 import sqlalchemy as sa
 from alembic import op
-revision = "later"
+revision = "0006"
 down_revision = "0005"
 def upgrade():
     op.add_column("runs", sa.Column("later", sa.String()))
@@ -35,8 +36,16 @@ def next_release(tmp_path: Path) -> Path:
     """The migrations of a later release: ours and one more."""
     migrations = tmp_path / "100% migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
-    (migrations / "versions" / "later.py").write_text(NEXT_MIGRATION)
+    (migrations / "versions" / "0006_later.py").write_text(NEXT_MIGRATION)
     return migrations
+
+
+def test_a_migration_s_name_begins_with_its_revision() -> None:
+    """A run compares revisions by these names, without Alembic."""
+    scripts = ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()
+    by_alembic = [(each.revision, Path(each.path).name.partition("_")[0]) for each in scripts]
+    assert all(revision == name for revision, name in by_alembic)
+    assert sorted(name for _, name in by_alembic)[-1] == by_alembic[0][0]
 
 
 FIRST_RELEASE = """
@@ -265,7 +274,7 @@ def test_an_older_history_is_refused_and_can_be_upgraded(
 
     with pytest.raises(HistoryError, match=r"revision 0005\)\. .*`beaconhunt history upgrade`"):
         History.open(history_url).__enter__()
-    assert upgrade_history(history_url) == "later"
+    assert upgrade_history(history_url) == "0006"
 
     with History.open(history_url) as history:
         assert len(history.findings()) == 1
@@ -281,7 +290,7 @@ def test_a_newer_history_is_refused_and_left_as_it_is(
     file = Path(empty_url.removeprefix("sqlite:///"))
     before = file.read_bytes() if file.exists() else b""
 
-    with pytest.raises(HistoryError, match=r"newer beaconhunt \(revision later\).*left as it is"):
+    with pytest.raises(HistoryError, match=r"newer beaconhunt \(revision 0006\).*left as it is"):
         History.open(empty_url).__enter__()
     with pytest.raises(HistoryError, match="newer beaconhunt"):
         upgrade_history(empty_url)
