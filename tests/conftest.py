@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import postgresql, s3_server, sqlite  # noqa: F401 - it makes SQLite forgetful.
 from tests.certificates import Authority
@@ -42,6 +43,10 @@ os.environ.update(
 )
 for variable in ("PREFECT_API_URL", "PREFECT_PROFILE", "SLACK_BOT_TOKEN"):
     os.environ.pop(variable, None)
+
+# On a busy machine an example may take longer than the 200 ms of the default.
+settings.register_profile("beaconhunt", deadline=None)
+settings.load_profile("beaconhunt")
 
 
 @pytest.fixture(scope="session")

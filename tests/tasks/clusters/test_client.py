@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.clusters import (
@@ -566,7 +566,6 @@ def test_one_value_that_fills_an_answer_keeps_what_it_got():
     assert found == [["mac-0000", 0]] * 10_000 + [["mac-0001", 1]]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_however_rows_are_spread_and_cut_each_comes_once(data: st.DataObject):
     """Also where values have no row, and where rows of one value are many.

@@ -95,7 +95,7 @@ def ask_pages(client: Client, limit: int) -> list[tuple[str | None, ...]]:
     return rows
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(KEYS, st.integers(1, 7))
 def test_page_after_page_gives_every_row_once(
     tmp_path_factory: pytest.TempPathFactory, keys: set[tuple[str | None, ...]], limit: int

@@ -17,7 +17,6 @@ from tests.tasks.esql.folder import answer
 LIMITS = {"integer": 2**31, "long": 2**63}
 several_questions = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

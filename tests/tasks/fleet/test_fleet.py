@@ -90,7 +90,7 @@ def test_the_same_fleet_has_the_same_bytes_in_every_process(tmp_path: Path) -> N
 
 
 @given(seed=st.integers(0, 2**32), other=st.integers(0, 2**32))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_seed_decides_every_event_and_another_seed_decides_otherwise(
     seed: int, other: int
 ) -> None:

@@ -480,7 +480,7 @@ def test_every_finding_is_told_once_unless_it_is_acknowledged(history_url: str):
         connect_database(history_url) as database,
     ):
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(st.lists(days, min_size=3, max_size=5))
         def check(sequence) -> None:
             those = Days(database)

@@ -85,7 +85,7 @@ def test_late_runs_leave_the_same_history_in_whatever_order_they_start(
         again=st.lists(st.sampled_from(LATE), max_size=2),
         first_of_all=st.booleans(),
     )
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def check(
         answers: list[tuple[Outcome, set[str]]],
         started: list[int],

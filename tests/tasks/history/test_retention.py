@@ -367,7 +367,7 @@ def test_nothing_that_is_said_later_depends_on_what_was_pruned(
             KEPT_DAYS,
             st.lists(st.one_of(DAYS, st.tuples(KEPT_DAYS)), max_size=4),
         )
-        @settings(max_examples=examples, deadline=None)
+        @settings(max_examples=examples)
         def check(past: list[object], days: int, later: list[object]) -> None:
             number = next(numbers)
             sites = [Site(*both, number) for both in zip(histories, urls, strict=True)]

@@ -402,7 +402,7 @@ def test_slacks_own_types_refuse_what_is_no_block(block_kit: Draft7Validator):
 text = st.text(max_size=300) | st.sampled_from(HOSTILE)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     texts=st.lists(st.tuples(text, text, text, text), max_size=14),
     clusters=st.lists(
