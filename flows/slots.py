@@ -30,6 +30,10 @@ from tasks.model.runs import Plan, minute
 
 _MINUTE = timedelta(minutes=1)
 
+_UNSURE = timedelta(hours=4)
+"""Near its bounds Prefect's answer depends on them, where the clocks go back: it compares times of
+day, which come twice. Twice the widest change (two hours, at Troll in Antarctica) is far enough."""
+
 # The server's own, for only they can tell their times.
 _SCHEDULE: TypeAdapter[SCHEDULE_TYPES] = TypeAdapter(SCHEDULE_TYPES)
 _TIMES = frozenset({"cron", "day_or", "interval", "anchor_date", "rrule", "timezone"})
@@ -66,7 +70,7 @@ class Timetable:
             for schedule in self.schedules
             for start in _starts(schedule, after + self.delay, before + self.delay)
         )
-        slots = {minute(start) - self.delay for start in starts}
+        slots = {start - self.delay for start in starts}
         return tuple(sorted(slot for slot in slots if after < slot < before))
 
 
@@ -81,16 +85,15 @@ def _read(schedule: Mapping[str, Any]) -> SCHEDULE_TYPES:
 
 
 def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Iterator[datetime]:
-    """Give a schedule's times: Prefect tells about a thousand at once."""
+    """Give a schedule's times in whole minutes: Prefect gives about a thousand at once."""
     while True:
-        dates = schedule.get_dates(start=since, end=until)
-        told = cast("list[datetime]", run_coro_as_sync(dates))
-        # In the hour of a clock change it may begin with one before the start.
-        later = [start for start in told if start >= since]
+        dates = schedule.get_dates(start=since - _UNSURE, end=until + _UNSURE)
+        times = map(minute, cast("list[datetime]", run_coro_as_sync(dates)))
+        later = [time for time in times if time >= since]
         if not later:
             return
         yield from later
-        since = later[-1] + _MINUTE
+        since = max(later) + _MINUTE
 
 
 def slot_of_run(given: datetime | None, delay_minutes: int = 0) -> datetime:

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.server.schemas.schedules import (
+    SCHEDULE_TYPES,
+    CronSchedule,
+    IntervalSchedule,
+    RRuleSchedule,
+)
 
 from flows.slots import Timetable, never_run
 from tasks.history import History, upgrade_history
-from tasks.model.runs import Outcome, Plan
+from tasks.model.runs import Outcome, Plan, minute
 from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
 
 
@@ -29,8 +36,8 @@ def test_a_slot_is_the_start_minus_the_delay():
     """The run of 06:15 stands for 06:00; the moments themselves do not count."""
     late = timetable(cron("15 6 * * *"), delay_minutes=15)
     assert late.slots(day(0), day(3)) == (day(1), day(2))
-    minute = timedelta(minutes=1)
-    assert late.slots(day(0) - minute, day(1) + minute) == (day(0), day(1))
+    moment = timedelta(minutes=1)
+    assert late.slots(day(0) - moment, day(1) + moment) == (day(0), day(1))
     assert late.slots(day(1), day(1)) == late.slots(day(2), day(1)) == ()
 
 
@@ -56,26 +63,66 @@ def test_a_slot_follows_the_clocks_of_its_zone():
     assert [f"{slot:%d %H:%M}" for slot in spring] == ["28 05:00", "29 04:00", "30 04:00"]
 
 
-CLOCK_CHANGES = [
-    datetime(2026, month, day, tzinfo=UTC) for month, day in ((3, 8), (3, 29), (10, 25), (11, 1))
-]
-
-
-@given(
-    st.sampled_from(["30 1 * * *", "30 2 * * *", "0 3 * * *", "*/30 * * * *"]),
-    st.sampled_from(["Europe/Berlin", "America/New_York"]),
-    st.sampled_from(CLOCK_CHANGES),
-    st.integers(-24 * 60, 24 * 60),
-    st.integers(1, 24 * 60),
+@pytest.mark.parametrize(
+    ("text", "zone", "after", "before", "slots"),
+    [
+        ("30 2 * * *", "Europe/Berlin", "10-24 23:01", "10-25 01:20", ["10-25 00:30"]),
+        (
+            *("*/30 * * * *", "America/New_York", "11-01 05:23", "11-01 06:12"),
+            ["11-01 05:30"],
+        ),
+    ],
 )
-@settings(deadline=None)
-def test_a_slot_is_a_slot_whenever_somebody_asks(text, zone, at, minutes, span):
-    """Also in the hour of a clock change: no run finds a slot that Prefect never started."""
-    plan = timetable(cron(text, zone))
+def test_a_slot_of_the_hour_that_comes_twice_is_found_within_it(text, zone, after, before, slots):
+    """It is due when the clocks show its time first, and is not lost when they show it again."""
+    first, last = (datetime.fromisoformat(f"2026-{moment}Z") for moment in (after, before))
+    found = timetable(cron(text, zone)).slots(first, last)
+    assert [f"{slot:%m-%d %H:%M}" for slot in found] == slots
+
+
+CLOCK_CHANGES = [
+    ("Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+    ("Europe/Berlin", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    ("America/New_York", datetime(2026, 3, 8, 7, tzinfo=UTC)),
+    ("America/New_York", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC)),
+    ("Antarctica/Troll", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+    ("Antarctica/Troll", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+]
+CRONS = ("30 1 * * *", "30 2 * * *", "0 3 * * *", "*/30 * * * *", "45 1-3 * * *")
+# Intervals of days are left out: Prefect counts them anew from wherever it is asked.
+INTERVALS = (timedelta(minutes=30), timedelta(hours=1), timedelta(hours=5))
+RRULES = ("FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "FREQ=HOURLY;BYMINUTE=30", "FREQ=MINUTELY;INTERVAL=20")
+
+
+@cache
+def planned(zone: str, at: datetime) -> list[tuple[SCHEDULE_TYPES, list[datetime]]]:
+    """Give schedules, and the starts around a clock change as Prefect plans them days before."""
+    anchor = at - timedelta(days=3)
+    rules = (f"DTSTART:{anchor:%Y%m%d}T000000\nRRULE:{rule};BYSECOND=0" for rule in RRULES)
+    schedules = [
+        *(cron(text, zone) for text in CRONS),
+        *(IntervalSchedule(interval=each, anchor_date=anchor, timezone=zone) for each in INTERVALS),
+        *(RRuleSchedule(rrule=rule, timezone=zone) for rule in rules),
+    ]
+    start, end = at - timedelta(days=2), at + timedelta(days=1)
+    dates = (asyncio.run(each.get_dates(start=start, end=end)) for each in schedules)
+    return [
+        (each, list(map(minute, starts))) for each, starts in zip(schedules, dates, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("zone", "at"), CLOCK_CHANGES)
+@given(st.integers(-5 * 60, 5 * 60), st.integers(1, 5 * 60))
+@settings(max_examples=30)
+def test_a_slot_is_a_slot_whenever_somebody_asks(zone, at, minutes, span):
+    """Around a clock change too: the slots are what Prefect's scheduler plans days before."""
     after = at + timedelta(minutes=minutes)
     before = after + timedelta(minutes=span)
-    whole = plan.slots(at - timedelta(days=2), at + timedelta(days=3))
-    assert plan.slots(after, before) == tuple(slot for slot in whole if after < slot < before)
+    for schedule, starts in planned(zone, at):
+        expected = sorted(start for start in starts if after < start < before)
+        assert list(timetable(schedule).slots(after, before)) == expected
 
 
 def test_a_long_outage_has_more_slots_than_prefect_tells_at_once():
