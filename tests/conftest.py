@@ -6,6 +6,7 @@ They stand in the environment before anything imports Prefect, which reads them 
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -43,6 +44,10 @@ os.environ.update(
 )
 for variable in ("PREFECT_API_URL", "PREFECT_PROFILE", "SLACK_BOT_TOKEN"):
     os.environ.pop(variable, None)
+
+# A job in the background ignores Ctrl-C, and so would all that tests start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a busy machine an example may take longer than the 200 ms of the default.
 settings.register_profile("beaconhunt", deadline=None)
