@@ -218,6 +218,32 @@ def test_identity_falls_back_to_the_groups_that_survive_then_to_what_is_no_figur
     assert identity_columns(flat, answer()) == tuple((column,) for column in KEYWORDS)
 
 
+def test_several_values_of_an_identity_have_no_order():
+    """Elasticsearch gives them in any: the same Macs, ports and names are the same finding."""
+    one, other = row(host__id=["b", "a", "c"]), row(host__id=["c", "b", "a"])
+    assert fingerprints(one) == fingerprints(other)
+    assert identified(answer(one), HUNT, "prod")["identity"].iloc[0]["host.id"] == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("flag", ["exists", "trusted"])
+@pytest.mark.parametrize(
+    ("cell", "known_flag"), [(True, True), (False, False), (None, None), ([False, True], None)]
+)
+def test_signature_flags_that_contradict_each_other_are_none(flag, cell, known_flag):
+    """A program that was seen signed and unsigned is called neither."""
+    given = answer(row())
+    given.rows[f"process.code_signature.{flag}"] = pd.Series([cell], dtype=object)
+    (one,) = compared(identified(given, HUNT, "prod"), known(), plan(), Outcome.COMPLETE)
+    assert getattr(one.process.code_signature, flag) is known_flag
+
+
+def test_a_finding_that_went_quiet_has_no_candidate_and_no_other_binary():
+    """Both are of the run that saw it; this one did not."""
+    before = known(absent=(replace(finding(), changed_binary=True, candidates=3),))
+    (gone,) = found(before)
+    assert (gone.status, gone.changed_binary, gone.candidates) == (Status.QUIET, False, 0)
+
+
 def test_an_empty_answer_has_no_findings():
     """No candidate, no finding, no error."""
     assert found(known()) == ()

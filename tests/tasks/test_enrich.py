@@ -80,6 +80,15 @@ def test_fields_with_several_values_are_told_as_one_text():
     assert finding.process.code_signature == CodeSignature(exists=False)
 
 
+@pytest.mark.parametrize("flag", ["exists", "trusted"])
+def test_signature_flags_that_contradict_each_other_are_none(flag):
+    """What the hunt saw stays, and what nothing saw is unknown."""
+    said = event("e", **{f"process.code_signature.{flag}": [True, False]})
+    unknown = replace(seen("e"), process=Process(entity_ids=("e",)))
+    (finding,) = described((unknown,), events(said))
+    assert finding.process.code_signature == CodeSignature()
+
+
 def test_of_several_starts_the_newest_speaks():
     """A restarted process is described as it runs now."""
     answer = events(

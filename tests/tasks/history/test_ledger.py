@@ -529,6 +529,19 @@ def test_a_receipt_counts_also_when_it_comes_late(ledger: Ledger, thread: list[s
     assert ledger.pending(morning(1)).undelivered == ()
 
 
+def test_a_sender_that_was_replaced_prolongs_no_lease(
+    history: History, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its late receipt counts, and keeps the digest from nobody."""
+    history.record(report(run(day(0)), finding("mac-a")))
+    monkeypatch.setattr(ledgers, "LEASE", timedelta(0))
+    replaced = begin(ledger, 0)
+    assert ledger.take_over() is not None
+    monkeypatch.undo()
+    receive(ledger, replaced, 1)
+    assert ledger.take_over() is not None
+
+
 def test_a_receipt_that_is_written_again_changes_nothing(ledger: Ledger, thread: list[str]) -> None:
     """Who looks into the channel may find what is known."""
     begun = begin(ledger, 0)

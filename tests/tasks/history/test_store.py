@@ -93,6 +93,13 @@ def test_a_slot_run_again_with_the_same_answer_changes_only_its_run(
     assert after == before
 
 
+def test_a_slot_run_again_describes_its_findings_anew(history: History) -> None:
+    """The repetition may have learnt what the first attempt could not."""
+    history.record(report(run(day(0)), finding("mac-a", user_name="ada")))
+    history.record(report(run(day(0), attempt=2), finding("mac-a", user_name="kim")))
+    assert [each.user_name for each in known(history, day(1)).absent] == ["kim"]
+
+
 def test_a_slot_run_again_without_a_finding_takes_its_sighting_back(history: History) -> None:
     """The finding keeps its id, and counts as seen only where it still is."""
     a, b = finding("mac-a"), finding("mac-b")
@@ -560,7 +567,7 @@ def test_what_is_known_follows_from_the_rules_alone(tmp_path: Path) -> None:
     with History.open(url) as history:
 
         @given(RECORDS, st.sets(st.sampled_from(HOSTS)))
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         def check(
             records: list[tuple[int, Outcome, dict[str, tuple[Status, str | None]]]],
             asked: set[str],

@@ -87,6 +87,16 @@ def test_a_fingerprint_is_for_ever():
     assert (short_id(whole), short_id(whole, 12)) == ("BH-78818969", "BH-78818969C609")
 
 
+def test_a_fingerprint_of_any_script_is_for_ever():
+    """A name in French or Chinese keeps its identity as one in ASCII does."""
+    identity = {"host.id": "mac-a", "process.executable": "/Applications/caf\u00e9/\u66f4\u65b0"}
+
+    assert (
+        fingerprint("hunt", "eu", identity)
+        == "729c48224410b1d8c77375b8992f644cb36d380c2f704e339994505886ad0890"
+    )
+
+
 @pytest.mark.parametrize(
     ("signature", "word"),
     [

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from tasks.model.findings import Effect, Reason, Scalar, Status
 from tasks.model.runs import Outcome, Plan, Report, Trend, Window, minute
-from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run
+from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
 
 SCALARS: st.SearchStrategy[Scalar] = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)
@@ -116,6 +116,42 @@ def test_of_a_slots_runs_the_one_that_says_most_stands():
     for same in steps:
         for one, other in product(same, same):
             assert run(outcome=other, attempt=2).standing > run(outcome=one, attempt=1).standing
+
+
+@pytest.mark.parametrize("attempts", [(1, 2), (2, 1)], ids=["ids in order", "ids reversed"])
+def test_of_equal_runs_the_one_that_finished_last_stands(attempts):
+    """Its id has no say, nor has when it started."""
+    ids = [run(attempt=attempt).id for attempt in attempts]
+    first, last = (
+        run(id=id, started_at=SLOT - timedelta(hours=hours), finished_at=day(hours))
+        for hours, id in enumerate(ids)
+    )
+    assert last.standing > first.standing
+
+
+@pytest.mark.parametrize(
+    ("uncounted", "stale", "whole", "first", "outcome"),
+    [
+        (False, False, True, False, Outcome.COMPLETE),
+        (False, False, True, True, Outcome.BASELINE),
+        (False, False, False, False, Outcome.PARTIAL),
+        (False, False, False, True, Outcome.PARTIAL),
+        (False, True, True, False, Outcome.NO_DATA),
+        (False, True, True, True, Outcome.NO_DATA),
+        (False, True, False, False, Outcome.NO_DATA),
+        (False, True, False, True, Outcome.NO_DATA),
+        (True, False, True, False, Outcome.PARTIAL),
+        (True, False, True, True, Outcome.PARTIAL),
+        (True, True, True, False, Outcome.PARTIAL),
+        (True, True, False, True, Outcome.PARTIAL),
+    ],
+)
+def test_how_a_run_ends_follows_from_four_facts(uncounted, stale, whole, first, outcome):
+    """Events that were not counted may be the newest; old ones say that nothing was searched."""
+    plan = Plan("0123456789ab", HUNT, CLUSTER, SLOT, stale_after_hours=6, started_at=SLOT)
+    newest = SLOT - timedelta(hours=6, seconds=stale)
+    seen = replace(coverage(), newest_event=newest, is_partial=uncounted)
+    assert plan.outcome(seen, whole=whole, first=first) is outcome
 
 
 def test_a_window_ends_with_its_slot():
