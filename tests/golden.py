@@ -13,13 +13,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks.coverage import Coverage
-from tasks.findings import Finding, Priority, Status
-from tasks.hunts import load
-from tasks.runs import Outcome, Report, Trend
-from tasks.views.index import Record, Shelf, index_view, latest_views, month_view
-
+from tasks.model.coverage import Coverage
+from tasks.model.findings import Finding, Priority, Status
+from tasks.model.hunts import load_hunt
+from tasks.model.runs import Outcome, Report, Trend
 from tasks.pages.html import page
+from tasks.pages.index import Record, Shelf, index_view, latest_views, month_view
 from tasks.report import render_report
 from tests.builders import SLOT, acknowledgement, coverage, day, evidence, finding, report, run
 
@@ -30,7 +29,7 @@ ARCHIVE = FOLDER / "archive"
 LARGE = FOLDER / "large.sha256"
 """Of pages that nobody would read in a diff."""
 
-HUNT = load("macos-unsigned-network")
+HUNT = load_hunt("macos-unsigned-network")
 
 TREND = (
     *(Trend(day(number - 29), Outcome.COMPLETE, number % 7 == 0, 11, 60) for number in range(28)),

@@ -1,8 +1,8 @@
 import re
 
 import pytest
-from tasks.runs import Outcome, Report
 
+from tasks.model.runs import Outcome, Report
 from tasks.report import render_report
 from tests.golden import ARCHIVE, FOLDER, LARGE, archive_pages, essence, large, sha256
 
