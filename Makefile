@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export BEACONHUNT_HOME ?= $(CURDIR)/.beaconhunt
 export DO_NOT_TRACK = 1
 
-.PHONY: demo test lint bench up pictures lock clean
+.PHONY: demo test lint bench bench-quick up pictures lock clean
 
 demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
 	$(BIN)/beaconhunt demo
@@ -24,6 +24,9 @@ lint: $(INSTALLED)  ## Style, types and the one-way flow of imports.
 
 bench: $(INSTALLED)  ## Print what things cost, as ratios within one run.
 	$(BIN)/python -m tests.benchmarks.run
+
+bench-quick: $(INSTALLED)  ## The same at small sizes, in three minutes at most.
+	$(BIN)/python -m tests.benchmarks.run --quick
 
 up: $(INSTALLED)  ## Server, work pool, deployments, automation and worker; Ctrl-C ends them all.
 	$(BIN)/beaconhunt up

@@ -1,6 +1,6 @@
 """Print what things cost: every benchmark, each against a plain thing in the same run.
 
-    python -m tests.benchmarks.run [--quick] [--json]
+    python -m tests.benchmarks.run [--quick | --smoke] [--json]
 
 There is no limit to pass: seconds depend on the machine. Read the ratio, and compare it with the
 ratio of an earlier version on any machine.
@@ -75,6 +75,16 @@ class Sizes:
     clusters: tuple[int, int] | None
 
 
+SMOKE = Sizes(
+    fleet=Fleet(macs=1, others=0, days=1, encoding="paired", plants=()),
+    large_fleet=None,
+    recorded=20,
+    rendered=110,
+    indexed=60,
+    candidates=20,
+    past=Past(clusters=2, slots=31, arrivals=2),
+    clusters=None,
+)
 QUICK = Sizes(
     fleet=Fleet(macs=3, days=1, encoding="paired"),
     large_fleet=None,
@@ -83,7 +93,7 @@ QUICK = Sizes(
     indexed=200,
     candidates=200,
     past=Past(clusters=2, slots=40, arrivals=20),
-    clusters=None,
+    clusters=(3, 2),
 )
 FULL = Sizes(
     fleet=Fleet(macs=12, encoding="paired"),
@@ -125,7 +135,7 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         ("Rendering a report", lambda: [reporting.measure(sizes.rendered)]),
         ("Opening a report", lambda: browsing.measure(sizes.rendered, scratch / "pages")),
         ("Indexing an archive", lambda: indexing.measure(sizes.indexed, scratch / "archive")),
-        ("Running the flow", lambda: [flow_run.measure(sizes.candidates, scratch / "flow")]),
+        ("Running the flow", lambda: flow_run.measure(sizes.candidates, scratch / "flow")),
         *_of_clusters(sizes.clusters, scratch),
         *_of_large(sizes.large_fleet, scratch / "large"),
     ]
@@ -148,11 +158,11 @@ def _of_large(fleet: Fleet | None, folder: Path) -> list[Benchmark]:
     ]
 
 
-def measured(sizes: Sizes, scratch: Path, console: Console) -> list[Measurement]:
-    """Run every benchmark in turn, and show on a terminal which one."""
+def measured(sizes: Sizes, scratch: Path, console: Console) -> dict[str, list[Measurement]]:
+    """Run every benchmark in turn, and show on a terminal which one; gives each by its name."""
     listed = benchmarks(sizes, scratch)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
-    measurements: list[Measurement] = []
+    measurements: dict[str, list[Measurement]] = {}
     with Progress(
         *columns,
         TimeElapsedColumn(),
@@ -163,7 +173,7 @@ def measured(sizes: Sizes, scratch: Path, console: Console) -> list[Measurement]
         task = progress.add_task("", total=len(listed))
         for name, measure in listed:
             progress.update(task, description=name)
-            measurements += measure()
+            measurements[name] = measure()
             progress.advance(task)
     return measurements
 
@@ -201,10 +211,8 @@ def plans(measurements: list[Measurement]) -> str:
     )
 
 
-def _chosen(*, quick: bool, console: Console) -> Sizes:
-    """The sizes that fit the wish and the machine."""
-    if quick:
-        return QUICK
+def _full(console: Console) -> Sizes:
+    """The full sizes, but for what the machine has no room for."""
     sizes = FULL
     if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < LARGE_NEEDS_BYTES:
         console.print(f"The large fleet needs {LARGE_NEEDS_BYTES >> 30} GiB of memory: left out.")
@@ -218,21 +226,30 @@ def _chosen(*, quick: bool, console: Console) -> Sizes:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, half a minute")
+    smaller = parser.add_mutually_exclusive_group()
+    smaller.add_argument("--quick", action="store_true", help="small sizes, three minutes at most")
+    smaller.add_argument("--smoke", action="store_true", help="tiny sizes, as the tests run them")
     parser.add_argument("--json", action="store_true", help="write the measurements as JSON")
     chosen = parser.parse_args(arguments)
     errors = Console(stderr=True)
-    sizes = _chosen(quick=chosen.quick, console=errors)
+    sizes = SMOKE if chosen.smoke else QUICK if chosen.quick else _full(errors)
     with tempfile.TemporaryDirectory(prefix="beaconhunt-bench-") as scratch:
         measurements = measured(sizes, Path(scratch), errors)
     out = Console()
     if chosen.json:
-        out.print_json(data=[{**asdict(each), "ratio": each.ratio} for each in measurements])
+        out.print_json(
+            data=[
+                {"benchmark": name, **asdict(each), "ratio": each.ratio}
+                for name, those in measurements.items()
+                for each in those
+            ]
+        )
         return
     if not out.is_terminal:
         out.width = PIPE_WIDTH
-    out.print(table(measurements))
-    out.print(plans(measurements), markup=False, highlight=False)
+    shown = [each for those in measurements.values() for each in those]
+    out.print(table(shown))
+    out.print(plans(shown), markup=False, highlight=False)
 
 
 if __name__ == "__main__":

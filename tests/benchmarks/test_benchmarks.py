@@ -1,83 +1,88 @@
 """Every benchmark still measures something; nothing is said of how long it takes."""
 
+import json
 import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tasks.fleet.generate import Fleet
-from tests.benchmarks import (
-    browsing,
-    generating,
-    hunting,
-    indexing,
-    recording,
-    remembering,
-    reporting,
-)
-from tests.benchmarks.remembering import Past
+from tests import postgresql
+from tests.benchmarks import run
+from tests.benchmarks.measurement import Measurement
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Fleet:
-    return Fleet(macs=1, others=0, days=1, encoding="paired", plants=())
+def rows() -> list[dict]:
+    """What one run of all benchmarks, at the smallest sizes, writes as JSON."""
+    with redirect_stdout(StringIO()) as output:
+        run.main(["--smoke", "--json"])
+    return json.loads(output.getvalue())
 
 
-@pytest.fixture(scope="module")
-def folder(fleet, tmp_path_factory):
-    """A folder in which the fleet's events are."""
-    folder = tmp_path_factory.mktemp("events") / "fleet"
-    assert generating.measure(fleet, folder).size > 0
-    return folder
+def sizes(rows: list[dict], benchmark: str) -> list[int]:
+    return [row["size"] for row in rows if row["benchmark"] == benchmark]
 
 
-def test_a_hunt_reads_every_event_that_plain_python_reads(fleet, folder):
-    """The two halves of a ratio are about the same events."""
-    measurement = hunting.measure_reading(folder, fleet.end, times=1)
-    assert measurement.size > 0
-    assert measurement.ratio > 0
+def test_every_benchmark_measures_something(rows):
+    """Each gives a measurement, of some size and with a ratio; the databases that are there."""
+    benchmarks = {name for name, _ in run.benchmarks(run.SMOKE, Path())}
+    if postgresql.binaries() is None:
+        benchmarks.remove("Remembering in PostgreSQL")
+    assert {row["benchmark"] for row in rows} == benchmarks
+    assert [row for row in rows if not (row["size"] > 0 and row["ratio"] > 0)] == []
 
 
-def test_parquet_and_ndjson_hold_the_same_events(fleet, folder, tmp_path):
-    """The copy has as many, and the hunt finds as much in it."""
-    in_parquet = hunting.measure_parquet(folder, fleet.end, tmp_path)
-    assert in_parquet.size == hunting.measure_reading(folder, fleet.end, times=1).size
+def test_the_quick_form_leaves_out_no_more_than_the_large_fleet():
+    """Whatever breaks in the full form is seen in three minutes."""
+    quick, full = (
+        [name for name, _ in run.benchmarks(size, Path())] for size in (run.QUICK, run.FULL)
+    )
+    assert [name for name in full if name not in quick] == [
+        "Generating a large fleet",
+        "Hunting a large fleet",
+    ]
 
 
-def test_findings_are_recorded_and_rendered(tmp_path):
-    """Each ratio is that of as many findings."""
-    assert recording.measure(10, tmp_path).size == 10
-    assert reporting.measure(10).size == 10
+def test_parquet_and_ndjson_hold_the_same_events(rows):
+    """The copy has as many as plain Python reads in the original."""
+    assert sizes(rows, "Hunting in Parquet") == sizes(rows, "Hunting")
 
 
-def test_a_page_is_opened_and_filtered(tmp_path):
-    """With as many findings as are asked for, of which one is looked for."""
-    opened, filtered = browsing.measure(110, tmp_path / "pages")
-    assert (opened.size, filtered.size) == (110, 110)
+def test_a_flow_run_records_every_finding_that_its_events_make(rows):
+    """The measured run has as many findings as its ratio is about."""
+    assert sizes(rows, "Running the flow") == [1, run.SMOKE.candidates]
 
 
-def test_an_archive_is_indexed(tmp_path):
-    """All of its runs, and one more."""
-    anew, one_more = indexing.measure(60, tmp_path)
-    assert (anew.size, one_more.size) == (60, 60)
-    assert len(list(tmp_path.rglob("run.json"))) == 61
-
-
-def test_a_run_is_remembered_without_reading_all_of_the_past(tmp_path):
+def test_a_run_is_remembered_without_reading_all_of_the_past(rows):
     """Nothing that a diff or a run's transaction asks is answered by going through a table.
 
     But for analysts' words, of which there are as many as people write.
     """
-    diff, record, pruning = remembering.measure_sqlite(
-        Past(clusters=2, slots=31, arrivals=2), tmp_path
-    )
-    assert (diff.size, record.size, pruning.size) == (60, 62, 24)
-    plans = "\n".join((diff.plans | record.plans).values())
+    executed = [
+        plan
+        for row in rows
+        if row["what"] in {"diff in sqlite", "record in sqlite"}
+        for plan in row["plans"].values()
+    ]
+    plans = "\n".join(executed)
     assert plans.count("SEARCH") > 1
     assert set(re.findall(r"SCAN (\w+)", plans)) <= {"acknowledgements"}
 
 
-def test_the_past_is_the_same_in_postgresql(postgresql_server):
-    """The same findings are known, and the same ones are absent."""
-    past = Past(clusters=2, slots=31, arrivals=2)
-    diff, record, pruning = remembering.measure(past, postgresql_server.new_schema())
-    assert (diff.size, record.size, pruning.size) == (60, 62, 24)
+def test_the_past_has_the_same_size_in_both_databases(rows):
+    """The same findings are known, the same ones are absent, and as much is pruned."""
+    postgresql.require_binaries()
+    expected = [60, 62, 24]
+    assert sizes(rows, "Remembering in SQLite") == expected
+    assert sizes(rows, "Remembering in PostgreSQL") == expected
+
+
+def test_the_table_gives_the_ratio_before_what_it_is_to():
+    """A hunt of three seconds, against one second of reading, is three times as long."""
+    console = Console(file=StringIO(), width=run.PIPE_WIDTH)
+    console.print(run.table([Measurement("hunt", 1_000, "events", 3.0, "reading them", 1.0)]))
+    shown = " ".join(console.file.getvalue().split())
+    assert "hunt 1,000 events 3.00 3,000 3.00 reading them" in shown
