@@ -35,6 +35,7 @@ from tests.benchmarks import (
     recording,
     remembering,
     reporting,
+    starting,
 )
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.remembering import Past
@@ -54,6 +55,7 @@ class Sizes:
     """How much of everything.
 
     Attributes:
+        starts: of each command.
         fleet: to generate and to hunt, in NDJSON and in Parquet. It has one encoding, as a column
             of Parquet has one type.
         large_fleet: to generate and to hunt besides, once.
@@ -65,6 +67,7 @@ class Sizes:
         clusters: due at once on one worker, and how many of them fail.
     """
 
+    starts: int
     fleet: Fleet
     large_fleet: Fleet | None
     recorded: int
@@ -76,6 +79,7 @@ class Sizes:
 
 
 SMOKE = Sizes(
+    starts=1,
     fleet=Fleet(macs=1, others=0, days=1, encoding="paired", plants=()),
     large_fleet=None,
     recorded=20,
@@ -86,6 +90,7 @@ SMOKE = Sizes(
     clusters=None,
 )
 QUICK = Sizes(
+    starts=3,
     fleet=Fleet(macs=3, days=1, encoding="paired"),
     large_fleet=None,
     recorded=2_000,
@@ -96,6 +101,7 @@ QUICK = Sizes(
     clusters=(3, 2),
 )
 FULL = Sizes(
+    starts=5,
     fleet=Fleet(macs=12, encoding="paired"),
     large_fleet=Fleet(macs=870, encoding="paired"),
     recorded=10_000,
@@ -120,6 +126,7 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
     """
     fleet, folder, past = sizes.fleet, scratch / "fleet", sizes.past
     return [
+        ("Starting up", lambda: starting.measure(sizes.starts, scratch / "bytecode")),
         ("Generating", lambda: [generating.measure(fleet, folder)]),
         ("Hunting", lambda: [hunting.measure_reading(folder, fleet.end, times=2)]),
         (
