@@ -36,7 +36,7 @@ from tests.events import beacon, network_event, process_event, write_events
 
 ROOT = Path(__file__).parents[2]
 
-READY_SECONDS = 240
+READY_SECONDS = 600
 RUNS_SECONDS = 1_800
 
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
