@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -243,5 +242,5 @@ def _up(config: Path, home: Path) -> Iterator[_Api]:
                 time.sleep(0.5)
             yield _Api(f"http://127.0.0.1:{port}/api")
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # A shell's background jobs ignore SIGINT.
             process.wait(120)
