@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 
 export BEACONHUNT_HOME ?= $(CURDIR)/.beaconhunt
 export DO_NOT_TRACK = 1
+# Where it is set, every process compiles all of Prefect and of ours again: 3 s of CPU each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint bench bench-quick up pictures lock clean
 

@@ -10,25 +10,14 @@ from typing import Any
 import pandas as pd
 from prefect import get_run_logger
 
-from tasks.clusters import Client, Question, ask_about
+from tasks.clusters import Client
 from tasks.errors import PipelineError, Unexpected
 from tasks.model.findings import CodeSignature, Finding, Host, Parent, Process, Status
 from tasks.model.runs import Plan
 from tasks.orchestration.retries import cluster_step
+from tasks.questions.processes import ask_processes
 
 _LOG = logging.getLogger(__name__)
-
-PROCESSES = """\
-FROM logs-endpoint.events.process-*
-| KEEP @timestamp, process.entity_id, process.name, process.executable, process.args,
-       process.command_line, process.hash.sha256, process.code_signature.exists,
-       process.code_signature.trusted, process.code_signature.status,
-       process.code_signature.subject_name, process.code_signature.signing_id,
-       process.code_signature.team_id, process.parent.name, process.parent.executable,
-       process.parent.command_line, process.Ext.ancestry, host.name, user.name
-| SORT process.entity_id, @timestamp DESC
-| LIMIT 10000
-"""
 
 _LISTS = frozenset({"process.args", "process.Ext.ancestry"})
 
@@ -42,7 +31,7 @@ def described(findings: tuple[Finding, ...], processes: pd.DataFrame) -> tuple[F
 
     Args:
         findings: of a run; quiet ones keep what the history knows.
-        processes: answers to `PROCESSES`, newest event of an entity first.
+        processes: answers to `tasks.questions.processes`, newest event of an entity first.
     """
     single = processes.explode("process.entity_id")
     newest = single.groupby("process.entity_id", sort=False).first()
@@ -131,16 +120,6 @@ def entity_ids(findings: tuple[Finding, ...]) -> list[str]:
     """Collect the entity ids of the findings that this run saw, sorted."""
     seen = (f.process.entity_ids for f in findings if f.status is not Status.QUIET)
     return sorted({entity for entities in seen for entity in entities})
-
-
-def ask_processes(client: Client, plan: Plan, entities: list[str]) -> pd.DataFrame:
-    """Fetch the process events of the entity ids as of the plan's slot, newest of each first.
-
-    A process may have started long before the window, so only its end bounds the question.
-    """
-    before_slot = {"range": {"@timestamp": {"lt": plan.slot.isoformat()}}}
-    question = Question("processes", plan.hunt.everywhere(PROCESSES), before_slot, {})
-    return ask_about(client, question, "process.entity_id", entities)
 
 
 @cluster_step

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from dataclasses import replace
 
 import pandas as pd
 from prefect import get_run_logger
 
-from tasks.clusters import Client, Question, ask_about
+from tasks.clusters import Client
 from tasks.errors import PipelineError, Unexpected
 from tasks.model.findings import RANKS, Finding, Status
 from tasks.model.runs import Plan
 from tasks.orchestration.retries import cluster_step
+from tasks.questions.connections import ask_connections
 from tasks.scoring.evidence import (
-    CONNECTIONS,
-    HOST_HOURS,
     Rows,
     by_process,
     connections_of,
@@ -26,9 +25,6 @@ from tasks.scoring.priorities import priority_of, reasons_for, why
 
 _LOG = logging.getLogger(__name__)
 
-ADDRESSES_AT_MOST = 65_536
-"""More terms than these are refused by Elasticsearch (`index.max_terms_count`)."""
-
 
 def scored(
     findings: tuple[Finding, ...], connections: pd.DataFrame, hours: pd.DataFrame, plan: Plan
@@ -37,8 +33,8 @@ def scored(
 
     Args:
         findings: of a run; quiet ones keep what the history knows, and come last.
-        connections: answers to `CONNECTIONS`; empty when nothing could be asked.
-        hours: answers to `HOST_HOURS`; likewise.
+        connections: from `ask_connections`; empty when nothing could be asked.
+        hours: likewise, of the hosts that were awake.
         plan: of the run.
     """
     rows = by_process(connections)
@@ -90,33 +86,6 @@ def not_scored(
     return tuple(
         finding if finding.status is Status.QUIET else finding.with_fault(fault)
         for finding in scored(findings, nothing, nothing, plan)
-    )
-
-
-def ask_connections(
-    client: Client, plan: Plan, findings: Sequence[Finding]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ask for connection times and waking hours of the findings.
-
-    Returns:
-        Answers to `CONNECTIONS` and to `HOST_HOURS`, each as one table.
-
-    Raises:
-        ClusterError: also where a part of an answer is missing: no count would be right.
-    """
-    window = plan.window
-    start = {"_tstart": window.parameters["_tstart"]}
-    everywhere = plan.hunt.everywhere
-    connections = Question("connections", everywhere(CONNECTIONS), window.filter, start)
-    hours = Question("hours", everywhere(HOST_HOURS), window.filter, start)
-    addresses = {finding.destination.address for finding in findings}
-    if len(addresses) <= ADDRESSES_AT_MOST:
-        connections = connections.about("destination.address", addresses)
-    entities = (entity for finding in findings for entity in finding.process.entity_ids)
-    hosts = (finding.host.id for finding in findings)
-    return (
-        ask_about(client, connections, "process.entity_id", entities),
-        ask_about(client, hours, "host.id", hosts),
     )
 
 

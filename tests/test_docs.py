@@ -39,7 +39,7 @@ from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Outcome
 from tasks.post import MAX_ATTEMPTS
 from tasks.preflight.checks import Check
 from tasks.preflight.cluster import HuntSettings, try_cluster
-from tasks.query import CANDIDATES_AT_MOST
+from tasks.questions.candidates import CANDIDATES_AT_MOST
 from tasks.scoring import priorities
 from tasks.scoring.priorities import (
     COMMON_PORTS,

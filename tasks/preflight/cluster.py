@@ -21,7 +21,6 @@ from tasks.clusters import (
     host_of,
     missing_privileges,
 )
-from tasks.enrich import PROCESSES
 from tasks.errors import DeadlineExceeded, Unauthorised
 from tasks.esql import EsqlError, fits, reads, usual_types
 from tasks.model.coverage import AgentCoverage, Coverage
@@ -29,8 +28,10 @@ from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.model.wording import counted
 from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
-from tasks.query import TOTALS, parameters, subject_of, survey
-from tasks.scoring.evidence import CONNECTIONS, HOST_HOURS
+from tasks.questions.candidates import parameters
+from tasks.questions.connections import CONNECTIONS, HOST_HOURS
+from tasks.questions.coverage import TOTALS, subject_of, survey
+from tasks.questions.processes import PROCESSES
 from tasks.settings import Cluster, ReadBlock, no_block
 from tasks.text import times
 

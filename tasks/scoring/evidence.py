@@ -15,46 +15,6 @@ import pandas as pd
 from tasks.model.findings import Evidence, Finding
 from tasks.model.runs import Window
 
-CONNECTIONS = """\
-FROM logs-endpoint.events.network-*
-| WHERE NOT STARTS_WITH(COALESCE(MV_MAX(event.action), ""), "lookup_")
-| EVAL at = TO_LONG(@timestamp),
-       is_start = COALESCE(MV_MAX(event.type) == "start", false)
-| EVAL start_at = CASE(is_start, at, null),
-       end_at = CASE(is_start, null, at)
-| STATS starts = COUNT(start_at),
-        start_times = TOP(start_at, 2000, "desc"),
-        ends = COUNT(end_at),
-        end_times = TOP(end_at, 2000, "desc")
-    BY process.entity_id, destination.address, source.port
-| EVAL at = CASE(starts >= ends, start_times, end_times)
-| MV_EXPAND at
-| EVAL hour = (at - TO_LONG(TO_DATETIME(?_tstart))) / 3600000
-| STATS connections = COUNT(*),
-        first_at = MIN(at),
-        times = TOP(at, 2000, "desc")
-    BY process.entity_id, destination.address, hour
-| EVAL cell = CONCAT(TO_STRING(hour), "=", TO_STRING(connections))
-| STATS cells = VALUES(cell),
-        first_at = MIN(first_at),
-        times = TOP(times, 2000, "desc")
-    BY process.entity_id, destination.address
-| SORT process.entity_id, destination.address
-| LIMIT 10000
-"""
-"""One connection counts once whatever the encoding: an attempt and its disconnect share a source
-port, a merged document is both, a disconnect alone is one. Of a port used again within the window
-the more frequent kind counts. DNS look-ups are none."""
-
-HOST_HOURS = """\
-FROM logs-endpoint.events.network-*
-| EVAL hour = (TO_LONG(@timestamp) - TO_LONG(TO_DATETIME(?_tstart))) / 3600000
-| STATS hours = VALUES(hour) BY host.id
-| SORT host.id
-| LIMIT 10000
-"""
-"""The hours in which a Mac sent anything at all: in the others it slept."""
-
 MIN_GAPS = 3
 """Below this many gaps there is no regularity to speak of."""
 

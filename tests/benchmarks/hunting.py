@@ -13,7 +13,8 @@ from tasks.clusters import connect
 from tasks.fleet.documents import NETWORK
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
-from tasks.query import search, survey
+from tasks.questions.candidates import search
+from tasks.questions.coverage import survey
 from tasks.settings import Cluster
 from tests.benchmarks.measurement import Measurement, timed
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prefect.logging import disable_run_logger
 
-from tasks.clusters import connect
+from tasks.clusters import ask, connect
 from tasks.errors import DeadlineExceeded, QueryRefused
 from tasks.fleet.documents import NETWORK
 from tasks.fleet.generate import write_fleet
@@ -21,7 +21,9 @@ from tasks.fleet.hosts import Fleet
 from tasks.fleet.programs import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan, Window
-from tasks.query import ask, parameters, query, search, survey
+from tasks.query import query
+from tasks.questions.candidates import parameters, search
+from tasks.questions.coverage import survey
 from tasks.settings import Cluster
 from tests.events import SLOT, beacon, network_event, write_events
 
@@ -277,7 +279,7 @@ def test_agents_that_cannot_be_judged_cost_no_hunt_and_are_told(
             raise refusal
         return ask(client, question, **kwargs)
 
-    monkeypatch.setattr("tasks.query.ask", asked)
+    monkeypatch.setattr("tasks.questions.coverage.ask", asked)
     with connect(Cluster(name="corp", url=tmp_path.as_uri())) as client:
         coverage, unjudged = survey(client, plan())
         with disable_run_logger():

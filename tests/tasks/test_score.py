@@ -19,7 +19,8 @@ from tasks.fleet.programs import plants
 from tasks.model.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
-from tasks.score import ask_connections, not_scored, scored
+from tasks.questions.connections import ask_connections
+from tasks.score import not_scored, scored
 from tasks.settings import Cluster
 from tests.builders import finding
 from tests.elasticsearch_behaviours import answer

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks import query
 from tasks.clusters import Answer, connect
 from tasks.errors import Unreachable
 from tasks.fleet.documents import NETWORK
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan
-from tasks.query import search
+from tasks.questions.candidates import search
 from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import partial_of, real, skipping
 from tests.elasticsearch_server import ElasticsearchServer
@@ -72,7 +71,7 @@ def test_exactly_ten_thousand_candidates_are_whole(tmp_path: Path):
 
 def test_beyond_the_stated_maximum_the_answer_is_cut(crowd: Path, monkeypatch: pytest.MonkeyPatch):
     """Nobody should believe that these are all."""
-    monkeypatch.setattr(query, "CANDIDATES_AT_MOST", 20_000)
+    monkeypatch.setattr("tasks.questions.candidates.CANDIDATES_AT_MOST", 20_000)
     with ElasticsearchServer(folder=crowd) as server:
         answer = candidates(server)
     assert (len(answer.rows), answer.is_cut, len(server.asked())) == (20_000, True, 2)

@@ -1,0 +1,93 @@
+"""What a cluster could have seen: from a plan to its coverage."""
+
+from __future__ import annotations
+
+from string import Template
+
+from tasks.clusters import Answer, Client, Question, ask
+from tasks.errors import DeadlineExceeded, HuntError, QueryRefused
+from tasks.model.coverage import AgentCoverage, Coverage
+from tasks.model.hunts import Hunt
+from tasks.model.runs import Plan
+
+TOTALS = Template("""\
+FROM $sources
+| WHERE $population
+| STATS events = COUNT(*),
+        macs = COUNT_DISTINCT(host.id),
+        newest_event = MAX(@timestamp)
+""")
+
+AGENTS = Template("""\
+FROM $sources
+| WHERE $population
+| EVAL merged = CASE(MV_COUNT(event.type) > 1, 1, 0),
+       unsigned_unknown = CASE(process.code_signature.exists IS NULL, 1, 0)
+| STATS events = COUNT(*),
+        merged_events = SUM(merged),
+        unsigned_unknown_events = SUM(unsigned_unknown)
+    BY agent.version, process.entity_id, destination.ip, destination.port
+| EVAL single = CASE(events == 1, 1, 0)
+| STATS events = SUM(events),
+        groups = COUNT(*),
+        single_event_groups = SUM(single),
+        merged_events = SUM(merged_events),
+        unsigned_unknown_events = SUM(unsigned_unknown_events)
+    BY agent.version
+| SORT events DESC, agent.version
+| LIMIT 1000
+""")
+
+
+def subject_of(hunt: Hunt) -> dict[str, str]:
+    """Give what the questions of coverage are about: what the hunt could have seen.
+
+    Raises:
+        HuntError: the hunt does not begin with FROM, so nobody can say that.
+    """
+    if not hunt.sources:
+        raise HuntError(
+            f"The query of hunt {hunt.slug} does not begin with FROM.",
+            "Begin it with FROM and the data streams that it reads.",
+        )
+    return {"sources": hunt.sources, "population": hunt.pipeline.population}
+
+
+def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> tuple[Coverage, str]:
+    """Ask what the cluster could have seen as of the plan's slot.
+
+    Returns:
+        What it could, and why its agents were not judged: empty where they were, and where that
+        cannot be, because other data streams than network events lack the columns.
+
+    Raises:
+        HuntError: nobody can say what the hunt could see.
+    """
+    subject = subject_of(plan.hunt)
+    totals, agents = (
+        Question(name, text.substitute(subject), plan.window.filter, {})
+        for name, text in (("totals", TOTALS), ("agents", AGENTS))
+    )
+    counted = ask(client, totals, allow_partial=allow_partial)
+    try:
+        judged = ask(client, agents, allow_partial=allow_partial)
+    except (QueryRefused, DeadlineExceeded) as error:
+        judgeable = "Unknown column" not in error.problem
+        return coverage_of(counted, None), error.problem if judgeable else ""
+    return coverage_of(counted, judged), ""
+
+
+def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
+    """Read the answers to `TOTALS` (one row) and, if asked, `AGENTS` (a row per agent version)."""
+    (total,) = totals.records()
+    newest = total["newest_event"]
+    return Coverage(
+        events=total["events"],
+        macs=total["macs"],
+        newest_event=None if newest is None else newest.to_pydatetime(),
+        agents=tuple(
+            AgentCoverage(version=agent.pop("agent.version"), **agent)
+            for agent in (agents.records() if agents else ())
+        ),
+        is_partial=totals.is_partial,
+    )
