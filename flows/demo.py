@@ -101,7 +101,7 @@ def make_live_cluster(now: datetime, progress: Progress) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DemoStep:
     """One flow run of the demo, as it ended.
 
     Attributes:
@@ -115,7 +115,7 @@ class Step:
     digest: str = ""
 
 
-def steps(demo: Demo) -> Iterator[Step]:
+def steps(demo: Demo) -> Iterator[DemoStep]:
     """Run the demo, flow run by flow run, on the Prefect server that is set.
 
     Each is an ordinary run of an ordinary flow; only the slots are given.
@@ -138,10 +138,10 @@ def steps(demo: Demo) -> Iterator[Step]:
             for name in names:
                 cluster = Cluster(name=name, url=demo.cluster_folder(name).as_uri())
                 state = hunt_cluster(cluster, slot=slot, **storage, return_state=True)
-                yield Step(f"{name} {slot:%Y-%m-%d %H:%MZ}", _words(state))
+                yield DemoStep(f"{name} {slot:%Y-%m-%d %H:%MZ}", _words(state))
             state = daily_digest(destination, slot=slot, **storage, return_state=True)
             digest = cast("dict[str, str]", state.result())["digest"]
-            yield Step(f"digest {slot:%Y-%m-%d}", _words(state), digest)
+            yield DemoStep(f"digest {slot:%Y-%m-%d}", _words(state), digest)
 
 
 def _words(state: State[Any]) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from prefect import flow, get_run_logger, runtime
-from prefect.client.schemas.objects import State
+from prefect import State, flow, get_run_logger, runtime
 from pydantic import NonNegativeInt
 
 from flows.catching_up import catch_up
 from flows.failures import add_or_explain, log_unexpected_faults, unexpected_errors_reported
-from flows.slots import never_run, run_name, slot_of_run, timetable
+from flows.slots import Timetable, never_run, run_name, slot_of_run, timetable
 from flows.states import hunt_state
 from tasks.archive import check_writable, store, write_index_page
 from tasks.clusters import connect
@@ -57,7 +57,7 @@ def hunt_cluster(
     report_base_url: Url | None = None,
     time_zone: TimeZone = "UTC",
 ) -> State:
-    """Hunt one cluster for one slot, and archive a report of it.
+    """Hunt one cluster for one slot; the final state says the outcome in words.
 
     Args:
         cluster: The cluster to hunt, and how to reach it.
@@ -66,16 +66,12 @@ def hunt_cluster(
         slot: The moment that the run stands for; by default the scheduled start minus the delay.
         delay_minutes: How many minutes late an event may arrive and still be searched.
         stale_after_hours: A newest event older than this many hours means "no data".
-        catch_up_slots: How many slots that were never run a scheduled run catches up first; older
-            ones are recorded as missed.
+        catch_up_slots: How many slots a scheduled run catches up first; older ones are "missed".
         announce_returned_after_days: A finding that was away for this many days is announced again.
         history_url: SQLAlchemy URL of the history, without a password.
         archive_url: Folder or fsspec URL of the archive.
         report_base_url: URL at which people open the archive, for links.
         time_zone: Time zone of the readers; reports give it beside UTC.
-
-    Returns:
-        The final state, with the outcome in words; its data is for scripts.
     """
     schedule = timetable(delay_minutes)
     with History.open(history_url) as history:
@@ -93,25 +89,37 @@ def hunt_cluster(
             scheduled=schedule is not None,
             announce_returned_after_days=announce_returned_after_days,
         )
-        try:
-            with unexpected_errors_reported():
-                plan = replace(plan, hunt=load_hunt(hunt))
-                plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds or {}))
-                check_writable(archive_url)
-                if schedule:
-                    late = never_run(history, plan, schedule)
-                    keep = partial(record_and_publish, site)
-                    catch_up(plan, late, catch_up_slots, partial(search, site), keep)
-                    plan = plan.at(plan.slot)  # It starts only now.
-                report = search(site, plan)
-        except PipelineError as error:
-            # A run by hand leaves nothing behind, and nothing is written to a broken history.
-            if runtime.deployment.id is None or isinstance(error, HistoryError):
-                raise
-            report = not_searched_report(plan, error)
+        report = catch_up_and_search(site, plan, hunt, thresholds or {}, schedule, catch_up_slots)
         report, address = record_and_publish(site, report)
     write_index_page(archive_url)
     return hunt_state(report, address)
+
+
+def catch_up_and_search(
+    site: Site,
+    plan: Plan,
+    hunt: str,
+    thresholds: Mapping[str, float],
+    schedule: Timetable | None,
+    catch_up_slots: int,
+) -> Report:
+    """Search as of the plan's slot, after slots that were never run; report why it failed."""
+    try:
+        with unexpected_errors_reported():
+            plan = replace(plan, hunt=load_hunt(hunt))
+            plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds))
+            check_writable(site.archive_url)
+            if schedule:
+                late = never_run(site.history, plan, schedule)
+                keep = partial(record_and_publish, site)
+                catch_up(plan, late, catch_up_slots, partial(search, site), keep)
+                plan = plan.at(plan.slot)  # It starts only now.
+            return search(site, plan)
+    except PipelineError as error:
+        # A run by hand leaves nothing behind, and nothing is written to a broken history.
+        if runtime.deployment.id is None or isinstance(error, HistoryError):
+            raise
+        return not_searched_report(plan, error)
 
 
 def search(site: Site, plan: Plan) -> Report:
@@ -131,11 +139,7 @@ def search(site: Site, plan: Plan) -> Report:
 
 
 def record_and_publish(site: Site, report: Report) -> tuple[Report, str]:
-    """Record a run and publish its report, after those that killed runs still owe.
-
-    Returns:
-        The report with its trend, and the address at which people open it.
-    """
+    """Record a run, publish the reports that killed runs still owe, then this run's."""
     report = record(site.history, report)
     for owed in unpublished_reports(site.history, report):
         try:
@@ -147,11 +151,7 @@ def record_and_publish(site: Site, report: Report) -> tuple[Report, str]:
 
 
 def publish_report(site: Site, report: Report) -> str:
-    """Archive a recorded run's report and show it in Prefect; repeating it changes nothing.
-
-    Returns:
-        The address at which people open the report.
-    """
+    """Archive a recorded run's report, show it in Prefect, and return the report's address."""
     address = store(site.archive_url, report, render(report), site.report_base_url)
     publish(report, markdown_summary(report), address)
     site.history.mark_published(report.run.id)

@@ -10,8 +10,8 @@ from tasks.clusters import Answer, Client
 from tasks.model.coverage import Coverage
 from tasks.model.runs import Plan
 from tasks.orchestration.retries import cluster_step, is_last_attempt
-from tasks.questions.candidates import search
-from tasks.questions.coverage import survey
+from tasks.questions.candidates import ask_candidates
+from tasks.questions.coverage import ask_coverage
 
 
 @cluster_step
@@ -23,9 +23,9 @@ def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
     logger = get_run_logger()
     allow_partial = is_last_attempt()
     client.require(plan.hunt.pipeline.min_version, f"the hunt {plan.hunt.slug}")
-    answer = search(client, plan, allow_partial=allow_partial)
+    answer = ask_candidates(client, plan, allow_partial=allow_partial)
     logger.info("%d candidates on %s", len(answer.rows), client.cluster.name)
-    coverage, unjudged = survey(client, plan, allow_partial=allow_partial)
+    coverage, unjudged = ask_coverage(client, plan, allow_partial=allow_partial)
     logger.info("%d events of %d hosts in the window", coverage.events, coverage.macs)
     if unjudged:
         # It is the heaviest of the questions, and the hunt has its answer without it.

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
 from prefect import runtime
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
 from tasks.errors import TransientError
-from tasks.orchestration.steps import Step
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from tasks.orchestration.steps import P, R, Step
 
 AT_MOST = 3
 FIRST_DELAY_SECONDS = 5

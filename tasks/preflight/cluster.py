@@ -30,7 +30,7 @@ from tasks.model.wording import counted
 from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
 from tasks.questions.candidates import parameters
 from tasks.questions.connections import CONNECTIONS, HOST_HOURS
-from tasks.questions.coverage import TOTALS, subject_of, survey
+from tasks.questions.coverage import TOTALS, ask_coverage, subject_of
 from tasks.questions.processes import PROCESSES
 from tasks.settings import Cluster, ReadBlock, no_block
 from tasks.text import times
@@ -229,7 +229,7 @@ class _Cluster:
             started_at=self.now,
         )
         try:
-            return survey(self.client, plan, allow_partial=True)
+            return ask_coverage(self.client, plan, allow_partial=True)
         except DeadlineExceeded:
             return None, ""
 

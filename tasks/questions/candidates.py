@@ -23,7 +23,7 @@ def parameters(hunt: Hunt, window: Window) -> dict[str, str | float]:
     return {name: value for name, value in values.items() if name in hunt.parameters}
 
 
-def search(client: Client, plan: Plan, *, allow_partial: bool = False) -> Answer:
+def ask_candidates(client: Client, plan: Plan, *, allow_partial: bool = False) -> Answer:
     """Ask the hunt's question as of the plan's slot, page by page.
 
     Args:

@@ -53,7 +53,9 @@ def subject_of(hunt: Hunt) -> dict[str, str]:
     return {"sources": hunt.sources, "population": hunt.pipeline.population}
 
 
-def survey(client: Client, plan: Plan, *, allow_partial: bool = False) -> tuple[Coverage, str]:
+def ask_coverage(
+    client: Client, plan: Plan, *, allow_partial: bool = False
+) -> tuple[Coverage, str]:
     """Ask what the cluster could have seen as of the plan's slot.
 
     Returns:

@@ -13,8 +13,8 @@ from tasks.clusters import connect
 from tasks.fleet.documents import NETWORK
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
-from tasks.questions.candidates import search
-from tasks.questions.coverage import survey
+from tasks.questions.candidates import ask_candidates
+from tasks.questions.coverage import ask_coverage
 from tasks.settings import Cluster
 from tests.benchmarks.measurement import Measurement, timed
 
@@ -68,8 +68,8 @@ def hunted(folder: Path, slot: datetime) -> int:
         started_at=datetime.now(UTC),
     )
     with connect(cluster) as client:
-        answer = search(client, plan)
-        survey(client, plan)
+        answer = ask_candidates(client, plan)
+        ask_coverage(client, plan)
     return len(answer.rows)
 
 

@@ -22,8 +22,8 @@ from tasks.fleet.programs import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.query import query
-from tasks.questions.candidates import parameters, search
-from tasks.questions.coverage import survey
+from tasks.questions.candidates import ask_candidates, parameters
+from tasks.questions.coverage import ask_coverage
 from tasks.settings import Cluster
 from tests.events import SLOT, beacon, network_event, write_events
 
@@ -43,7 +43,7 @@ def hunted(folder: Path, slot: datetime = SLOT, hunt=HUNT) -> list[dict]:
     """What the embedded cluster answers, several values sorted."""
     cluster = Cluster(name="corp", url=folder.as_uri())
     with connect(cluster) as client:
-        rows = search(client, plan(slot, hunt)).records()
+        rows = ask_candidates(client, plan(slot, hunt)).records()
     return [{k: sorted(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows]
 
 
@@ -248,7 +248,7 @@ def test_coverage_counts_what_the_hunt_could_have_seen(tmp_path):
     write_events(tmp_path, events)
     cluster = Cluster(name="corp", url=tmp_path.as_uri())
     with connect(cluster) as client:
-        coverage, unjudged = survey(client, plan())
+        coverage, unjudged = ask_coverage(client, plan())
     assert unjudged == ""
     assert (coverage.events, coverage.macs) == (3, 2)
     assert coverage.newest_event == SLOT - timedelta(hours=1)
@@ -281,7 +281,7 @@ def test_agents_that_cannot_be_judged_cost_no_hunt_and_are_told(
 
     monkeypatch.setattr("tasks.questions.coverage.ask", asked)
     with connect(Cluster(name="corp", url=tmp_path.as_uri())) as client:
-        coverage, unjudged = survey(client, plan())
+        coverage, unjudged = ask_coverage(client, plan())
         with disable_run_logger():
             answer, _ = query.fn(client, plan())
     assert (coverage.events, coverage.agents, unjudged) == (1, (), said)

@@ -11,7 +11,7 @@ from tasks.errors import Unreachable
 from tasks.fleet.documents import NETWORK
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan
-from tasks.questions.candidates import search
+from tasks.questions.candidates import ask_candidates
 from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import partial_of, real, skipping
 from tests.elasticsearch_server import ElasticsearchServer
@@ -38,7 +38,7 @@ FROM logs-endpoint.events.network-*
 def candidates(server: ElasticsearchServer, hunt: Hunt = EVERY_PROCESS, **how: bool) -> Answer:
     """What a hunt finds there, through the official client, over a real socket."""
     with connect(Cluster(name="prod", url=server.url)) as client:
-        return search(client, Plan("abc", hunt, "prod", SLOT, 6, SLOT), **how)
+        return ask_candidates(client, Plan("abc", hunt, "prod", SLOT, 6, SLOT), **how)
 
 
 @pytest.fixture(scope="module")
