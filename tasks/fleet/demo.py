@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from tasks.fleet.hosts import Fleet
-from tasks.fleet.programs import Plant, plants
+from tasks.fleet.plants import plants
+from tasks.fleet.programs import Plant
 
 
 @dataclass(frozen=True, slots=True)

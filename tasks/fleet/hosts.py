@@ -8,7 +8,8 @@ from typing import Literal
 from uuid import UUID
 
 from tasks.fleet.documents import Computer, Encoding, from_millis, milliseconds
-from tasks.fleet.programs import HOSTILE, PLANTS, Plant
+from tasks.fleet.plants import HOSTILE, PLANTS
+from tasks.fleet.programs import Plant
 from tasks.fleet.truth import MS_PER_HOUR
 
 MS_PER_DAY = 24 * MS_PER_HOUR

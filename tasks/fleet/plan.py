@@ -9,6 +9,7 @@ from operator import itemgetter
 from random import Random
 from typing import Any
 
+from tasks.fleet.ambient import AMBIENT, AMBIENT_ELSEWHERE
 from tasks.fleet.documents import (
     METADATA,
     Computer,
@@ -29,14 +30,7 @@ from tasks.fleet.hosts import (
     place,
     workdays,
 )
-from tasks.fleet.programs import (
-    AMBIENT,
-    AMBIENT_ELSEWHERE,
-    BY_HAND,
-    LAUNCHD,
-    Ambient,
-    Plant,
-)
+from tasks.fleet.programs import BY_HAND, LAUNCHD, Ambient, Plant
 from tasks.fleet.sessions import NUMBER, TEXT, EventRow, Mark, Session, Template
 from tasks.fleet.truth import MS_PER_HOUR, Planting, Truth
 

@@ -18,7 +18,7 @@ from tasks.errors import DeadlineExceeded, QueryRefused
 from tasks.fleet.documents import NETWORK
 from tasks.fleet.generate import write_fleet
 from tasks.fleet.hosts import Fleet
-from tasks.fleet.programs import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
+from tasks.fleet.plants import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.query import query

@@ -15,7 +15,7 @@ from tasks.errors import ClusterError, Unreachable
 from tasks.fleet.documents import Document, milliseconds
 from tasks.fleet.generate import write_fleet
 from tasks.fleet.hosts import Fleet
-from tasks.fleet.programs import plants
+from tasks.fleet.plants import plants
 from tasks.model.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tasks.fleet.documents import METADATA, NETWORK, PROCESS, STREAMS, Document
 from tasks.fleet.generate import Fleet, events, write_fleet
 from tasks.fleet.plan import FleetPlan
-from tasks.fleet.programs import BEACONS, HOSTILE, plants
+from tasks.fleet.plants import BEACONS, HOSTILE, plants
 from tasks.fleet.truth import NOT_HUNTED, Found, Truth
 
 FULL = Fleet(macs=60, others=2, days=2, connections_per_mac_day=40, hostile=True)
