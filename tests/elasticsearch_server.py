@@ -34,8 +34,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from elastic_transport import NodeConfig
 
-from tasks.esql import FOLDER, EmbeddedNode, EsqlError, parse
-from tasks.esql.syntax import From
+from tasks.esql.errors import EsqlError
+from tasks.esql.node import FOLDER, EmbeddedNode
+from tasks.esql.parsing import parse
+from tasks.esql.tree import From
 from tests.elasticsearch_behaviours import (
     NO_FIELDS,
     Behaviour,

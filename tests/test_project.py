@@ -124,6 +124,7 @@ from pathlib import Path
 package, folder = sys.argv[1:]
 sys.path.insert(0, package)
 from tasks import esql, history
+from tasks.esql.parsing import parse
 from tasks.fleet.generate import Fleet, write_fleet
 from tasks.model import hunts
 from tasks.pages import html
@@ -134,7 +135,7 @@ from tasks.pages.index import Shelf, index_view
 for module in (esql, history, hunts, html):
     assert module.__file__.startswith(package), module
 history.upgrade_history(f"sqlite:///{folder}/history.db")
-esql.parse(hunts.load_hunt("macos-unsigned-network").query)
+parse(hunts.load_hunt("macos-unsigned-network").query)
 assert "<title>" in html.page("archive.html.j2", index_view(Shelf({}), {}, {}))
 write_fleet(Fleet(macs=1, others=0, days=1, plants=()), Path(folder))
 cluster = Cluster(name="folder", url=Path(folder).as_uri())

@@ -40,8 +40,6 @@ from tasks.errors import (
     Unauthorised,
     Unreachable,
 )
-from tasks.esql import EmbeddedNode
-from tasks.esql.node import FOLDER, SKIP_BAD_LINES
 from tasks.model.costs import Cost
 from tasks.settings import Cluster, ReadBlock, located, no_block, secret
 
@@ -191,6 +189,12 @@ def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Clie
 
 
 def _embedded(cluster: Cluster) -> Elasticsearch:
+    from tasks.esql.node import (  # noqa: PLC0415 - it loads DuckDB: not for remote clusters.
+        FOLDER,
+        SKIP_BAD_LINES,
+        EmbeddedNode,
+    )
+
     folder = Path(unquote(urlsplit(located(cluster.url)).path))
     if not (folder.is_absolute() and folder.is_dir()):
         raise Unreachable(

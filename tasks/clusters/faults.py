@@ -21,7 +21,7 @@ from elasticsearch.exceptions import SSLError
 from pydantic import SecretStr
 
 from tasks.errors import ClusterError, NotTrusted, QueryRefused, Unauthorised, Unreachable
-from tasks.esql import explain_position
+from tasks.esql.errors import explain_position
 from tasks.settings import Cluster
 
 _POSITION = re.compile(r"\bline (\d+):(\d+)")

@@ -32,7 +32,7 @@ from tasks.esql.parquet import ParquetColumn, flattened, from_parquet, parquet_r
 from tasks.esql.plans import Demand, FieldColumn, Relation
 from tasks.esql.sql import Sql, identifier, joined, sql, text_constant
 from tasks.esql.streams import DataStream, MappedField, data_streams
-from tasks.esql.syntax import Column, From
+from tasks.esql.tree import Column, From
 from tasks.esql.types import Type
 
 

@@ -18,10 +18,11 @@ import duckdb
 from tasks.esql.documents import Documents
 from tasks.esql.errors import EsqlError, NotEnoughMemory
 from tasks.esql.filters import condition, filter_fields
+from tasks.esql.parsing import parse
 from tasks.esql.plans import Demand, QueryPlan, Relation, demand
 from tasks.esql.sql import Sql, sql
-from tasks.esql.syntax import From, parse
 from tasks.esql.translate import translate
+from tasks.esql.tree import From
 from tasks.esql.types import Type
 
 

@@ -10,24 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tasks.esql.dates import interval
 from tasks.esql.errors import ParsingError, Source, VerificationError, refused, unknown
-from tasks.esql.functions import (
-    AGGREGATES,
-    ALIASES,
-    CONVERSIONS,
-    MULTIVALUES,
-    SCALARS,
-    Builder,
+from tasks.esql.functions import FUNCTIONS, OPERATORS
+from tasks.esql.functions.dates import interval
+from tasks.esql.functions.entries import (
+    Aggregate,
     Conversion,
     Multivalue,
-    Rule,
     ScalarFunction,
+    result_type,
+    written,
 )
 from tasks.esql.literals import CONVERTIBLE, constant, convert, literal_sql
 from tasks.esql.plans import Failure
 from tasks.esql.sql import Sql, joined, sql
-from tasks.esql.syntax import Call, Column, Expression, Literal, Parameter, Timespan
+from tasks.esql.tree import Call, Column, Expression, Literal, Parameter, Timespan
 from tasks.esql.types import NUMBER, STRING, WHOLE, Type
 from tasks.esql.values import TypedSql
 
@@ -38,10 +35,7 @@ _SPECIAL = ("case", "coalesce", "is_null", "is_not_null", "now")
 
 def supported_functions() -> frozenset[str]:
     """The names of all functions, without operators."""
-    names = {*SCALARS, *CONVERSIONS, *MULTIVALUES, *AGGREGATES, *ALIASES, "case", "coalesce", "now"}
-    return frozenset(n for n in names if n.replace("_", "").isalnum()) - {
-        "and", "or", "not", "in", "like", "rlike", "negate",
-    }  # fmt: skip
+    return frozenset({*FUNCTIONS, "case", "coalesce", "now"} - OPERATORS.keys())
 
 
 @dataclass(slots=True)
@@ -111,17 +105,16 @@ class Expressions:
         return value
 
     def _call(self, call: Call) -> TypedSql:
-        name = name_of(call)
-        if name in _SPECIAL:
-            return self._special(name, call)
-        function = SCALARS.get(name) or CONVERSIONS.get(name) or MULTIVALUES.get(name)
+        if call.function in _SPECIAL:
+            return self._special(call)
+        function = FUNCTIONS.get(call.function)
         if function is None:
-            if name in AGGREGATES:
-                raise refused(
-                    f"aggregate function [{call.source.text}] not allowed outside STATS command",
-                    call.source,
-                )
             raise unknown("function", call.function, supported_functions(), call.source)
+        if isinstance(function, Aggregate):
+            raise refused(
+                f"aggregate function [{call.source.text}] not allowed outside STATS command",
+                call.source,
+            )
         values = [self.value(argument) for argument in call.arguments]
         match function:
             case ScalarFunction():
@@ -131,8 +124,8 @@ class Expressions:
             case Multivalue():
                 return self._multivalue(call, function, values)
 
-    def _special(self, name: str, call: Call) -> TypedSql:
-        match name:
+    def _special(self, call: Call) -> TypedSql:
+        match call.function:
             case "now":
                 self.accepted(call, [], (), 0)
                 return self.value(Literal(self.now, Type.DATE, call.source))
@@ -142,7 +135,7 @@ class Expressions:
                 return self._coalesce(call)
             case _:
                 (value,) = [self.value(argument) for argument in call.arguments]
-                test = "({} IS NULL)" if name == "is_null" else "({} IS NOT NULL)"
+                test = "({} IS NULL)" if call.function == "is_null" else "({} IS NOT NULL)"
                 return TypedSql(sql(test, value.sql), Type.BOOLEAN, call.source)
 
     def _scalar(self, call: Call, function: ScalarFunction, values: list[TypedSql]) -> TypedSql:
@@ -357,21 +350,6 @@ class Expressions:
                 raise _wrong_type(call, place, _spoken(allowed), value)
             accepted.append(value)
         return accepted
-
-
-def name_of(call: Call) -> str:
-    """A call's function, by its first name."""
-    return ALIASES.get(call.function, call.function)
-
-
-def written(builder: Builder, values: Sequence[TypedSql]) -> Sql:
-    """What a registry entry's builder makes of values."""
-    return sql(builder, *(v.sql for v in values)) if isinstance(builder, str) else builder(values)
-
-
-def result_type(rule: Rule, values: Sequence[TypedSql]) -> Type:
-    """The type that a registry entry gives."""
-    return rule if isinstance(rule, Type) else rule(values)
 
 
 def null(of_type: Type, source: Source) -> TypedSql:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
-from tasks.esql.addresses import block_range, parse_address
-from tasks.esql.dates import parse_date
 from tasks.esql.errors import EsqlError
+from tasks.esql.functions.addresses import block_range, parse_address
+from tasks.esql.functions.dates import parse_date
 from tasks.esql.plans import FieldColumn
 from tasks.esql.sql import Sql, bound, joined, sql
 from tasks.esql.types import NUMBER, WHOLE, Type

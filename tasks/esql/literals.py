@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasks.esql.addresses import parse_address
-from tasks.esql.dates import parse_date
 from tasks.esql.errors import Source, refused
+from tasks.esql.functions.addresses import parse_address
+from tasks.esql.functions.dates import parse_date
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.syntax import Literal
+from tasks.esql.tree import Literal
 from tasks.esql.types import Type, whole_type
 
 CONVERTIBLE = frozenset({Type.DATE, Type.IP, Type.BOOLEAN})

@@ -71,7 +71,7 @@ class EmbeddedNode(BaseNode):
         target: str,
         body: bytes | None = None,
         headers: HttpHeaders | None = None,
-        request_timeout: DefaultType | float | None = DEFAULT,  # noqa: ARG002
+        request_timeout: DefaultType | float | None = DEFAULT,  # noqa: ARG002 - the base class has it.
     ) -> NodeApiResponse:
         """Answer a request at once."""
         started = time.monotonic()

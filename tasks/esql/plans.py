@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tasks.esql.errors import Source
 from tasks.esql.sql import Sql, joined, sql
-from tasks.esql.syntax import (
+from tasks.esql.tree import (
     Column,
     Command,
     Drop,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.esql.parsing import parse
 from tasks.esql.plans import demand
 from tasks.esql.streams import shipped_mapping
-from tasks.esql.syntax import From, parse
+from tasks.esql.tree import From
 from tasks.esql.types import FIELD_TYPES, STRING, WHOLE, Type
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tasks.esql.errors import Source, refused
-from tasks.esql.expressions import Expressions, name_of, null, result_type, written
-from tasks.esql.functions import AGGREGATES, NOT_FINITE, OVERFLOW
+from tasks.esql.expressions import Expressions, null
+from tasks.esql.functions.aggregates import AGGREGATES
+from tasks.esql.functions.entries import NOT_FINITE, OVERFLOW, result_type, written
 from tasks.esql.plans import QueryPlan, Relation, Stage
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.syntax import (
+from tasks.esql.tree import (
     Call,
     Column,
     Command,
@@ -343,7 +344,7 @@ class _Translation:
                     f"aggregations [{call.source.text}]",
                     nested[0].source,
                 )
-        aggregate = AGGREGATES[name_of(call)]
+        aggregate = AGGREGATES[call.function]
         values = [self.expressions.value(argument) for argument in call.arguments]
         values = self.expressions.accepted(call, values, aggregate.takes, aggregate.required)
         if not values:
@@ -369,7 +370,7 @@ class _Translation:
 
     def _aggregate_value(self, call: Call, arguments: list[TypedSql], column: str) -> TypedSql:
         """An aggregate's column, brought back to its type where it was computed wider."""
-        aggregate = AGGREGATES[name_of(call)]
+        aggregate = AGGREGATES[call.function]
         of_type = result_type(aggregate.gives, arguments)
         value = TypedSql(Sql(column), of_type, call.source, aggregate.several)
         if not aggregate.narrowed:
@@ -402,14 +403,14 @@ class _Translation:
 
 def _aggregate_calls(expression: Expression) -> list[Call]:
     """The aggregates in an expression, the outer ones only."""
-    if isinstance(expression, Call) and name_of(expression) in AGGREGATES:
+    if isinstance(expression, Call) and expression.function in AGGREGATES:
         return [expression]
     return [call for child in children(expression) for call in _aggregate_calls(child)]
 
 
 def _columns_outside(expression: Expression) -> frozenset[str]:
     """The columns that an expression reads outside aggregates."""
-    if isinstance(expression, Call) and name_of(expression) in AGGREGATES:
+    if isinstance(expression, Call) and expression.function in AGGREGATES:
         return frozenset()
     if isinstance(expression, Column):
         return frozenset({expression.name})
@@ -417,7 +418,7 @@ def _columns_outside(expression: Expression) -> frozenset[str]:
 
 
 def _aggregate_sql(call: Call, arguments: list[TypedSql]) -> Sql:
-    aggregate = AGGREGATES[name_of(call)]
+    aggregate = AGGREGATES[call.function]
     return written(aggregate.listed if arguments[0].several else aggregate.single, arguments)
 
 

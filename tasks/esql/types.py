@@ -5,6 +5,7 @@ A column with several values is a DuckDB list of its form. A list is never empty
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -91,3 +92,11 @@ def whole_type(value: int) -> Type:
     if -(2**63) <= value < 2**63:
         return Type.LONG
     return Type.UNSIGNED_LONG if 0 <= value < 2**64 else Type.DOUBLE
+
+
+def widest(types: Collection[Type]) -> Type:
+    """The type in which numbers of several types are computed."""
+    for wide in (Type.DOUBLE, Type.UNSIGNED_LONG, Type.LONG):
+        if wide in types:
+            return wide
+    return Type.INTEGER

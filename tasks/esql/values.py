@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.esql.errors import Source, refused
 from tasks.esql.sql import Sql
-from tasks.esql.syntax import Literal, Timespan
+from tasks.esql.tree import Literal, Timespan
 from tasks.esql.types import Type
 
 

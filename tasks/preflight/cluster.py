@@ -22,7 +22,8 @@ from tasks.clusters import (
     missing_privileges,
 )
 from tasks.errors import DeadlineExceeded, Unauthorised
-from tasks.esql import EsqlError, fits, reads, usual_types
+from tasks.esql.errors import EsqlError
+from tasks.esql.reads import fits, reads, usual_types
 from tasks.model.coverage import AgentCoverage, Coverage
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from elastic_transport import NodeConfig
 from elasticsearch import BadRequestError, Elasticsearch
 
-from tasks.esql import FOLDER, SKIP_BAD_LINES, EmbeddedNode
+from tasks.esql.node import FOLDER, SKIP_BAD_LINES, EmbeddedNode
 
 STREAM = "logs-test-default"
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')

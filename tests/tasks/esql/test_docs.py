@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks.esql import ParsingError, parse
+from tasks.esql.errors import ParsingError
 from tasks.esql.expressions import supported_functions
+from tasks.esql.parsing import parse
 
 PAGE = (Path(__file__).parents[3] / "docs" / "esql.md").read_text(encoding="utf-8")
 

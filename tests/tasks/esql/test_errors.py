@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tasks.errors import SettingsError
-from tasks.esql import ParsingError, explain_position, parse
+from tasks.esql.errors import ParsingError, explain_position
+from tasks.esql.parsing import parse
 from tests.tasks.esql.folder import ask, refusal, write
 
 PROBLEM = "Found 1 problem\nline "
@@ -141,3 +144,10 @@ def test_a_caret_stands_under_the_position():
     """`beaconhunt query` shows the line with the place."""
     assert explain_position("FROM a\n| WHERE\tx", 2, 9) == "| WHERE\tx\n       \t^"
     assert explain_position("FROM a", 1, 7) == "FROM a\n      ^"
+
+
+def test_a_remote_cluster_loads_neither_duckdb_nor_the_parser():
+    """Both are slow to import, and only a folder of events needs them."""
+    loaded = "import sys, tasks.clusters; print({'duckdb', 'lark'} & sys.modules.keys())"
+    ran = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.esql.expressions import supported_functions
-from tasks.esql.functions import AGGREGATES
+from tasks.esql.functions.aggregates import AGGREGATES
 from tests.tasks.esql.folder import answer
 
 LIMITS = {"integer": 2**31, "long": 2**63}

@@ -1,6 +1,7 @@
 import pytest
 
-from tasks.esql import ParsingError, Reads, fits, reads, usual_types
+from tasks.esql.errors import ParsingError
+from tasks.esql.reads import Reads, fits, reads, usual_types
 from tasks.esql.types import Type
 from tasks.model.hunts import load_hunt
 

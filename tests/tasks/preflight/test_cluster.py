@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.esql import usual_types
+from tasks.esql.reads import usual_types
 from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.model.coverage import AgentCoverage
 from tasks.preflight.checks import Check, Verdict

@@ -1,17 +1,19 @@
-"""Dates and spans of time: read from text, cut, counted and shown, in UTC to the millisecond."""
+"""Dates and timespans, in UTC to the millisecond: read from text, and the DATE_ functions."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from tasks.esql.errors import refused
+from tasks.esql.functions.entries import ScalarFunction
 from tasks.esql.sql import Sql, bound, sql
-from tasks.esql.syntax import Timespan
-from tasks.esql.types import Type
+from tasks.esql.tree import Timespan
+from tasks.esql.types import STRING, Type
 from tasks.esql.values import TypedSqls
 
-_DATE = re.compile(
+_ISO_DATE = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?)?)?)?"
     r"(Z|[+-]\d\d(?::?\d\d)?)?"
 )
@@ -19,7 +21,7 @@ _DATE = re.compile(
 
 def parse_date(text: str) -> datetime | None:
     """A date as `strict_date_optional_time` reads it, in UTC without a zone; None if it is none."""
-    match = _DATE.fullmatch(text)
+    match = _ISO_DATE.fullmatch(text)
     if match is None:
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()
@@ -48,7 +50,7 @@ def interval(span: Timespan) -> Sql:
     return sql("to_days({})", bound(days, "INTEGER"))
 
 
-def date_trunc(arguments: TypedSqls) -> Sql:
+def _date_trunc(arguments: TypedSqls) -> Sql:
     """A date cut down to a span: hours from the epoch, weeks from Monday, months from January."""
     span, date = arguments[0].constant, arguments[1].sql
     if not isinstance(span, Timespan):
@@ -96,7 +98,7 @@ _DIFF_UNITS = {
 _DIFF_UNIT_NAMES = {name: unit for unit, names in _DIFF_UNITS.items() for name in names}
 
 
-def date_diff(arguments: TypedSqls) -> Sql:
+def _date_diff(arguments: TypedSqls) -> Sql:
     """How many whole units are between two dates."""
     name = arguments[0].text_constant("unit of [DATE_DIFF]")
     unit = _DIFF_UNIT_NAMES.get(name.lower())
@@ -127,7 +129,7 @@ _DATE_PARTS = {
 }
 
 
-def date_extract(arguments: TypedSqls) -> Sql:
+def _date_extract(arguments: TypedSqls) -> Sql:
     """A part of a date, by the name of Java's ChronoField."""
     name = arguments[0].text_constant("part of [DATE_EXTRACT]")
     part = _DATE_PARTS.get(name.lower())
@@ -169,7 +171,7 @@ _JAVA_DATE = {
 _JAVA_PIECE = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
 
 
-def date_format(arguments: TypedSqls) -> Sql:
+def _date_format(arguments: TypedSqls) -> Sql:
     """A date as text, by a pattern of Java's letters."""
     if arguments[-1].type is not Type.DATE:
         raise refused(
@@ -188,3 +190,17 @@ def date_format(arguments: TypedSqls) -> Sql:
         literal = piece if match.group(1) is None else match.group(1).replace("''", "'") or "'"
         pieces.append(_JAVA_DATE[piece] if match.group(2) else literal.replace("%", "%%"))
     return sql("strftime({}, {})", arguments[1].sql, bound("".join(pieces), "VARCHAR"))
+
+
+_DATE = frozenset({Type.DATE})
+DATE_FUNCTIONS: Mapping[str, ScalarFunction] = {
+    "date_diff": ScalarFunction(
+        (STRING, _DATE, _DATE),
+        Type.INTEGER,
+        _date_diff,
+        "org.elasticsearch.xpack.esql.core.InvalidArgumentException: out of [integer] range",
+    ),
+    "date_extract": ScalarFunction((STRING, _DATE), Type.LONG, _date_extract),
+    "date_format": ScalarFunction((STRING | _DATE, _DATE), Type.KEYWORD, _date_format, required=1),
+    "date_trunc": ScalarFunction((frozenset({Type.TIMESPAN}), _DATE), Type.DATE, _date_trunc),
+}

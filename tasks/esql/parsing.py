@@ -1,10 +1,9 @@
-"""ES|QL text goes in, a typed query tree comes out; every node knows where it stood."""
+"""ES|QL text goes in, the tree of its query comes out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -13,228 +12,32 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
 from lark.tree import Meta
 
 from tasks.esql.errors import ParsingError, Source
-from tasks.esql.types import Type, whole_type
-
-# --- Expressions. Operators are calls too: `a + b` is the call of "+", `a IN (b)` that of "in". ---
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A constant; a tuple when it has several values."""
-
-    value: object
-    type: Type
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Timespan:
-    """`7 days`: a number of units, the unit in its long singular form."""
-
-    count: int
-    unit: str
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """`?name`, `?1`, or `?`, which is named by its place: its value comes with the request."""
-
-    name: str
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column, by its full name without backquotes."""
-
-    name: str
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function or an operator with its arguments; `COUNT(*)` has none."""
-
-    function: str
-    arguments: tuple[Expression, ...]
-    source: Source
-
-
-Expression = Literal | Timespan | Parameter | Column | Call
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A named expression; `where` only in STATS, for one aggregate."""
-
-    name: str
-    expression: Expression
-    source: Source
-    where: Expression | None = None
-
-
-# --- Commands ---
-
-
-@dataclass(frozen=True, slots=True)
-class From:
-    """`FROM a-*,-b METADATA _index`."""
-
-    patterns: tuple[str, ...]
-    metadata: tuple[Column, ...]
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`ROW a = 1`: one row without any data."""
-
-    fields: tuple[Field, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """`WHERE condition`."""
-
-    condition: Expression
-
-
-@dataclass(frozen=True, slots=True)
-class Eval:
-    """`EVAL a = b + 1, c`."""
-
-    fields: tuple[Field, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """`STATS aggregates BY groups`; each may be missing."""
-
-    aggregates: tuple[Field, ...]
-    groups: tuple[Field, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A column name in KEEP, DROP or RENAME; `parts` are the literal texts between its `*`."""
-
-    parts: tuple[str, ...]
-    source: Source
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it has no `*`."""
-        return len(self.parts) == 1
-
-    @property
-    def name(self) -> str:
-        """The name, with its `*`."""
-        return "*".join(self.parts)
-
-    def matches(self, name: str) -> bool:
-        """Whether a column's name fits."""
-        return re.fullmatch(".*".join(map(re.escape, self.parts)), name, re.DOTALL) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """`KEEP a, b.*`."""
-
-    patterns: tuple[Pattern, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """`DROP a, b.*`."""
-
-    patterns: tuple[Pattern, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rename:
-    """`RENAME a AS b`: pairs of old and new name, one after the other."""
-
-    pairs: tuple[tuple[Column, Column], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SortKey:
-    """One key of SORT."""
-
-    expression: Expression
-    descending: bool
-    nulls_first: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """`SORT a DESC NULLS LAST, b`."""
-
-    keys: tuple[SortKey, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """`LIMIT 10`."""
-
-    count: Literal | Parameter
-
-
-@dataclass(frozen=True, slots=True)
-class MvExpand:
-    """`MV_EXPAND a`: a row for each value."""
-
-    column: Column
-
-
-Command = From | Row | Where | Eval | Stats | Keep | Drop | Rename | Sort | Limit | MvExpand
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A whole query: its text and its commands, the source first."""
-
-    text: str
-    commands: tuple[Command, ...]
-
-
-def parse(text: str) -> Query:
-    """Parse ES|QL.
-
-    Raises:
-        ParsingError: the text is not ES|QL, or uses a command that this engine does not have.
-    """
-    if not text.strip():
-        raise ParsingError("mismatched input '<EOF>' expecting {'from', 'row'}", 1, 1)
-    try:
-        commands: tuple[Command, ...] = _TreeBuilder(text).transform(
-            _GRAMMAR.parse(_without_comments(text))
-        )
-    except UnexpectedToken as error:
-        raise _mismatch(error, text) from None
-    except UnexpectedCharacters as error:
-        raise ParsingError(
-            f"token recognition error at: '{error.char}'", error.line, error.column
-        ) from None
-    except VisitError as error:
-        if isinstance(error.orig_exc, ParsingError):
-            raise error.orig_exc from None
-        raise
-    return Query(text, commands)
-
-
-def children(expression: Expression) -> tuple[Expression, ...]:
-    """The expressions directly below one."""
-    return expression.arguments if isinstance(expression, Call) else ()
-
-
-def columns_of(expression: Expression) -> frozenset[str]:
-    """The names of the columns that an expression reads."""
-    if isinstance(expression, Column):
-        return frozenset({expression.name})
-    return frozenset().union(*map(columns_of, children(expression)))
-
+from tasks.esql.mistakes import mismatched, missing_query, unrecognised
+from tasks.esql.tree import (
+    Call,
+    Column,
+    Command,
+    Drop,
+    Eval,
+    Expression,
+    Field,
+    From,
+    Keep,
+    Limit,
+    Literal,
+    MvExpand,
+    Parameter,
+    Pattern,
+    Query,
+    Rename,
+    Row,
+    Sort,
+    SortKey,
+    Stats,
+    Timespan,
+    Where,
+)
+from tasks.esql.types import Type, whole_type, widest
 
 _GRAMMAR = Lark(
     files("tasks.esql").joinpath("grammar.lark").read_text(encoding="utf-8"),
@@ -260,17 +63,43 @@ _UNITS = {
     "year": ("year", "years", "yr", "y"),
 }
 _UNIT_NAMES = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
-_TOKEN_TEXTS = {
-    terminal.name: str(terminal.pattern.value).lower()
-    for terminal in _GRAMMAR.terminals
-    if terminal.pattern.type == "str"
-} | {
-    "NAME": "<identifier>",
-    "PATTERN": "<identifier>",
-    "SOURCE": "<source>",
-    "$END": "<EOF>",
+_MIXABLE = {Type.INTEGER, Type.LONG, Type.DOUBLE}
+_CONVERSIONS = {
+    "boolean": "to_boolean",
+    "bool": "to_boolean",
+    "int": "to_integer",
+    "integer": "to_integer",
+    "long": "to_long",
+    "double": "to_double",
+    "string": "to_string",
+    "keyword": "to_string",
+    "ip": "to_ip",
+    "datetime": "to_datetime",
+    "date": "to_datetime",
 }
-_MOST_EXPECTED = 12
+
+
+def parse(text: str) -> Query:
+    """Parse ES|QL.
+
+    Raises:
+        ParsingError: the text is not ES|QL, or uses a command that this engine does not have.
+    """
+    if not text.strip():
+        raise missing_query()
+    try:
+        commands: tuple[Command, ...] = _TreeBuilder(text).transform(
+            _GRAMMAR.parse(_without_comments(text))
+        )
+    except UnexpectedToken as error:
+        raise mismatched(error, text, _GRAMMAR.terminals) from None
+    except UnexpectedCharacters as error:
+        raise unrecognised(error) from None
+    except VisitError as error:
+        if isinstance(error.orig_exc, ParsingError):
+            raise error.orig_exc from None
+        raise
+    return Query(text, commands)
 
 
 def _without_comments(text: str) -> str:
@@ -295,27 +124,6 @@ def _end_of_block_comment(text: str, start: int) -> int:
             return edge.end()
     line = text.count("\n", 0, start) + 1
     raise ParsingError("comment without end", line, start - text.rfind("\n", 0, start))
-
-
-def _mismatch(error: UnexpectedToken, query: str) -> ParsingError:
-    """Word an unexpected token as Elasticsearch does; name a command that is not supported."""
-    found = error.token
-    expected = sorted(_TOKEN_TEXTS.get(name, name.lower()) for name in error.accepts)
-    shown = ", ".join(f"'{e}'" if e[0] != "<" else e for e in expected[:_MOST_EXPECTED])
-    after_pipe = "WHERE" in error.accepts and "EVAL" in error.accepts
-    if after_pipe and found.type != "$END" and re.match("[a-z]", found, re.IGNORECASE):
-        return ParsingError(
-            f"mismatched input '{found}': command [{found.upper()}] is unknown or not supported, "
-            f"expecting {{{shown}}}",
-            found.line,
-            found.column,
-        )
-    at_end = found.type == "$END"
-    return ParsingError(
-        f"mismatched input '{'<EOF>' if at_end else found}' expecting {{{shown}}}",
-        query.count("\n") + 1 if at_end else found.line,
-        len(query) - query.rfind("\n") if at_end else found.column,
-    )
 
 
 def _column_name(token: str) -> str:
@@ -578,13 +386,13 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
     def array(self, meta: Meta, items: list[Expression]) -> Literal:
         constants = [item for item in items if isinstance(item, Literal)]
         types = {item.type for item in constants}
-        if len(constants) < len(items) or not _one_type(types):
+        if len(constants) < len(items) or not (len(types) == 1 or types <= _MIXABLE):
             raise ParsingError(
                 f"[{self._source(meta).text}]: a list holds constants of one type",
                 meta.line,
                 meta.column,
             )
-        of_type = max(types, key=_WIDTH.index) if len(types) > 1 else types.pop()
+        of_type = widest(types) if len(types) > 1 else types.pop()
         return Literal(tuple(item.value for item in constants), of_type, self._source(meta))
 
     def parameter(self, meta: Meta, items: Sequence[Token]) -> Parameter:
@@ -593,25 +401,3 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
             self._nameless += 1
             name = str(self._nameless)
         return Parameter(name, self._source(meta))
-
-
-_WIDTH = [Type.INTEGER, Type.LONG, Type.DOUBLE]
-
-
-def _one_type(types: set[Type]) -> bool:
-    return len(types) == 1 or types <= set(_WIDTH)
-
-
-_CONVERSIONS = {
-    "boolean": "to_boolean",
-    "bool": "to_boolean",
-    "int": "to_integer",
-    "integer": "to_integer",
-    "long": "to_long",
-    "double": "to_double",
-    "string": "to_string",
-    "keyword": "to_string",
-    "ip": "to_ip",
-    "datetime": "to_datetime",
-    "date": "to_datetime",
-}

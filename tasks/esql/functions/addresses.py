@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from tasks.esql.errors import refused
+from tasks.esql.functions.entries import ScalarFunction
 from tasks.esql.sql import Sql, bound, joined, sql
+from tasks.esql.types import STRING, Type
 from tasks.esql.values import TypedSql, TypedSqls
 
 _MAPPED = 0xFFFF_0000_0000
@@ -34,7 +37,7 @@ def _block(value: TypedSql) -> tuple[int, int]:
         raise refused(f"'{text}' is not an IP string literal.", value.source) from None
 
 
-def cidr_match(arguments: TypedSqls) -> Sql:
+def _cidr_match(arguments: TypedSqls) -> Sql:
     """Blocks as ranges of numbers, neighbours joined; an IPv6 block never matches IPv4."""
     address = arguments[0].sql
     ranges: list[tuple[int, int]] = []
@@ -57,3 +60,10 @@ def _without_mapped(block: TypedSql) -> list[tuple[int, int]]:
         return [(first, last)]
     parts = [(first, min(last, _MAPPED - 1)), (max(first, mapped_end + 1), last)]
     return [part for part in parts if part[0] <= part[1]]
+
+
+ADDRESS_FUNCTIONS: Mapping[str, ScalarFunction] = {
+    "cidr_match": ScalarFunction(
+        (frozenset({Type.IP}), STRING), Type.BOOLEAN, _cidr_match, variadic=True
+    ),
+}
