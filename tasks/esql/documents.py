@@ -1,4 +1,4 @@
-"""A folder of events, as relations: only the fields that a question needs, typed by their mapping.
+"""FROM goes in, its documents come out as SQL: only the fields that a question needs, typed.
 
     FOLDER/<data stream>/mapping.json                       optional, an Elasticsearch mapping
     FOLDER/<data stream>/**/*.ndjson[.gz|.zst], *.parquet   the documents
@@ -77,7 +77,7 @@ class Documents:
 
         Raises:
             VerificationError: a pattern matches no data stream.
-            DocumentError: a line is not a document, and bad lines are not to be skipped.
+            DocumentError: a line is not a document, and `skip_bad_lines` is off.
         """
         streams = self._matching(source)
         loaded = {stream.name: self._load(stream, demand) for stream in streams}
@@ -118,7 +118,7 @@ class Documents:
         return list(chosen.values())
 
     def _load(self, stream: DataStream, demand: Demand) -> Loaded:
-        """The data stream's table with the fields in demand, read anew if some are missing."""
+        """The data stream's table with the fields in demand; read again if some are missing."""
         wanted = set(demand.names)
         if demand.patterns:
             wanted |= {
@@ -167,7 +167,7 @@ class Documents:
         mapped: Mapping[str, MappedField],
         absent: frozenset[str],
     ) -> Loaded:
-        """See which fields have several values somewhere, and which had values of a wrong type."""
+        """Find the fields with several values somewhere, and those with values of a wrong type."""
         usable = [name for name, field in mapped.items() if not field.unusable]
         counts = "".join(f", count(l{i}), count(m{i})" for i in range(len(usable)))
         row = self._row(sql("SELECT count(*){} FROM {}", Sql(counts), Sql(table)))
@@ -205,7 +205,7 @@ class Documents:
         return {name: MappedField(of, name) for name, of in types.items() if of is not None}
 
     def _names_in_files(self, stream: DataStream) -> frozenset[str]:
-        """All field names that a data stream's files have; reads all of them once."""
+        """All field names in the files of a data stream; reads every file, once."""
         if stream.name in self._names:
             return self._names[stream.name]
         names = set(self._parquet_columns(stream))
@@ -232,7 +232,7 @@ class Documents:
         }
 
     def _row(self, query: Sql) -> tuple[Any, ...]:
-        """The only row of an aggregate."""
+        """The single row of an aggregate."""
         return self._execute(query).fetchone() or ()
 
     def _execute(self, query: Sql) -> duckdb.DuckDBPyConnection:
@@ -252,7 +252,7 @@ class Documents:
 
 
 def _possible_fields(names: set[str], mapping: Mapping[str, MappedField]) -> list[str]:
-    """The names that can be fields: an object is none, and no field is below another one."""
+    """The names that can be fields: not those of objects, nor those below another field."""
     objects = {parent for name in (*names, *mapping) for parent in _parents(name)}
     return sorted(
         name for name in names - objects if not any(parent in mapping for parent in _parents(name))
@@ -260,7 +260,7 @@ def _possible_fields(names: set[str], mapping: Mapping[str, MappedField]) -> lis
 
 
 def _refuse_twins(names: Iterable[str]) -> None:
-    """DuckDB does not tell apart names that differ only in case."""
+    """Refuse names that differ only in case: DuckDB takes them for the same."""
     seen: dict[str, str] = {}
     for name in names:
         twin = seen.setdefault(name.lower(), name)

@@ -1,4 +1,4 @@
-"""A question goes in, rows come out: the steps from ES|QL text to an answer, over one folder."""
+"""ES|QL text goes in, rows and warnings come out, from one folder of events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tasks.esql.types import Type
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks: ES|QL, the values of its parameters, and a Query DSL filter or None."""
+    """A client's question: ES|QL, the values of its parameters, and a Query DSL filter or None."""
 
     query: str
     parameters: Mapping[str, object]
@@ -37,9 +37,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Columns by name and type, rows as JSON holds them, and what the reader should know.
+    """Columns by name and type, rows of JSON values, and warnings.
 
-    `documents` counts the documents that the filter let through; `values_loaded` their values.
+    `documents` is the number of documents that pass the filter, `values_loaded` of their values.
     """
 
     columns: tuple[tuple[str, Type], ...]
@@ -53,7 +53,7 @@ class Engine:
     """Answers questions over a folder. One question at a time: it has one DuckDB connection."""
 
     def __init__(self, folder: Path, *, skip_bad_lines: bool = False) -> None:
-        """Look at the folder; documents are read when a question needs them.
+        """Open a folder; documents are read when a question needs them.
 
         Raises:
             SettingsError: the folder does not exist.
@@ -74,19 +74,19 @@ class Engine:
         self._is_closed = False
 
     def close(self) -> None:
-        """Forget everything that was read; again is fine."""
+        """Free everything that was read; a second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
             self._connection.close()
-            # Whoever still holds the client when Python ends (Prefect does) must not hold these:
-            # DuckDB's binding complains on standard error of every connection object left over.
+            # Prefect still holds the client when Python ends. It must not hold these as well:
+            # DuckDB's binding complains on standard error about every connection object left.
             del self._connection, self._documents
 
     def answer(self, question: Request) -> Result:
         """Answer a question.
 
         Raises:
-            EsqlError: the question cannot be answered; its kind says why.
+            EsqlError: the question cannot be answered; its kind is the reason.
         """
         try:
             return self._interruptibly(question)
@@ -94,7 +94,7 @@ class Engine:
             raise NotEnoughMemory(str(error).splitlines()[0]) from error
 
     def _interruptibly(self, question: Request) -> Result:
-        """Answer in a thread, so that a signal ends the question: DuckDB often does not hear it."""
+        """Answer in a thread, so that a signal ends the question: DuckDB often ignores one."""
         with ThreadPoolExecutor(max_workers=1) as apart:
             answer = apart.submit(self._answer, question)
             try:
@@ -103,7 +103,7 @@ class Engine:
                 while not answer.done():
                     self._connection.interrupt()
                     time.sleep(0.01)
-                del answer  # Its error holds DuckDB's objects, and whoever keeps ours would too.
+                del answer  # Its error refers to DuckDB's objects, which ours would keep alive.
                 raise
 
     def _answer(self, question: Request) -> Result:
@@ -140,7 +140,7 @@ class Engine:
         return replace(relation, sql=filtered), documents, warnings
 
     def _failures(self, plan: QueryPlan) -> tuple[str, ...]:
-        """The warnings of what went wrong in some row, two lines each as Elasticsearch has them."""
+        """The warnings for failures in some row, two lines for one failure as in Elasticsearch."""
         if plan.failed is None:
             return ()
         ((happened,),) = self._rows(plan.failed)
@@ -159,7 +159,7 @@ class Engine:
         try:
             return self._connection.execute(statement.text, statement.values).fetchall()
         except (duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
-            # What only the data shows, for example a regular expression that RE2 does not take.
+            # Only the data shows it, for example a regular expression that RE2 does not take.
             raise EsqlError(str(error).splitlines()[0]) from error
 
 

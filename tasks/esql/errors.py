@@ -1,4 +1,4 @@
-"""What is wrong with a question, where, and in Elasticsearch's words."""
+"""Errors with their place in the query, worded as Elasticsearch words them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EsqlError(Exception):
         kind: Elasticsearch's name for it: `parsing_exception`, `verification_exception`, ...
         message: what is wrong, without the position.
         line: the line in the query, from 1; 0 if the problem is not in the query's text.
-        column: the column in the line, from 1; 0 likewise.
+        column: the column in the line, from 1; 0 as well in that case.
     """
 
     kind = "illegal_argument_exception"
@@ -63,7 +63,7 @@ class VerificationError(EsqlError):
 
     kind = "verification_exception"
 
-    # Elasticsearch counts the problems that it finds; we stop at the first.
+    # Elasticsearch counts the problems that it finds; this engine stops at the first.
     preface = "Found 1 problem\n"
 
 
@@ -74,7 +74,7 @@ class DocumentError(EsqlError):
 
 
 class NotEnoughMemory(EsqlError):
-    """Neither memory nor the disk for what does not fit in it suffices for the answer."""
+    """The answer needs more memory than there is, and the disk cannot take the rest."""
 
     kind = "circuit_breaking_exception"
 
@@ -104,7 +104,7 @@ def explain_position(text: str, line: int, column: int) -> str:
         column: the column, from 1; a column past the end points behind the last character.
 
     Returns:
-        Two lines without a newline at the end; tabs are kept, so that the caret stands right.
+        Two lines without a newline at the end; tabs are kept, so that the caret is in its place.
     """
     lines = text.splitlines() or [""]
     shown = lines[min(max(line, 1), len(lines)) - 1]

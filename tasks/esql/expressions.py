@@ -1,6 +1,6 @@
-"""An expression of the query tree goes in, a typed piece of SQL comes out.
+"""An expression of the query tree goes in, typed SQL comes out.
 
-Beside it stands what may fail in it: an evaluation that fails is null, and worth a warning.
+It also collects what may fail: an evaluation that fails gives null and a warning.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Expressions:
 
     Attributes:
         parameters: the values of `?name` and, by their place from "1", of `?`.
-        now: what NOW() says.
+        now: the value of NOW().
         stage: the name of the stage whose columns expressions read.
         scope: those columns by their ES|QL names.
-        unread: names of fields that exist, but that the query did not seem to need.
+        unread: the names of fields that exist, but that `demand` left out.
         unusable: why a column of the type `unsupported` cannot be used.
         aggregated: the columns of aggregates, while a STATS is being translated.
         failures: what may fail in the expressions translated so far.
-        guards: what holds of the rows for which the present expression is evaluated at all.
+        guards: the conditions of the rows for which the current expression is evaluated at all.
     """
 
     parameters: Mapping[str, object]
@@ -96,7 +96,7 @@ class Expressions:
         return literal
 
     def known(self, name: str, source: Source) -> TypedSql:
-        """The column of a name."""
+        """The column with a name."""
         if name not in self.scope:
             raise unknown("column", name, self.scope.keys() | self.unread, source)
         value = self.scope[name]
@@ -255,7 +255,7 @@ class Expressions:
         wanted = types[0] if types else Type.NULL
         for place, value in zip(places, values, strict=False):
             if value.type is not Type.NULL and _plain(value.type) is not wanted:
-                raise _wrong_type(call, place, wanted.spoken, value)
+                raise _wrong_type(call, place, wanted.label, value)
         same = [
             null(wanted, value.source) if value.type is Type.NULL else replace(value, type=wanted)
             for value in values
@@ -267,11 +267,11 @@ class Expressions:
     # --- What expressions share ---
 
     def condition(self, expression: Expression) -> Sql:
-        """An expression that is true or false of a row."""
+        """An expression that is true or false for a row."""
         value = self.value(expression)
         if value.type not in {Type.BOOLEAN, Type.NULL}:
             raise refused(
-                f"Condition expression needs to be boolean, found [{value.type.spoken}]",
+                f"Condition expression needs to be boolean, found [{value.type.label}]",
                 expression.source,
             )
         if value.type is Type.NULL:
@@ -286,20 +286,20 @@ class Expressions:
         return replace(value, sql=sql("only_value({})", value.sql), several=False)
 
     def may_fail(self, source: Source, message: str, condition: Sql) -> None:
-        """Remember what may fail at a place of the query, and for which rows it does."""
+        """Note what may fail at a place in the query, and for which rows it does."""
         guarded = joined(" AND ", [*self.guards, sql("({})", condition)])
         self.failures.append(Failure(self.stage, source, message, guarded))
 
     @contextmanager
     def _guarded(self, *conditions: Sql) -> Iterator[None]:
-        """What is evaluated inside counts only for rows for which the conditions hold."""
+        """Translate the body for rows that meet the conditions only, and those in force."""
         before = len(self.guards)
         self.guards.extend(sql("({})", condition) for condition in conditions)
         yield
         del self.guards[before:]
 
     def _alike(self, call: Call, values: list[TypedSql]) -> list[TypedSql]:
-        """Bring arguments to one type: texts that stand for dates and the like, and numbers."""
+        """Bring arguments to one type: convert texts that are compared with dates and the like."""
         special = next((v.type for v in values if v.type in CONVERTIBLE), None)
         if special:
             values = [self._converted(value, special) for value in values]
@@ -310,10 +310,10 @@ class Expressions:
                 present[0],
                 next(v for v in present if _kind(v.type) != _kind(present[0].type)),
             )
-            kind = "numeric" if first.type in NUMBER else first.type.spoken
+            kind = "numeric" if first.type in NUMBER else first.type.label
             raise refused(
                 f"first argument of [{call.source.text}] is [{kind}] so second argument must also "
-                f"be [{kind}] but was [{other.type.spoken}]",
+                f"be [{kind}] but was [{other.type.label}]",
                 call.source,
             )
         return values
@@ -331,7 +331,7 @@ class Expressions:
         required: int | None = None,
         variadic: bool = False,
     ) -> list[TypedSql]:
-        """The arguments, checked in number and type; texts read as what the function takes."""
+        """Check the number and types of arguments; convert texts to what the function takes."""
         least = len(takes) if required is None else required
         if len(values) < least or (len(values) > len(takes) and not variadic):
             wanted = str(least) if least == len(takes) else f"between {least} and {len(takes)}"
@@ -347,13 +347,13 @@ class Expressions:
             if not allowed & STRING and allowed & CONVERTIBLE:
                 value = self._converted(argument, next(iter(allowed & CONVERTIBLE)))
             if value.type is not Type.NULL and value.type not in allowed:
-                raise _wrong_type(call, place, _spoken(allowed), value)
+                raise _wrong_type(call, place, _label(allowed), value)
             accepted.append(value)
         return accepted
 
 
 def null(of_type: Type, source: Source) -> TypedSql:
-    """Nothing, of a type."""
+    """A null of a type."""
     return TypedSql(Sql(f"CAST(NULL AS {of_type.duckdb})"), of_type, source)
 
 
@@ -380,20 +380,20 @@ def _null_despite(result: Sql, arguments: Sequence[Sql]) -> Sql:
     return joined(" AND ", [*there, sql("{} IS NULL", result)])
 
 
-def _spoken(allowed: frozenset[Type]) -> str:
+def _label(allowed: frozenset[Type]) -> str:
     if allowed >= NUMBER:
         return "numeric"
     if allowed == STRING:
         return "string"
     if allowed == WHOLE:
         return "whole number"
-    return " or ".join(sorted(of_type.spoken for of_type in allowed))
+    return " or ".join(sorted(of_type.label for of_type in allowed))
 
 
 def _wrong_type(call: Call, place: int, wanted: str, value: TypedSql) -> VerificationError:
     which = f"{_ORDINALS[place]} " if len(call.arguments) > 1 and place < len(_ORDINALS) else ""
     return refused(
         f"{which}argument of [{call.source.text}] must be [{wanted}], found value "
-        f"[{value.source.text}] type [{value.type.spoken}]",
+        f"[{value.source.text}] type [{value.type.label}]",
         call.source,
     )

@@ -27,7 +27,7 @@ _DATE_FORMATS = {
 
 
 class FilterError(EsqlError):
-    """A filter that cannot be read, or uses a part of the Query DSL that this engine lacks."""
+    """The filter is malformed, or uses a part of the Query DSL that this engine does not have."""
 
     kind = "parsing_exception"
 

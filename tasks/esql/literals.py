@@ -1,4 +1,4 @@
-"""Constants: a text becomes the date, address or truth value that it is compared with."""
+"""Constants go in, bound SQL comes out; texts become the type that they are compared with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def convert(literal: Literal, to: Type) -> Literal:
     """Read a text (or several) as another type.
 
     Raises:
-        VerificationError: the text is not one.
+        VerificationError: a text is not of that type.
     """
     several = literal.value if isinstance(literal.value, tuple) else (literal.value,)
     converted = tuple(_converted(str(text), to, literal) for text in several)
@@ -38,7 +38,7 @@ def _converted(text: str, to: Type, literal: Literal) -> object:
         problem = f"Failed to parse value [{text}] as only [true] or [false] are allowed."
     if value is None:
         raise refused(
-            f"Cannot convert string [{text}] to [{to.spoken.upper()}], error [{problem}]",
+            f"Cannot convert string [{text}] to [{to.label.upper()}], error [{problem}]",
             literal.source,
         )
     return value

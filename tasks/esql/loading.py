@@ -1,4 +1,4 @@
-"""How values of documents become values of columns, whatever the file's format.
+"""Values of documents go in, SQL for typed columns comes out, the same for every file format.
 
 Every field is loaded as three columns: `f` its single value, `l` its values if they are several,
 and `m` true if a value had the wrong type.
@@ -13,7 +13,7 @@ from tasks.esql.sql import Sql, joined, sql, text_constant
 from tasks.esql.streams import MappedField
 from tasks.esql.types import STRING, Type
 
-# How a text in a document becomes a value of a type, null if it cannot.
+# From a text in a document to a value of the type; null if it is malformed.
 FROM_DOCUMENT = {
     Type.BOOLEAN: "boolean_from_text({})",
     Type.INTEGER: "TRY_CAST(long_from_document({}) AS INTEGER)",
@@ -59,7 +59,7 @@ _INFERRED = {
 
 
 def inferred_type(name: str, kinds: set[str]) -> Type | None:
-    """A type for the kinds of JSON values; None if there are none. Names as ECS would type them."""
+    """The type for kinds of JSON values, with ECS names as in ECS; None if there are no kinds."""
     kinds = kinds - {"NULL", "OBJECT", "ARRAY", ""}
     if not kinds:
         return None

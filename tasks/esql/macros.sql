@@ -77,7 +77,7 @@ CREATE MACRO ip_to_text(x) AS
                 ':'))
         END)[1];
 
--- Times are UTC unless they say otherwise; digits alone are epoch milliseconds.
+-- Times without a zone are UTC; digits alone are epoch milliseconds.
 CREATE MACRO date_from_text(t) AS
     date_trunc('millisecond', CASE
         WHEN regexp_full_match(t, '-?\d{5,}') THEN make_timestamp_ms(TRY_CAST(t AS BIGINT))

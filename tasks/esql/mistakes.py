@@ -1,4 +1,4 @@
-"""What Lark cannot parse goes in, an error comes out that shows what is expected instead."""
+"""Lark's errors go in, errors in Elasticsearch's words come out, with what was expected."""
 
 from __future__ import annotations
 

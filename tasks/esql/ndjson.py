@@ -1,4 +1,4 @@
-"""NDJSON files as relations: every spelling of a field; and what is wrong with a line."""
+"""NDJSON files go in, SQL for typed columns comes out, with a field in all its spellings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.esql.streams import MappedField
 
 @dataclass(frozen=True, slots=True)
 class StrictJson:
-    """NDJSON files, read at full speed; a line that is no document ends the reading."""
+    """NDJSON files, read at full speed; a line that is not a document is an error."""
 
     paths: tuple[str, ...]
 
@@ -80,7 +80,7 @@ def _spellings(names: Iterable[str]) -> Spellings:
             branch = tree
             for key in keys:
                 branch = branch.setdefault(key, {})
-    # A document needs a column to be a row, also where a question reads no field at all.
+    # A document is a row only with a column, also where a question reads no field at all.
     return tree or {"@timestamp": {}}
 
 
@@ -98,7 +98,7 @@ def _transform_structure(below: Spellings) -> object:
 
 
 def raw_json(name: str) -> Sql:
-    """The JSON of a field, whichever way it is written."""
+    """The JSON of a field, in whichever spelling the document has it."""
     ways = [
         Sql(identifier(keys[0]).text + "".join(f"[{text_constant(key).text}]" for key in keys[1:]))
         for keys in _ways_to_write(name)
@@ -107,7 +107,7 @@ def raw_json(name: str) -> Sql:
 
 
 def from_ndjson(json_files: JsonFiles, fields: Mapping[str, MappedField]) -> Sql:
-    """Three columns a field: its single value, its values if they are several, and `malformed`."""
+    """The three columns of every field (see `loading`), in the order of the fields."""
     if not fields:
         return sql("SELECT 1 AS one FROM {}", json_files.relation(()))
     raw, read, ordered, columns = [], [], [], []
@@ -156,7 +156,7 @@ _IN_FILE = re.compile(
 
 
 def bad_line(error: duckdb.Error) -> DocumentError:
-    """Word DuckDB's complaint with the file and the line that a reader will find."""
+    """DuckDB's error as ours, with the file and line where a reader finds the cause."""
     match = _IN_FILE.search(str(error))
     if match is None:
         return DocumentError(f"failed to parse: {error}")

@@ -1,4 +1,4 @@
-"""Requests of the official client go in, Elasticsearch's answers come out, without a network."""
+"""Requests from the official client go in, Elasticsearch's answers come out, without a network."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class EmbeddedNode(BaseNode):
     """A node of the official client that answers from a folder.
 
     Pass the class as `node_class`, and in `NodeConfig(_extras=...)` the folder's path under
-    `FOLDER` and, if lines that are no documents are to be skipped, True under `SKIP_BAD_LINES`.
+    `FOLDER` and, to skip lines that are not documents, True under `SKIP_BAD_LINES`.
 
     Raises:
-        SettingsError: when it is made, if there is no such folder.
+        SettingsError: on creation, if there is no such folder.
     """
 
     _CLIENT_META_HTTP_CLIENT = ("em", "1")
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        extras = config._extras  # The place that NodeConfig has for a node's own state.
+        extras = config._extras  # NodeConfig's place for a node's own state.
         if FOLDER not in extras:
             raise SettingsError(
                 f"An embedded node got no folder in _extras[{FOLDER!r}].",
@@ -96,7 +96,7 @@ class EmbeddedNode(BaseNode):
         return NodeApiResponse(meta, encoded)
 
     def close(self) -> None:
-        """Forget the documents."""
+        """Free the documents."""
         self._engine.close()
 
     def _answer(
@@ -225,7 +225,7 @@ def _headers(request: HttpHeaders | None, warnings: tuple[str, ...]) -> HttpHead
 
 
 def _quoted(warning: str) -> str:
-    """A warning as a header holds it: quotes and backslashes escaped, the rest percent-encoded."""
+    """A warning as a header value: quotes and backslashes escaped, the rest percent-encoded."""
     escaped = warning.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%25")
     return "".join(
         c if " " <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode()) for c in escaped

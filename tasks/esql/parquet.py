@@ -1,4 +1,4 @@
-"""Parquet files as relations: a dotted column is a field, a struct holds fields, a list values."""
+"""Parquet files go in, SQL for typed columns comes out; structs are objects, lists are values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def flattened(name: str, column: Sql, of_type: DuckDBPyType) -> Iterator[Parquet
 
 
 def _json_kind(duckdb_type: str) -> str:
-    """The kind under which a Parquet type counts when types are inferred."""
+    """The kind of JSON value that a Parquet type counts as when types are inferred."""
     if duckdb_type.startswith("TIMESTAMP") or duckdb_type == "DATE":
         return "TIMESTAMP"
     if duckdb_type.endswith("INT") or duckdb_type == "INTEGER":
@@ -58,7 +58,7 @@ def from_parquet(
     columns: Mapping[str, ParquetColumn],
     fields: Mapping[str, MappedField],
 ) -> Sql:
-    """The same three columns a field as NDJSON gives."""
+    """The three columns of every field (see `loading`), in the order of the fields."""
     selected = [
         part
         for i, field in enumerate(fields.values())

@@ -103,7 +103,7 @@ def parse(text: str) -> Query:
 
 
 def _without_comments(text: str) -> str:
-    """Blank out comments, keeping every position. Block comments nest, which no token can say."""
+    """Blank out comments, keeping every position. Block comments nest, which no token can match."""
     kept = list(text)
     at = 0
     while match := _OPAQUE_OR_COMMENT.search(text, at):
@@ -155,7 +155,7 @@ def _string_value(token: str) -> str:
 class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
     """Turns Lark's tree into ours, bottom up: a method for each rule of the grammar.
 
-    What stands in `items` is the grammar's promise: a token, a node, or None for what is missing.
+    The grammar decides what `items` holds: a token, a node, or None for an optional part.
     """
 
     def __init__(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a query needs of the documents, and what it is as SQL: a chain of CTEs and a last SELECT."""
+"""The fields that a query reads, and the query as SQL: a chain of CTEs and a last SELECT."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FieldColumn:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Documents as SQL, the columns that it gives, and the fields that nobody asked for."""
+    """Documents as SQL, the columns that it gives, and the names of fields left out."""
 
     sql: Sql
     columns: tuple[FieldColumn, ...]
@@ -47,7 +47,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The fields that a query reads: by name, and by pattern where it shows what it finds."""
+    """The fields that a query reads: by name, and by pattern if it shows all that match."""
 
     names: frozenset[str]
     patterns: tuple[Pattern, ...]
@@ -64,7 +64,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An evaluation that may fail: where, how it is said, and the rows of a stage where it does."""
+    """An evaluation that may fail: its place, its warning, and the rows of a stage."""
 
     stage: str
     source: Source
@@ -79,9 +79,9 @@ class QueryPlan:
     Attributes:
         stages: the CTEs, in order.
         columns: the answer's columns: name and type.
-        select: the last SELECT, with values in the form in which answers show them.
+        select: the last SELECT, with values as answers show them.
         failures: what may fail in it.
-        warnings: what is already known to be worth a warning.
+        warnings: those that are known before the query runs.
     """
 
     stages: tuple[Stage, ...]
@@ -97,7 +97,7 @@ class QueryPlan:
 
     @property
     def failed(self) -> Sql | None:
-        """The statement that says which failures happened: one row, a truth value for each."""
+        """The statement for the failures that happened: one row, one truth value per failure."""
         if not self.failures:
             return None
         by_stage: dict[str, list[Failure]] = {}
@@ -147,10 +147,10 @@ def demand(query: Query) -> Demand:
     return Demand(frozenset(names), (EVERYTHING,))
 
 
-def _steps(  # noqa: PLR0911 - one for each command that reads
+def _steps(  # noqa: PLR0911 - one for every command that reads.
     command: Command,
 ) -> list[tuple[Expression, str | None]]:
-    """What a command reads, one after the other, and the name of the column that it makes of it."""
+    """The expressions that a command reads, in order, with the names of the columns it makes."""
     match command:
         case Where(condition):
             return [(condition, None)]

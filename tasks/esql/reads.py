@@ -1,4 +1,4 @@
-"""What a query reads, told from its text: index patterns and fields, and the types of those."""
+"""A query goes in, the index patterns and fields that it reads come out; and their usual types."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Reads:
     """What a query reads.
 
     Attributes:
-        patterns: of indices, in order.
-        fields: names of those that it needs.
+        patterns: index patterns, in order.
+        fields: the names of the fields that it needs.
     """
 
     patterns: tuple[str, ...]
@@ -26,7 +26,7 @@ class Reads:
 
 
 def reads(query: str) -> Reads:
-    """Tell what a query reads.
+    """Find what a query reads.
 
     Raises:
         EsqlError: it is not ES|QL, or uses a part of it that this engine does not have.
@@ -40,14 +40,14 @@ def reads(query: str) -> Reads:
 
 
 def usual_types(pattern: str) -> Mapping[str, Type]:
-    """Give the types that fields of an index pattern have with Elastic Defend, where known."""
+    """Give the types of an index pattern's fields in Elastic Defend, as far as known."""
     return {name: field.type for name, field in shipped_mapping(pattern).fields.items()}
 
 
 def fits(mapped: str, usual: Type) -> bool:
-    """Whether a query for a field of the usual type reads one that is mapped as another alike.
+    """Whether a query for a field of the usual type also works with the mapped type.
 
-    Nanoseconds do not do for milliseconds: as a number they are something else.
+    Nanoseconds do not: as a number they are not milliseconds.
     """
     kind = FIELD_TYPES.get(mapped)
     alike = any({kind, usual} <= family for family in (STRING, WHOLE))

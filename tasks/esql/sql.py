@@ -1,4 +1,4 @@
-"""Pieces of SQL with their bound values, put together without ever pasting a value into text."""
+"""Pieces of SQL with bound values go in, a larger one comes out; values never become text."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def bound(value: object, duckdb_type: str) -> Sql:
 
 
 def identifier(name: str) -> Sql:
-    """A quoted name: the only way in which a name from outside gets into SQL."""
+    """A quoted name: the only way for a name from outside into SQL."""
     return Sql('"' + name.replace('"', '""') + '"')
 
 

@@ -1,4 +1,4 @@
-"""A folder goes in, its data streams come out: their files, and the fields that mappings know."""
+"""A folder goes in, its data streams come out: their files, and the fields of their mappings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHIPPED = {
 
 @dataclass(frozen=True, slots=True)
 class MappedField:
-    """A field's type, and where its values stand in a document: a multi-field has its parent's."""
+    """A field's type, and the path of its values in a document: for a multi-field its parent's."""
 
     type: Type
     path: str
@@ -32,7 +32,7 @@ class MappedField:
 
 @dataclass(frozen=True, slots=True)
 class DataStream:
-    """A folder with documents, and the fields that its mapping knows.
+    """A folder with documents, and the fields of its mapping.
 
     `usual` are the fields that most questions ask for (`_meta.read_together` of the mapping):
     reading some more costs little, reading the files once more costs everything again.
@@ -47,14 +47,14 @@ class DataStream:
 
 @dataclass(frozen=True, slots=True)
 class IndexMapping:
-    """What a mapping says: its fields, and those that are usually read together."""
+    """The fields of a mapping, and those that are usually read together."""
 
     fields: Mapping[str, MappedField]
     usual: frozenset[str] = frozenset()
 
 
 def read_mapping(text: str) -> IndexMapping:
-    """Read a mapping, as `GET index/_mapping` or an index template has it."""
+    """Read a mapping in the form of `GET index/_mapping` or of an index template."""
     mapping = json.loads(text)
     while "properties" not in mapping:
         mapping = mapping["mappings"] if "mappings" in mapping else next(iter(mapping.values()))
@@ -126,9 +126,9 @@ def _mapping_of(path: Path) -> IndexMapping:
 
 
 def shipped_mapping(stream: str) -> IndexMapping:
-    """Give the mapping of a data stream of Elastic Defend, or an empty one; patterns have it too.
+    """Give the mapping of an Elastic Defend data stream or index pattern; for others an empty one.
 
-    `alias:stream` is a remote cluster's.
+    `alias:` before the name of a stream is that of a remote cluster.
     """
     for pattern, name in _SHIPPED.items():
         if fnmatchcase(stream.rpartition(":")[2], pattern):

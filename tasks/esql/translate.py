@@ -1,7 +1,7 @@
-"""A query tree goes in, DuckDB SQL comes out: a chain of CTEs, one for each step that does work.
+"""A query tree goes in, DuckDB SQL comes out: one CTE for every step that does work.
 
 KEEP, DROP and RENAME only change which names lead to which SQL columns, so they cost no SQL.
-Every SQL column has a name of our own (`c7`), so that names from outside stay outside.
+SQL columns have generated names (`c7`), so that names from outside never get into SQL.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def translate(
 
     Args:
         query: the query.
-        relation: the documents that its FROM names; none for ROW.
+        relation: the documents that its FROM names; None for ROW.
         parameters: the values of `?name` and, by their place from "1", of `?`.
-        now: what NOW() says, in UTC without a zone, to the millisecond.
+        now: the value of NOW(), in UTC without a zone, to the millisecond.
 
     Raises:
         VerificationError: a column or function is unknown, or types do not fit.
@@ -113,7 +113,7 @@ class _Translation:
         return f"c{self.made}"
 
     def _computed(self, *values: TypedSql) -> list[TypedSql]:
-        """Give values a column of their own in a new stage, unless they are columns already."""
+        """Put values into columns in a new stage, unless they are columns already."""
         columns = [
             value.sql.text if value.sql.text.isidentifier() else self._new_column()
             for value in values
@@ -183,7 +183,7 @@ class _Translation:
             (value,) = self._computed(self.expressions.value(item.expression))
             if value.type is Type.TIMESPAN:
                 raise refused(
-                    f"EVAL does not support type [{value.type.spoken}] as the return data type "
+                    f"EVAL does not support type [{value.type.label}] as the return data type "
                     f"of expression [{item.expression.source.text}]",
                     item.source,
                 )
@@ -302,7 +302,7 @@ class _Translation:
         self._name_columns(named)
 
     def _groups(self, fields: Sequence[Field]) -> dict[str, TypedSql]:
-        """The groups' columns. A field with several values gives a row for each of them."""
+        """The groups' columns. A field with several values gives a row for every value."""
         values = []
         for item in fields:
             if calls := _aggregate_calls(item.expression):
@@ -327,7 +327,7 @@ class _Translation:
     def _aggregate_arguments(
         self, calls: Mapping[Call, Expression | None]
     ) -> dict[Call, list[TypedSql]]:
-        """The arguments of each aggregate, the first as a column."""
+        """The arguments by aggregate, the first one as a column."""
         arguments = {call: self._aggregate_argument(call, where) for call, where in calls.items()}
         columns = self._computed(*(values[0] for values in arguments.values()))
         return {
@@ -336,7 +336,7 @@ class _Translation:
         }
 
     def _aggregate_argument(self, call: Call, where: Expression | None) -> list[TypedSql]:
-        """Arguments, checked. A WHERE of one aggregate blanks its argument: nulls do not count."""
+        """Checked arguments. Where an aggregate's WHERE is not true, its argument is null."""
         for inner in call.arguments:
             if nested := _aggregate_calls(inner):
                 raise refused(
@@ -369,7 +369,7 @@ class _Translation:
         return self.expressions.value(item.expression)
 
     def _aggregate_value(self, call: Call, arguments: list[TypedSql], column: str) -> TypedSql:
-        """An aggregate's column, brought back to its type where it was computed wider."""
+        """An aggregate's column, cast back to its type if it was computed in a wider one."""
         aggregate = AGGREGATES[call.function]
         of_type = result_type(aggregate.gives, arguments)
         value = TypedSql(Sql(column), of_type, call.source, aggregate.several)
@@ -386,7 +386,7 @@ class _Translation:
         return replace(value, sql=narrowed)
 
     def _name_columns(self, named: Sequence[tuple[Field, TypedSql]]) -> None:
-        """Name the columns of STATS; of two with one name the last stays."""
+        """Name the columns of STATS; of two columns with one name the last one stays."""
         self.expressions.scope = {}
         places: dict[str, Source] = {}
         for item, value in named:

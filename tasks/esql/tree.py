@@ -1,4 +1,4 @@
-"""The tree of a query: frozen commands and expressions, which keep their place in its text."""
+"""The tree of a query: frozen commands and expressions, with their places in its text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Timespan:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`?name`, `?1`, or `?`, which is named by its place: its value comes with the request."""
+    """`?name`, `?1`, or `?`, which is named by its place; the value is in the request."""
 
     name: str
     source: Source
@@ -102,7 +102,7 @@ class Eval:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """`STATS aggregates BY groups`; each may be missing."""
+    """`STATS aggregates BY groups`; either may be missing."""
 
     aggregates: tuple[Field, ...]
     groups: tuple[Field, ...]
@@ -176,7 +176,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class MvExpand:
-    """`MV_EXPAND a`: a row for each value."""
+    """`MV_EXPAND a`: a row for every value."""
 
     column: Column
 

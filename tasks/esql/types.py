@@ -1,6 +1,6 @@
-"""Elasticsearch's field types, and the form in which DuckDB holds each.
+"""Elasticsearch's field types, and DuckDB's types for them.
 
-A column with several values is a DuckDB list of its form. A list is never empty: no value is null.
+A column with several values is a list in DuckDB. A list is never empty: no value is null.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Type(StrEnum):
-    """A type, by the name that an answer's `columns` give it."""
+    """A type, by its name in the `columns` of an answer."""
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
@@ -26,8 +26,8 @@ class Type(StrEnum):
     UNSUPPORTED = "unsupported"
 
     @property
-    def spoken(self) -> str:
-        """The name in messages, where dates and times have other names than in answers."""
+    def label(self) -> str:
+        """The name in messages, which differs for dates and timespans."""
         return {Type.DATE: "datetime", Type.TIMESPAN: "date_period or time_duration"}.get(
             self, self
         )
@@ -62,7 +62,7 @@ NUMBER = WHOLE | {Type.DOUBLE}
 STRING = frozenset({Type.KEYWORD, Type.TEXT})
 ANY = frozenset(Type) - {Type.TIMESPAN, Type.UNSUPPORTED}
 
-# How a mapping spells the types above. What is missing here cannot be asked for.
+# The types above by their names in a mapping. Fields of other types cannot be used.
 FIELD_TYPES = {
     "boolean": Type.BOOLEAN,
     "byte": Type.INTEGER,

@@ -1,4 +1,4 @@
-"""What an expression is in SQL: its text, its type, whether it is a list."""
+"""Typed SQL: what an expression of a query becomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TypedSql:
     constant: Literal | Timespan | None = None
 
     def text_constant(self, role: str) -> str:
-        """The text, where only a constant is possible."""
+        """The text, for an argument that must be a constant."""
         if isinstance(self.constant, Literal) and isinstance(self.constant.value, str):
             return self.constant.value
         raise refused(

@@ -1,4 +1,4 @@
-"""Addresses as numbers: 16 bytes each, IPv4 as ::ffff:a.b.c.d, so that blocks are ranges."""
+"""The functions of addresses, which are numbers of 16 bytes, so that blocks are ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAPPED = 0xFFFF_0000_0000
 
 
 def parse_address(text: str) -> int | None:
-    """An address as the number of its 16 bytes, IPv4 as ::ffff:a.b.c.d; None if it is none."""
+    """An address as the number of its 16 bytes, IPv4 as ::ffff:a.b.c.d; None if invalid."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

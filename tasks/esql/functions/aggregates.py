@@ -1,4 +1,4 @@
-"""Aggregates of STATS: SQL over the rows of a group, for single values and for lists."""
+"""The aggregates: the rows of a group go in, one value or list comes out."""
 
 from __future__ import annotations
 

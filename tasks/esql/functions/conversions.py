@@ -1,4 +1,4 @@
-"""Conversions: each value becomes one of another type."""
+"""The conversions: a field of one type goes in, the same values of another type come out."""
 
 from __future__ import annotations
 

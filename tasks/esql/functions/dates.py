@@ -1,4 +1,4 @@
-"""Dates and timespans, in UTC to the millisecond: read from text, and the DATE_ functions."""
+"""The functions of dates; texts as dates and timespans as intervals, in UTC to the millisecond."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ISO_DATE = re.compile(
 
 
 def parse_date(text: str) -> datetime | None:
-    """A date as `strict_date_optional_time` reads it, in UTC without a zone; None if it is none."""
+    """A date as `strict_date_optional_time` reads it, in UTC without a zone; None if invalid."""
     match = _ISO_DATE.fullmatch(text)
     if match is None:
         return None
@@ -99,7 +99,7 @@ _DIFF_UNIT_NAMES = {name: unit for unit, names in _DIFF_UNITS.items() for name i
 
 
 def _date_diff(arguments: TypedSqls) -> Sql:
-    """How many whole units are between two dates."""
+    """The number of whole units between two dates."""
     name = arguments[0].text_constant("unit of [DATE_DIFF]")
     unit = _DIFF_UNIT_NAMES.get(name.lower())
     if unit is None:

@@ -22,10 +22,10 @@ class ScalarFunction:
     """A function of single values.
 
     Attributes:
-        takes: the types that each argument may have; the last counts for all further ones.
+        takes: the types that an argument may have, by place; the last one is for all further ones.
         gives: the type of the result.
-        sql: a template with a slot for each argument, or a function that writes it.
-        fails: the warning when the result is null though no argument is; None if that is right.
+        sql: a template with a slot for every argument, or a function that writes the SQL.
+        fails: the warning if the result is null though no argument is; None if that is correct.
         required: how many arguments there must be; all of `takes` if None.
         variadic: whether the last argument may be repeated.
         alike: whether all arguments are brought to one type first.
@@ -46,7 +46,7 @@ class ScalarFunction:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A function that turns each value into one of another type; `sql` is by source type."""
+    """A function that converts every value to another type; `sql` has the form for its own type."""
 
     gives: Type
     sql: Mapping[Type, str]

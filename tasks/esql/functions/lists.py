@@ -1,4 +1,4 @@
-"""MV_ functions: they see all values of a field, as a list."""
+"""The MV_ functions: all values of a field go in as a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of numbers, and the greatest and the least of several values."""
+"""The functions of numbers, and the greatest and the least of several values."""
 
 from __future__ import annotations
 

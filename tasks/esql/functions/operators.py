@@ -1,4 +1,4 @@
-"""Operators: logic, comparisons, patterns and arithmetic, also of dates with timespans."""
+"""The operators: logic, comparisons, patterns, and arithmetic of numbers, dates and timespans."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _shifted(operator: str, left: TypedSql, right: TypedSql) -> Sql:
     if left.type is not Type.DATE or right.type is not Type.TIMESPAN or operator == "*":
         raise refused(
             f"[{operator}] has arguments with incompatible types "
-            f"[{left.type.spoken}] and [{right.type.spoken}]",
+            f"[{left.type.label}] and [{right.type.label}]",
             left.source,
         )
     return sql(f"TRY({{}} {operator} {{}})", left.sql, right.sql)

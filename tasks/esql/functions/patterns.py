@@ -1,4 +1,4 @@
-"""LIKE, RLIKE and REPLACE: patterns of ES|QL, Lucene and Java as those of SQL and RE2."""
+"""Patterns of LIKE, RLIKE and REPLACE go in, those of SQL and RE2 come out."""
 
 from __future__ import annotations
 

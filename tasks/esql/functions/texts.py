@@ -1,4 +1,4 @@
-"""Functions of texts."""
+"""The functions of texts."""
 
 from __future__ import annotations
 
