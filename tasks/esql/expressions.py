@@ -292,7 +292,7 @@ class Expressions:
 
     @contextmanager
     def _guarded(self, *conditions: Sql) -> Iterator[None]:
-        """Translate the body for rows that meet the conditions only, and those in force."""
+        """Inside, what may fail counts only for rows that meet the conditions."""
         before = len(self.guards)
         self.guards.extend(sql("({})", condition) for condition in conditions)
         yield
