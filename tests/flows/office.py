@@ -10,12 +10,13 @@ from prefect.client.schemas.objects import State
 from sqlalchemy import text
 
 from flows.daily_digest import daily_digest
-from tasks.history import History, upgrade_history
-from tasks.history.database import connect_database
+from tasks.history import History
+from tasks.history.database import connected
 from tasks.model.findings import Status
 from tasks.model.runs import Report
 from tasks.settings import Destination
 from tests.builders import SLOT, finding, report, run
+from tests.histories import new_history
 from tests.slack_server import SlackServer
 
 CANARY = "canary-5d1f"
@@ -28,7 +29,7 @@ class Office:
         self.folder = folder
         self.history_url = history_url or f"sqlite:///{folder}/history.db"
         self.archive = folder / "archive"
-        upgrade_history(self.history_url)
+        new_history(self.history_url)
 
     def record(self, *reports: Report) -> None:
         with History.open(self.history_url) as history:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from flows.hunt_cluster import hunt_cluster
 from tasks.fleet.documents import PROCESS
-from tasks.history import upgrade_history
 from tasks.model.runs import Report
 from tasks.settings import Cluster
 from tests.events import SLOT, beacon, network_event, process_event, write_events
+from tests.histories import new_history
 
 DAY = timedelta(days=1)
 
@@ -22,7 +22,7 @@ class Site:
         self.folder = folder
         self.history_url = history_url or f"sqlite:///{folder}/history.db"
         self.archive = folder / "archive"
-        upgrade_history(self.history_url)
+        new_history(self.history_url)
 
     def cluster(self, *documents: dict, name: str = "corp", processes: bool = True) -> Cluster:
         """A folder of events; without `processes` it has no stream of process events."""

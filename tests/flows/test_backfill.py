@@ -8,10 +8,11 @@ import pytest
 from flows.backfill import backlog
 from flows.deployments import Deployment
 from tasks.errors import HuntError, SettingsError
-from tasks.history import History, upgrade_history
-from tasks.model.hunts import load_hunt
+from tasks.history import History
+from tasks.model.hunts import load
 from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, SLOT, day, report, run
+from tests.histories import new_history
 
 DAILY = {"slug": "daily", "cron": "15 6 * * *", "timezone": "UTC"}
 SHIPPED = load_hunt("macos-unsigned-network")
@@ -23,7 +24,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.history_url = f"sqlite:///{folder}/history.db"
-        upgrade_history(self.history_url)
+        new_history(self.history_url)
 
     def record(self, number: int, outcome: Outcome) -> None:
         with History.open(self.history_url) as history:

@@ -15,10 +15,10 @@ from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
 from tasks.errors import SettingsError
 from tasks.fleet.documents import NETWORK, PROCESS
-from tasks.history import upgrade_history
 from tests.elasticsearch_server import Access, ElasticsearchServer
 from tests.events import network_event, process_event, write_events
 from tests.flows.test_cli import beaconhunt
+from tests.histories import new_history
 from tests.slack_server import SlackServer
 
 KEY = "canary-api-key-41de"
@@ -36,7 +36,7 @@ def events(tmp_path: Path) -> Path:
 @pytest.fixture
 def storage(tmp_path: Path) -> dict[str, str]:
     history_url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(history_url)
+    new_history(history_url)
     return {"history_url": history_url, "archive_url": f"{tmp_path}/archive"}
 
 

@@ -16,13 +16,14 @@ from sqlalchemy import Engine, event, select
 
 from tasks import post
 from tasks.errors import HistoryError
-from tasks.history import database, upgrade_history
-from tasks.history.database import connect_database
-from tasks.history.models import Base
+from tasks.history import database
+from tasks.history.database import connected
+from tasks.history.models import Row
 from tasks.slack import channel
 from tests.builders import SLOT, day, finding, report, run
 from tests.flows.office import CANARY, Office
 from tests.flows.site import DAY, Site, fresh, steady
+from tests.histories import new_history
 from tests.postgresql import Server
 from tests.slack_server import SlackServer, ok
 
@@ -190,7 +191,7 @@ def office(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
 def site(url: str, tmp_path: Path) -> Site:
     site = Site(tmp_path)
     site.history_url = url
-    upgrade_history(url)
+    new_history(url)
     return site
 
 

@@ -23,7 +23,6 @@ from tasks.clusters import node
 from tasks.enrich import enrich
 from tasks.errors import ClusterError, DeadlineExceeded
 from tasks.fleet.documents import NETWORK, PROCESS, Document
-from tasks.history import upgrade_history
 from tasks.model.hunts import SHIPPED
 from tasks.model.runs import Outcome, Report
 from tasks.query import query
@@ -58,6 +57,7 @@ from tests.elasticsearch_server import (
     Release,
 )
 from tests.events import SLOT, beacon, network_event, process_event, write_events
+from tests.histories import new_history
 
 SHIPPED_HUNT = "macos-unsigned-network"
 
@@ -84,7 +84,7 @@ class Site:
         folder.mkdir(exist_ok=True)
         self.history_url = f"sqlite:///{folder}/history.db"
         self.archive = folder / "archive"
-        upgrade_history(self.history_url)
+        new_history(self.history_url)
 
     def hunt(
         self, url: str, slot: datetime = SLOT, hunt: str = SHIPPED_HUNT, **settings: object

@@ -12,10 +12,11 @@ from prefect.settings import get_current_settings
 from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
 from tasks.errors import SettingsError, Unauthorised
-from tasks.history import History, upgrade_history
+from tasks.history import History
 from tasks.settings import Cluster, Destination
 from tests.builders import SLOT, finding, report, run
 from tests.elasticsearch_server import Access, ElasticsearchServer
+from tests.histories import new_history
 from tests.slack_server import SlackServer, no
 
 API_KEY = "canary-api-key-77c1"
@@ -49,7 +50,7 @@ def what_prefect_knows() -> str:
 def site(tmp_path, monkeypatch):
     monkeypatch.setenv("ES_PROD_API_KEY", API_KEY)
     monkeypatch.setenv("SECOPS_TOKEN", TOKEN)
-    upgrade_history(f"sqlite:///{tmp_path}/history.db")
+    new_history(f"sqlite:///{tmp_path}/history.db")
     return tmp_path
 
 

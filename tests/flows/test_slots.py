@@ -16,9 +16,10 @@ from prefect.server.schemas.schedules import (
 )
 
 from flows.slots import Timetable, never_run
-from tasks.history import History, upgrade_history
-from tasks.model.runs import Outcome, Plan, minute
+from tasks.history import History
+from tasks.model.runs import Outcome, Plan
 from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
+from tests.histories import new_history
 
 
 def cron(text: str, zone: str = "UTC") -> CronSchedule:
@@ -138,7 +139,7 @@ def test_a_long_outage_has_more_slots_than_prefect_tells_at_once():
 @pytest.fixture
 def history(tmp_path):
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history:
         yield history
 

@@ -9,11 +9,11 @@ import pytest
 
 from tasks.check import PreflightScope, preflight, try_archive, try_destination, try_history
 from tasks.fleet.documents import NETWORK, PROCESS
-from tasks.history import upgrade_history
 from tasks.preflight.checks import Check, Verdict
 from tasks.preflight.cluster import HuntSettings
 from tasks.settings import Cluster, Destination
 from tests.events import SLOT, network_event, process_event, write_events
+from tests.histories import new_history
 from tests.slack_server import Behaviour, SlackServer, channel, fault, known, no
 
 CANARY = "canary-slack-token-c09a"
@@ -107,8 +107,8 @@ def test_a_history_is_opened_as_a_run_opens_it(tmp_path: Path):
     assert missing.verdict is Verdict.FAILED
     assert "beaconhunt history upgrade" in missing.remedy
     assert list(tmp_path.iterdir()) == []
-    upgrade_history(url)
-    (there,) = try_history(url)
+    new_history(url)
+    (there,) = check_history(url)
     assert (there.subject, there.verdict) == ("storage", Verdict.OK)
 
 

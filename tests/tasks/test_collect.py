@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.collect import collect_digest
-from tasks.history import History, Ledger, upgrade_history
+from tasks.collect import collected
+from tasks.history import History, Ledger
 from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.model.findings import Priority, Status
 from tasks.model.runs import Outcome
 from tasks.settings import Destination
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run
+from tests.histories import new_history
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER, "demo-us"))
 
@@ -22,7 +23,7 @@ SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER, "demo-us
 def history(tmp_path: Path) -> Iterator[History]:
     """A history without runs."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history:
         yield history
 

@@ -17,13 +17,14 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.history import History, Ledger, Unsettled, upgrade_history
+from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import DigestStatus, Medium
 from tasks.post import MAX_ATTEMPTS, look_up_digest, post_digest, print_digest
 from tasks.settings import Destination
 from tasks.slack import channel
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, SLOT, finding, report, run
+from tests.histories import new_history
 from tests.slack_server import (
     Behaviour,
     Call,
@@ -51,7 +52,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def history(tmp_path: Path) -> Iterator[History]:
     """A history with 25 new findings: a message and two replies."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history, disable_run_logger():
         history.record(report(run(), *(finding(f"mac-{number}") for number in range(25))))
         yield history

@@ -20,7 +20,7 @@ from tasks.errors import (
     Unauthorised,
     Unreachable,
 )
-from tasks.history import History, upgrade_history
+from tasks.history import History
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
 from tasks.model.findings import Status
@@ -28,6 +28,7 @@ from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan, Report, Window
 from tasks.record import build_report, missed_report, not_searched_report, record
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
+from tests.histories import new_history
 
 STARTED = SLOT + timedelta(minutes=15)
 
@@ -253,7 +254,7 @@ def test_a_run_says_whether_a_schedule_asked_for_it():
 def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):
     """The trend is of the history, and this run is its last."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history, disable_run_logger():
         record.fn(history, report(run(day(-1)), finding(slot=day(-1))))
         recorded = record.fn(history, report(run(), finding("mac-b")))
@@ -264,7 +265,7 @@ def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):
 def test_a_slot_that_was_searched_stands_when_its_repetition_fails(tmp_path: Path):
     """A later failure takes nothing back of what is known."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history, disable_run_logger():
         record.fn(history, report(run(), finding(status=Status.NEW)))
         record.fn(history, not_searched_report(plan(), Unreachable("prod: away.", "Wait.")))

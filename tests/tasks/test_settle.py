@@ -16,12 +16,13 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.history import History, Ledger, Unsettled, upgrade_history
+from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.settings import Destination
 from tasks.settle import begin, settle, start_scope, status_after, take_over
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, SLOT, day, finding, report, run
+from tests.histories import new_history
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))
 
@@ -30,7 +31,7 @@ SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """The ledger of a destination that has not heard of one finding."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history, disable_run_logger():
         history.record(report(run(), finding()))
         ledger = history.ledger(SOC, Medium.SLACK)

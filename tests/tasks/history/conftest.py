@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.history import History, upgrade_history
+from tasks.history import History
 from tests import postgresql
+from tests.histories import new_history
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,7 +22,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def history_url(empty_url: str) -> str:
     """A history without runs, on each database."""
-    upgrade_history(empty_url)
+    new_history(empty_url)
     return empty_url
 
 

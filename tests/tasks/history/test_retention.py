@@ -31,6 +31,7 @@ from tasks.record import build_report, not_searched_report
 from tasks.settings import Destination
 from tasks.slack.compose import compose
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
+from tests.histories import new_history
 from tests.postgresql import Server
 
 HOSTS = ("mac-a", "mac-b")
@@ -348,7 +349,7 @@ def pruned_url(history_url: str, request: pytest.FixtureRequest, tmp_path: Path)
     else:
         server: Server = request.getfixturevalue("postgresql_server")
         url = server.new_schema()
-    upgrade_history(url)
+    new_history(url)
     return url
 
 

@@ -232,9 +232,10 @@ def test_a_history_with_acknowledgements_is_upgraded_and_its_runs_know_what_they
         assert (pending.announcements, pending.acknowledged) == ((), 1)
 
 
-def test_the_migrations_make_what_the_models_say(history_url: str) -> None:
+def test_the_migrations_make_what_the_models_say(empty_url: str) -> None:
     """A history that grew by migrations is the one that the code was written for."""
-    with connect_database(history_url) as database, database.reading() as session:
+    upgrade(empty_url)
+    with connected(empty_url) as database, database.reading() as session:
         context = MigrationContext.configure(
             session.connection(), opts={"version_table": schema.VERSION_TABLE}
         )

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tasks.errors import RunInProgress
-from tasks.history import History, Known, Memory, upgrade_history
-from tasks.history.database import connect_database
-from tasks.history.models import Base
+from tasks.history import History, Known, Memory
+from tasks.history.database import connected
+from tasks.history.models import Row
 from tasks.model.findings import Finding, Priority, Status, short_id
 from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run, sha256
+from tests.histories import new_history
 
 
 def known(
@@ -562,7 +563,7 @@ def expected(
 def test_what_is_known_follows_from_the_rules_alone(tmp_path: Path) -> None:
     """Whatever slots are run, in whatever order and how often, the store keeps to a plain model."""
     url = f"sqlite:///{tmp_path}/history.db"
-    upgrade_history(url)
+    new_history(url)
     examples = count()
     with History.open(url) as history:
 
