@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.archive import write_run
-from tasks.history import History, upgrade_history
+from tasks.history import History
 from tasks.model.findings import Host, Process, Status
 from tasks.model.runs import Outcome, minute
 from tasks.report import pages_of
 from tests.builders import SLOT, day, finding, report, run
 from tests.events import network_event, write_events
+from tests.histories import new_history
 from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
 
 HUNT = "flows.hunt_cluster.hunt_cluster"
@@ -100,7 +102,7 @@ def test_run_and_digest_say_how_they_ended(site, command):
 
 def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):
     """Once: what was searched is not run again."""
-    upgrade_history(f"sqlite:///{site}/history.db")
+    new_history(f"sqlite:///{site}/history.db")
     file = site / "prefect.yaml"
     document = yaml.safe_load(file.read_text())
     document["deployments"][0]["schedules"] = [{"cron": "15 6 * * *", "timezone": "UTC"}]
@@ -119,7 +121,7 @@ def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):
 
 def test_a_script_learns_how_a_run_and_a_digest_ended(site, command):
     """One JSON object each, with the outcome, what is new, and where to look."""
-    upgrade_history(f"sqlite:///{site}/history.db")
+    new_history(f"sqlite:///{site}/history.db")
     _, said, _ = command("run", "corp", "--slot", "2026-11-24T06:00Z", "--format", "json")
     facts = json.loads(said)
     assert (facts["outcome"], facts["new"]) == ("baseline", [])
@@ -150,7 +152,7 @@ def test_a_mistake_is_named_with_its_remedy_and_exits_with_1(site, command, argu
 
 def test_a_bad_deployment_stops_no_command_about_another(site, command):
     """Only what is asked for is checked; the error names the deployment and its setting."""
-    upgrade_history(f"sqlite:///{site}/history.db")
+    new_history(f"sqlite:///{site}/history.db")
     history = {"history_url": f"sqlite:///{site}/history.db"}
     deploy(site, "bad", HUNT, {**history, "cluster": {"name": "bad", "url": "https://u:p@es"}})
     deploy(site, "odd", HUNT, {**history, "cluster": {"name": "odd", "url": "x"}, "hnut": "x"})
@@ -166,7 +168,7 @@ def test_a_bad_deployment_stops_no_command_about_another(site, command):
 
 def test_a_digest_hides_no_hunt_of_the_same_name(site, command):
     """Teams name both after the place that they are for."""
-    upgrade_history(f"sqlite:///{site}/history.db")
+    new_history(f"sqlite:///{site}/history.db")
     listed = yaml.safe_load((site / "prefect.yaml").read_text())["deployments"]
     destination = {"name": "corp", "channel": "C1", "clusters": ["corp"]}
     deploy(site, "corp", DIGEST, {**listed[1]["parameters"], "destination": destination})
@@ -235,7 +237,7 @@ def test_a_variable_that_cannot_be_is_named_with_its_remedy(site, arguments, var
 
 def test_two_runs_at_once_do_not_disturb_each_other(site):
     """Each has its Prefect server, and the first ones of a home make the same database."""
-    upgrade_history(f"sqlite:///{site}/history.db")
+    new_history(f"sqlite:///{site}/history.db")
     slots = ("2026-11-24T05:00Z", "2026-11-24T06:00Z")
     processes = [separately(site, "run", "corp", "--slot", slot) for slot in slots]
     for process in processes:
@@ -247,15 +249,23 @@ def test_two_runs_at_once_do_not_disturb_each_other(site):
 
 
 @pytest.fixture
-def silent_cluster(site) -> Iterator[socket.socket]:
+def used_site(site, prefect_server) -> Path:
+    """The same after its first command, which makes Prefect's database in several seconds."""
+    (site / "prefect").mkdir()
+    shutil.copy(prefect_server, site / "prefect" / "prefect.db")
+    return site
+
+
+@pytest.fixture
+def silent_cluster(used_site) -> Iterator[socket.socket]:
     """A deployed cluster that takes a question and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(180)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        storage = yaml.safe_load((site / "prefect.yaml").read_text())["deployments"][0]
+        storage = yaml.safe_load((used_site / "prefect.yaml").read_text())["deployments"][0]
         cluster = {"name": "silent", "url": url}
-        deploy(site, "silent", HUNT, {**storage["parameters"], "cluster": cluster})
-        upgrade_history(f"sqlite:///{site}/history.db")
+        deploy(used_site, "silent", HUNT, {**storage["parameters"], "cluster": cluster})
+        new_history(f"sqlite:///{used_site}/history.db")
         yield listener
 
 
@@ -281,9 +291,9 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_a_sentence(site, silent_clus
     assert not any(map(is_alive, started))
 
 
-def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(site):
+def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(used_site):
     """Whoever looks at the demo may leave it."""
-    with at_a_terminal(site, "demo") as terminal:
+    with at_a_terminal(used_site, "demo") as terminal:
         terminal.wait_for("candidates on corp-")
         started = terminal.started()
         terminal.press(CTRL_C)
@@ -436,7 +446,7 @@ LONG = "[red]" + "very-long-name-" * 13 + "[/] \u202e"
 @pytest.fixture
 def hostile(site) -> Path:
     """A history whose findings have names that are meant to break tables."""
-    upgrade_history(f"sqlite:///{site}/history.db")
+    new_history(f"sqlite:///{site}/history.db")
     with History.open(f"sqlite:///{site}/history.db") as history:
         odd = replace(finding(), host=Host(name=LONG), process=Process(name=LONG), why=LONG)
         history.record(report(run(), odd, finding("mac-b", "/opt/agentd")))
@@ -471,7 +481,7 @@ def test_at_a_terminal_nothing_is_wider_and_ids_stay_whole(
 def test_runs_and_findings_are_listed(site, command):
     """What the history knows, for a terminal and for a script."""
     url = f"sqlite:///{site}/history.db"
-    upgrade_history(url)
+    new_history(url)
     with History.open(url) as history:
         history.record(report(run(), finding(executable="/opt/agentd")))
         history.record(report(run(day(1), Outcome.FAILED)))
@@ -505,7 +515,7 @@ def test_a_history_is_checked_and_copied(site, command):
 def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
     """A script, or a person in a hurry, first learns how much would go."""
     url = f"sqlite:///{site}/history.db"
-    upgrade_history(url)
+    new_history(url)
     slots = [minute(datetime.now(UTC)) - timedelta(days=days) for days in (410, 405, 402, 401, 1)]
     with History.open(url) as history:
         for slot in slots:
@@ -526,7 +536,7 @@ def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
 def found(site) -> str:
     """Give the id of a finding that a run has found."""
     url = f"sqlite:///{site}/history.db"
-    upgrade_history(url)
+    new_history(url)
     new = finding(executable="/opt/agentd\x1b[31m")
     with History.open(url) as history:
         history.record(report(run(), new))
