@@ -20,8 +20,8 @@ from tasks.slack import channel
 from tasks.slack.channel import Channel
 from tests.builders import SLOT
 from tests.flows.office import CANARY, Office, hosts_told, new_day
-from tests.flows.processes import at_once, killed_after, public
 from tests.postgresql import Server
+from tests.processes import at_once, killed_after, public
 from tests.slack_server import Behaviour, SlackServer, fault, is_gone, no, ok
 
 STEPS = [

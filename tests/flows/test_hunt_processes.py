@@ -28,9 +28,9 @@ from tasks.report import pages_of
 from tasks.settings import Cluster, Destination
 from tasks.slack.compose import compose
 from tests.builders import day
-from tests.flows.processes import at_once, killed_after
 from tests.flows.site import Site, fresh, steady
 from tests.postgresql import Server
+from tests.processes import at_once, killed_after
 
 RECORDED = ["tasks.history:History.record", "tasks.history:History.mark_published"]
 """The steps that change a history."""

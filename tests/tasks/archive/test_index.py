@@ -1,6 +1,5 @@
+import os
 import re
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from tasks.pages.index import Record
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import day, finding, report, run
 from tests.poison import HOSTILE
-from tests.terminal import ROOT
+from tests.processes import at_once
 
 
 def test_every_link_of_the_index_leads_to_a_file(archive):
@@ -316,30 +315,21 @@ def test_writers_at_once_never_leave_half_an_index(folder):
         assert newest.id in (folder / newest.hunt / newest.cluster / "latest.html").read_text()
 
 
-WRITER = """
-import sys
-from tasks.archive import write_index, write_run
-from tasks.pages.html import Pages
-from tests.builders import day, report, run
-
-for number in range(5):
-    of = report(run(day(number), cluster=sys.argv[2]))
-    write_run(sys.argv[1], of, Pages("<!doctype html>", b""))
-    write_index(sys.argv[1])
-"""
+def write_and_index(url):
+    """Write five runs of a cluster of this process's own, and the index after each."""
+    for number in range(5):
+        write_run(url, report(run(day(number), cluster=f"worker-{os.getpid()}")), PAGES)
+        write_index(url)
 
 
 @pytest.mark.parametrize("shared", ["folder", "store"])
 def test_processes_at_once_leave_an_index_of_every_run(shared, request):
     """Workers share an archive: the last index names what all of them wrote, and is whole."""
     url = str(request.getfixturevalue(shared))
-    names = ["one", "two", "three"]
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, url, name], cwd=ROOT) for name in names
-    ]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    store = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    at_once(3, write_and_index, url, environment=store)
     html = read(url, "index.html").decode()
-    for name in names:
-        for number in range(5):
-            assert run(day(number), cluster=name).folder in html
+    written = [path.removesuffix("/run.json") for path in listed(url) if "/run.json" in path]
+    assert len(written) == 15
+    assert [folder for folder in written if folder not in html] == []
     assert html.rstrip().endswith("</html>")
