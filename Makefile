@@ -14,9 +14,6 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
 	$(BIN)/beaconhunt demo
 
-# Else, in a shell that forbids it, every command that a test starts would compile our modules anew.
-test: export PYTHONDONTWRITEBYTECODE =
-
 # Files of few tests take longest here; by itself xdist would begin with them last.
 test: $(INSTALLED)  ## Run every test.
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

@@ -13,14 +13,14 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine, event, make_url
 
-from tasks.history import upgrade
+from tasks.history import upgrade_history
 from tests.postgresql import Server
 
 _CHANGES = ("ALTER", "CREATE", "DELETE", "DROP", "INSERT", "UPDATE")
 
 
 def new_history(url: str) -> None:
-    """Make a history where there is none yet, with the same result as `upgrade`."""
+    """Make a history where there is none yet, with the same result as `upgrade_history`."""
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
         path = Path(str(address.database))
@@ -37,7 +37,7 @@ def _file() -> bytes:
     """Migrate an empty SQLite file."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "history.db"
-        upgrade(f"sqlite:///{path}")
+        upgrade_history(f"sqlite:///{path}")
         return path.read_bytes()
 
 
@@ -53,7 +53,7 @@ def _statements(server: Server) -> bytes:
     url = server.new_schema()
     event.listen(Engine, "before_cursor_execute", record)
     try:
-        upgrade(url)
+        upgrade_history(url)
     finally:
         event.remove(Engine, "before_cursor_execute", record)
     return ";".join(recorded).encode()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 
-from tasks.history import upgrade
+from tasks.history import upgrade_history
 from tests.histories import new_history
 from tests.postgresql import Server
 
@@ -22,7 +22,7 @@ def dumped(path: Path) -> tuple[list[str], list[tuple[int]]]:
 
 def test_a_copied_file_equals_a_migrated_one(tmp_path):
     """Also its settings, which no migration sets."""
-    for name, make in (("migrated", upgrade), ("copied", new_history)):
+    for name, make in (("migrated", upgrade_history), ("copied", new_history)):
         make(f"sqlite:///{tmp_path}/{name}.db")
     assert dumped(tmp_path / "copied.db") == dumped(tmp_path / "migrated.db")
 
@@ -45,7 +45,7 @@ ORDER BY 1, 2, 3, 4
 def test_a_copied_schema_equals_a_migrated_one(postgresql_server: Server):
     """Columns, indexes, constraints and the revision."""
     described = []
-    for make in (upgrade, new_history):
+    for make in (upgrade_history, new_history):
         make(url := postgresql_server.new_schema())
         with psycopg.connect(url) as connection:
             described.append(connection.execute(DESCRIBED).fetchall())

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from flows.daily_digest import daily_digest
 from tasks.history import History
-from tasks.history.database import connected
+from tasks.history.database import connect_database
 from tasks.model.findings import Status
 from tasks.model.runs import Report
 from tasks.settings import Destination

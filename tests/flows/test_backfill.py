@@ -9,7 +9,7 @@ from flows.backfill import backlog
 from flows.deployments import Deployment
 from tasks.errors import HuntError, SettingsError
 from tasks.history import History
-from tasks.model.hunts import load
+from tasks.model.hunts import load_hunt
 from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, SLOT, day, report, run
 from tests.histories import new_history

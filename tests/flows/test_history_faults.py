@@ -17,8 +17,8 @@ from sqlalchemy import Engine, event, select
 from tasks import post
 from tasks.errors import HistoryError
 from tasks.history import database
-from tasks.history.database import connected
-from tasks.history.models import Row
+from tasks.history.database import connect_database
+from tasks.history.models import Base
 from tasks.slack import channel
 from tests.builders import SLOT, day, finding, report, run
 from tests.flows.office import CANARY, Office

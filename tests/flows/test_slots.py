@@ -17,7 +17,7 @@ from prefect.server.schemas.schedules import (
 
 from flows.slots import Timetable, never_run
 from tasks.history import History
-from tasks.model.runs import Outcome, Plan
+from tasks.model.runs import Outcome, Plan, minute
 from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
 from tests.histories import new_history
 

@@ -108,7 +108,7 @@ def test_a_history_is_opened_as_a_run_opens_it(tmp_path: Path):
     assert "beaconhunt history upgrade" in missing.remedy
     assert list(tmp_path.iterdir()) == []
     new_history(url)
-    (there,) = check_history(url)
+    (there,) = try_history(url)
     assert (there.subject, there.verdict) == ("storage", Verdict.OK)
 
 

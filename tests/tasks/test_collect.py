@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.collect import collected
+from tasks.collect import collect_digest
 from tasks.history import History, Ledger
 from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.model.findings import Priority, Status

@@ -234,8 +234,8 @@ def test_a_history_with_acknowledgements_is_upgraded_and_its_runs_know_what_they
 
 def test_the_migrations_make_what_the_models_say(empty_url: str) -> None:
     """A history that grew by migrations is the one that the code was written for."""
-    upgrade(empty_url)
-    with connected(empty_url) as database, database.reading() as session:
+    upgrade_history(empty_url)
+    with connect_database(empty_url) as database, database.reading() as session:
         context = MigrationContext.configure(
             session.connection(), opts={"version_table": schema.VERSION_TABLE}
         )

@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from tasks.errors import RunInProgress
 from tasks.history import History, Known, Memory
-from tasks.history.database import connected
-from tasks.history.models import Row
+from tasks.history.database import connect_database
+from tasks.history.models import Base
 from tasks.model.findings import Finding, Priority, Status, short_id
 from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run, sha256
