@@ -15,7 +15,6 @@ from tasks.collect import collect
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import DAY, Digest, Medium, Message, readable
-from tasks.model.wording import counted
 from tasks.post import look_up_digest, post_digest, print_digest
 from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
@@ -31,6 +30,7 @@ from tasks.settings import (
 )
 from tasks.settle import begin, settle, start_scope, take_over
 from tasks.slack.compose import compose_digest
+from tasks.text.numbers import counted
 
 
 def medium_of(destination: Destination) -> Medium:

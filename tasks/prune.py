@@ -8,8 +8,8 @@ from functools import partial
 from prefect import get_run_logger
 
 from tasks.history import prune_history
-from tasks.model.wording import counted
 from tasks.orchestration.steps import step
+from tasks.text.numbers import counted
 
 
 @step  # No retries: the next run goes on where this one ended.

@@ -12,9 +12,9 @@ from tasks.archive.pruning import prune_archive
 from tasks.archive.writing import write_daily, write_run
 from tasks.model.digests import Digest, Message
 from tasks.model.runs import Report
-from tasks.model.wording import counted
 from tasks.orchestration.steps import step
 from tasks.pages.html import RenderedReport
+from tasks.text.numbers import counted
 
 
 @step  # No retries: a folder that refuses once refuses again.

@@ -19,6 +19,7 @@ from tasks.model.findings import (
 from tasks.model.hunts import Nouns
 from tasks.model.runs import Outcome, Report, Run
 from tasks.text import times
+from tasks.text.numbers import counted
 from tasks.text.untrusted import defanged, shortened, visible
 
 OUTCOME_WORDS = {
@@ -41,8 +42,6 @@ REASON_WORDS = {
 
 FLOOD = 200
 """More news than this at once is unusual, and none is told singly."""
-
-MILLION = 1_000_000
 
 ONE_PROGRAM_SHARE = 0.8
 """From this share on, of a flood, one program with one destination explains it."""
@@ -302,18 +301,3 @@ def host_count(findings: Iterable[Finding]) -> int:
             if (host := finding.host.id or finding.host.name)
         }
     )
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Give for example `1 Mac` or `4,992 Macs`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def capitalised(noun: str) -> str:
-    """Give the noun as it begins a label."""
-    return noun[:1].upper() + noun[1:]
-
-
-def rounded(number: int) -> str:
-    """Give for example `8,120,442`, and `41.2 M` from ten million on."""
-    return f"{number / MILLION:,.1f} M" if number >= 10 * MILLION else f"{number:,}"

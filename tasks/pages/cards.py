@@ -17,8 +17,6 @@ from tasks.model.hunts import Hunt, Nouns
 from tasks.model.runs import Run
 from tasks.model.wording import (
     acknowledgement_summary,
-    capitalised,
-    counted,
     destination_words,
     events_an_hour,
     period_words,
@@ -28,6 +26,7 @@ from tasks.model.wording import (
 from tasks.pages import charts
 from tasks.pages.kibana import MAX_ENTITY_IDS, discover_url, traffic_query
 from tasks.text import times
+from tasks.text.numbers import capitalised, counted
 from tasks.text.times import Clock
 from tasks.text.untrusted import defanged, shortened
 

@@ -31,6 +31,7 @@ from tasks.pages.parts import (
     table_of,
 )
 from tasks.text import times
+from tasks.text.numbers import capitalised, rounded
 from tasks.text.untrusted import visible
 
 
@@ -95,7 +96,7 @@ def daily_view(digest: Digest) -> DailyView:
         lede=tuple(_day_lede(digest)),
         alerts=tuple(sorted(_day_alerts(digest), key=lambda alert: alert.css != "bad")),
         tiles=tuple(_day_tiles(digest, findings, searched)),
-        hosts=wording.capitalised(digest.nouns.host[1]),
+        hosts=capitalised(digest.nouns.host[1]),
         clusters=tuple(_cluster_row(day, digest, here) for day in digest.clusters),
         news=news,
         known=table_of(
@@ -200,7 +201,7 @@ def _day_tiles(
 ) -> Iterator[Tile]:
     seen = [day.run.coverage for day in searched if day.run and day.run.coverage]
     yield from news_tiles(findings)
-    hosts = wording.capitalised(digest.nouns.host[1])
+    hosts = capitalised(digest.nouns.host[1])
     yield Tile(f"{hosts} affected", f"{wording.host_count(findings):,}", "by these findings")
     missing = len(searched) < len(digest.clusters)
     if digest.acknowledged:
@@ -209,7 +210,7 @@ def _day_tiles(
     share = f"{len(searched)}/{len(digest.clusters)}"
     yield Tile("Searched", share, "hunts on clusters", hot=missing)
     yield Tile(f"{hosts} seen", f"{sum(each.macs for each in seen):,}", "where it was searched")
-    events = wording.rounded(sum(each.events for each in seen))
+    events = rounded(sum(each.events for each in seen))
     yield Tile("Events searched", events, about="events")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.model.hunts import Nouns
-from tasks.model.wording import capitalised
+from tasks.text.numbers import capitalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from tasks.model import wording
 from tasks.model.findings import Status
 from tasks.model.hunts import Nouns
 from tasks.model.runs import TREND_RUNS, Outcome, Report, Run, Trend
-from tasks.model.wording import counted
 from tasks.pages import charts
 from tasks.pages.cards import NOTHING
 from tasks.pages.explanations import Explanation, explanations
 from tasks.pages.parts import ARCHIVE_INDEX, Badge, Tile, badge, href
 from tasks.text import times
+from tasks.text.numbers import counted
 from tasks.text.untrusted import visible
 
 NOT_SEARCHED_WITHIN = timedelta(days=30)

@@ -13,6 +13,7 @@ from tasks.model.hunts import Nouns
 from tasks.model.runs import SCHEMA_VERSION, Outcome, Run
 from tasks.pages import cards
 from tasks.pages.cards import Card, TableRow
+from tasks.text.numbers import capitalised
 
 MAX_CARDS = 100
 FILTERED_CARDS = 6
@@ -121,7 +122,7 @@ def news_title(told: Sequence[Finding]) -> str:
         "programs that are back": any(map(wording.is_back, told)),
     }
     *some, last = [kind for kind, is_told in kinds.items() if is_told] or ["new findings"]
-    return wording.capitalised(f"{', '.join(some)} and {last}" if some else last)
+    return capitalised(f"{', '.join(some)} and {last}" if some else last)
 
 
 def news_tiles(told: Sequence[Finding]) -> Iterator[Tile]:
@@ -178,7 +179,7 @@ def table_of(
         title=title,
         count=f"{len(findings):,}",
         note=note,
-        host=wording.capitalised(nouns.host[0]),
+        host=capitalised(nouns.host[0]),
         events=any(row.events for row in rows),
         scored=scored,
         rows=rows,

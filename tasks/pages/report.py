@@ -15,7 +15,6 @@ from tasks.model.coverage import AgentCoverage
 from tasks.model.findings import Finding, Priority, Status
 from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Outcome, Report, Run, Trend
-from tasks.model.wording import counted
 from tasks.pages import cards, charts
 from tasks.pages.cards import NOTHING, AcknowledgedRow, Card, Fact, QuietRow
 from tasks.pages.explanations import Explanation, explanations
@@ -37,6 +36,7 @@ from tasks.pages.parts import (
     table_of,
 )
 from tasks.text import times
+from tasks.text.numbers import capitalised, counted, rounded
 from tasks.text.untrusted import visible
 
 MAX_LISTED = 200
@@ -184,7 +184,7 @@ def report_view(report: Report, links: Links) -> ReportView:
         trend=charts.trend_chart(report.trend) if len(report.trend) > 1 else None,
         trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
         trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
-        hosts=wording.capitalised(run.nouns.host[1]),
+        hosts=capitalised(run.nouns.host[1]),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
         acknowledged=tuple(map(cards.acknowledged_row, muted[:MAX_LISTED])),
@@ -254,7 +254,7 @@ def _others(report: Report, new: tuple[Finding, ...]) -> Table:
     """Lay out what has no card: new findings beyond the cards, and what was known before."""
     known = _known(report)
     scored = report.hunt.pipeline.score
-    found = wording.capitalised(wording.found_words(report))
+    found = capitalised(wording.found_words(report))
     note = f"{found}, and known from earlier runs: not announced again."
     if report.run.outcome is Outcome.NO_DATA:
         title = "Known before"
@@ -336,14 +336,14 @@ def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
         count = f"{len(report.acknowledged):,}"
         yield Tile("Acknowledged", count, "by an analyst", about="acknowledged")
     yield Tile(
-        f"{wording.capitalised(run.nouns.host[1])} affected",
+        f"{capitalised(run.nouns.host[1])} affected",
         f"{wording.host_count(found):,}",
         f"of {seen.macs:,} seen",
         about="affected",
     )
     yield Tile(
         "Events searched",
-        wording.rounded(seen.events),
+        rounded(seen.events),
         f"newest: {run.clock.age(seen.newest_event)}" if seen.newest_event else "",
         about="events",
     )
@@ -385,7 +385,7 @@ def _coverage_facts(run: Run) -> Iterator[Fact]:
     yield Fact("Cluster", run.cluster, code=True)
     if seen := run.coverage:
         yield Fact("Events", f"{seen.events:,}", about="events")
-        yield Fact(wording.capitalised(run.nouns.host[1]), f"{seen.macs:,}")
+        yield Fact(capitalised(run.nouns.host[1]), f"{seen.macs:,}")
         yield Fact("Newest event", clock.aged(seen.newest_event) if seen.newest_event else "none")
     before = clock.aged(run.compared_with) if run.compared_with else "nothing, no earlier run"
     yield Fact("Compared with", before, about="compared")

@@ -27,7 +27,6 @@ from tasks.esql.reads import fits, reads, usual_types
 from tasks.model.coverage import AgentCoverage, Coverage
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
-from tasks.model.wording import counted
 from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
 from tasks.questions.candidates import parameters
 from tasks.questions.connections import CONNECTIONS, HOST_HOURS
@@ -35,6 +34,7 @@ from tasks.questions.coverage import TOTALS, ask_coverage, subject_of
 from tasks.questions.processes import PROCESSES
 from tasks.settings import Cluster, ReadBlock, no_block
 from tasks.text import times
+from tasks.text.numbers import counted
 
 PATIENCE_MINUTES = 2
 """How long a question of a check may take."""

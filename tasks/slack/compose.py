@@ -30,7 +30,6 @@ from tasks.model.wording import (
     REASON_WORDS,
     acknowledgement_summary,
     baseline_words,
-    counted,
     destination_words,
     ended_words,
     is_back,
@@ -44,6 +43,7 @@ from tasks.model.wording import (
 )
 from tasks.pages.kibana import discover_url
 from tasks.text import times
+from tasks.text.numbers import counted
 from tasks.text.untrusted import shortened, visible
 
 TOLD_SINGLY = 50

@@ -1,1 +1,1 @@
-"""Text: how times and untrusted names are written."""
+"""Text: how times, numbers and untrusted names are written."""

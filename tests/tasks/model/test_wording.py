@@ -5,7 +5,6 @@ import pytest
 from tasks.model.findings import Host, NetworkDestination, Status
 from tasks.model.hunts import Nouns
 from tasks.model.wording import (
-    counted,
     destination_words,
     host_count,
     on_hosts,
@@ -79,10 +78,3 @@ def test_priorities_are_counted_highest_first():
     """Also those that could not be given."""
     of = [finding(priority=None), finding(), finding(status=Status.QUIET)]
     assert priorities_words(of) == "2 medium, 1 unrated"
-
-
-def test_one_is_not_many():
-    """English, with thousands set off."""
-    assert counted(1, "day") == "1 day"
-    assert counted(0, "process", "processes") == "0 processes"
-    assert counted(4_992, "Mac", "Macs") == "4,992 Macs"
