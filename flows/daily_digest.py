@@ -12,9 +12,10 @@ from prefect.states import Completed
 from flows.slots import run_name, slot_of_run
 from tasks.archive import store_daily
 from tasks.collect import collect
+from tasks.compose import compose
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
-from tasks.model.digests import DAY, Digest, Medium, Message, readable
+from tasks.model.digests import DAY, Digest, Medium
 from tasks.post import look_up_digest, post_digest, print_digest
 from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
@@ -29,7 +30,7 @@ from tasks.settings import (
     secret_if_any,
 )
 from tasks.settle import begin, settle, start_scope, take_over
-from tasks.slack.compose import compose_digest
+from tasks.slack.message import Message, readable
 from tasks.text.numbers import counted
 
 
@@ -75,15 +76,15 @@ def daily_digest(
             # Also a day with nothing to tell decides from when on a destination hears.
             start_scope(ledger, slot)
             settle_lost(ledger, destination, medium)
-        compose = partial(composed, ledger, destination, medium, slot, report_base_url)
-        digest, message = compose()
+        collect_and_compose = partial(composed, ledger, destination, medium, slot, report_base_url)
+        digest, message = collect_and_compose()
         page = None
         if not dry_run:
             try:
                 page = tell(ledger, digest, message, destination, archive_url)
             except ChannelUnreadable:
                 # Once more, since nobody can look whether it is there; this time it says so.
-                digest, message = compose()
+                digest, message = collect_and_compose()
                 page = tell(ledger, digest, message, destination, archive_url)
     words = final_words(digest, message, dry_run=dry_run)
     facts = {
@@ -127,7 +128,7 @@ def composed(
     """Collect what there is to tell, and write the message that tells it, if any."""
     digest = collect(ledger, destination, medium, slot)
     digest = rehearse_day(digest, report_base_url)
-    return digest, compose_digest(digest, report_base_url)
+    return digest, compose(digest, report_base_url)
 
 
 def tell(

@@ -8,11 +8,11 @@ from prefect import get_run_logger
 
 from tasks.errors import ReceiptLost, SlackUnreachable
 from tasks.history import Ledger, Unsettled
-from tasks.model.digests import Message
 from tasks.orchestration.steps import step
 from tasks.secrets import read_block
 from tasks.settings import Destination, secret
 from tasks.slack.channel import Channel
+from tasks.slack.message import Message
 
 MAX_ATTEMPTS = 3
 """So often a part is posted that is, for all that can be seen, not in the channel."""

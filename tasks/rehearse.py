@@ -14,7 +14,7 @@ from tasks.model.findings import UNSHOWN, Finding, Host, NetworkDestination, Pro
 from tasks.model.runs import Report
 from tasks.publish import findings_table
 from tasks.report import markdown_summary, pages_of, render_daily
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
 
 _BARE: Mapping[str, Any] = {
     "host": Host(),
@@ -58,7 +58,7 @@ def rehearsed_day(digest: Digest, report_base_url: str | None) -> Digest:
 
     def show(told: Told) -> None:
         trial = replace(digest, announcements=told)
-        compose(trial, report_base_url=report_base_url)
+        compose_message(trial, report_base_url=report_base_url)
         render_daily(trial)
 
     return replace(digest, announcements=_standing(digest.announcements, show))

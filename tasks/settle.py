@@ -8,8 +8,9 @@ from prefect import get_run_logger
 
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError, SlackRefused
 from tasks.history import Ledger, Unsettled
-from tasks.model.digests import Digest, DigestStatus, Message
+from tasks.model.digests import Digest, DigestStatus
 from tasks.orchestration.steps import step
+from tasks.slack.message import Message
 
 
 def status_after(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:
@@ -53,7 +54,7 @@ def take_over(ledger: Ledger) -> Unsettled | None:
 @step  # No retries: as above.
 def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
     """Write that the digest is about to be posted."""
-    return ledger.begin(digest, message)
+    return ledger.begin(digest, message.outline)
 
 
 @step  # No retries: as above.

@@ -10,10 +10,11 @@ from prefect import get_run_logger
 from tasks.archive.index import write_index
 from tasks.archive.pruning import prune_archive
 from tasks.archive.writing import write_daily, write_run
-from tasks.model.digests import Digest, Message
+from tasks.model.digests import Digest
 from tasks.model.runs import Report
 from tasks.orchestration.steps import step
 from tasks.pages.html import RenderedReport
+from tasks.slack.message import Message
 from tasks.text.numbers import counted
 
 

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from tasks.archive.folder import Folder
 from tasks.archive.paths import RECORD
 from tasks.errors import ArchiveError
-from tasks.model.digests import Digest, Message
+from tasks.model.digests import Digest
 from tasks.model.runs import Report
 from tasks.pages.daily import daily_path
 from tasks.pages.html import RenderedReport
 from tasks.pages.index import Record
 from tasks.pages.parts import SCHEMA
+from tasks.slack.message import Message
 
 
 def write_run(archive_url: str, report: Report, pages: RenderedReport) -> str:

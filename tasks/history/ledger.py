@@ -29,7 +29,7 @@ from tasks.history.pending import (
     pending,
     warnings_of,
 )
-from tasks.model.digests import DAY, Digest, DigestStatus, Medium, Message
+from tasks.model.digests import DAY, Digest, DigestStatus, Medium, MessageOutline
 from tasks.settings import Destination
 
 LEASE = timedelta(minutes=10)
@@ -99,13 +99,13 @@ class Ledger:
         with self._database.reading() as session:
             return pending(session, self._key(session), self._destination, slot)
 
-    def begin(self, digest: Digest, message: Message) -> Unsettled:
-        """Write that a digest is about to be posted, and what each of its parts tells.
+    def begin(self, digest: Digest, message: MessageOutline) -> Unsettled:
+        """Write that a digest is about to be posted, and what each part of its message reports.
 
         Raises:
             RunInProgress: another one is begun and not settled, or was since this was composed.
         """
-        replies = [tuple(news_of(reply.announcements)) for reply in message.replies]
+        replies = [tuple(news_of(announcements)) for announcements in message.replies]
         elsewhere = {said for reply in replies for said in reply}
         everything = news_of(digest.announcements + digest.baselines) + delivery_keys_for_ended(
             digest.ended

@@ -33,7 +33,7 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.model.digests import EVENT_TYPE, Message
+from tasks.slack.message import EVENT_TYPE, Message
 
 SLACK_URL = WebClient.BASE_URL
 TIMEOUT_SECONDS = 30

@@ -9,19 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from prefect import task
-from prefect.logging import get_run_logger
-
-from tasks.model.digests import (
-    EVENT_TYPE,
-    Announcement,
-    Block,
-    ClusterDay,
-    CoverageGap,
-    Digest,
-    Message,
-    violations,
-)
+from tasks.model.digests import Announcement, ClusterDay, CoverageGap, Digest
 from tasks.model.findings import RANKS, Finding
 from tasks.model.hunts import Nouns
 from tasks.model.runs import Run
@@ -42,6 +30,7 @@ from tasks.model.wording import (
     rate_words,
 )
 from tasks.pages.kibana import discover_url
+from tasks.slack.message import EVENT_TYPE, Block, Message, violations
 from tasks.text import times
 from tasks.text.numbers import counted
 from tasks.text.untrusted import shortened, visible
@@ -91,7 +80,7 @@ class _Warning:
     sentence: str
 
 
-def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
+def compose_message(digest: Digest, *, report_base_url: str | None) -> Message | None:
     """Compose the message of a day; None when everything was searched and nothing is new.
 
     Findings stand in the order of their priority, ten to a message; where ten do not fit, five,
@@ -138,20 +127,6 @@ def compose(digest: Digest, *, report_base_url: str | None) -> Message | None:
         done += len(following.announcements)
     signed = [_signed(part, digest, number) for number, part in enumerate([message, *replies], 1)]
     return replace(signed[0], replies=tuple(signed[1:]))
-
-
-@task  # no retries: pure
-def compose_digest(digest: Digest, report_base_url: str | None) -> Message | None:
-    """Compose the day's message, and say in the log what it holds."""
-    message = compose(digest, report_base_url=report_base_url)
-    get_run_logger().info(
-        "%s: %d new, %d in baselines, %s",
-        digest.destination,
-        len(digest.announcements),
-        len(digest.baselines),
-        f"{1 + len(message.replies)} message(s)" if message else "nothing to say",
-    )
-    return message
 
 
 def _fitting(

@@ -28,7 +28,7 @@ STEPS = [
     *public(Ledger),
     *public(Channel),
     "tasks.collect:collect_digest",
-    "tasks.slack.compose:compose",
+    "tasks.slack.compose:compose_message",
     "tasks.archive.steps:write_daily",
     "tasks.archive.steps:write_index",
 ]

@@ -22,11 +22,12 @@ from tasks.errors import RunInProgress
 from tasks.history import History
 from tasks.history.database import connect_database
 from tasks.history.models import Base, FindingRow, RunRow, SightingRow
-from tasks.model.digests import Medium, readable
+from tasks.model.digests import Medium
 from tasks.model.runs import Report, Run
 from tasks.report import pages_of
 from tasks.settings import Cluster, Destination
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
+from tasks.slack.message import readable
 from tests.builders import day
 from tests.flows.site import Site, fresh, steady
 from tests.postgresql import Server
@@ -161,7 +162,7 @@ def news(site: Site, number: int) -> str:
     with History.open(site.history_url) as history:
         ledger = history.ledger(SECOPS, Medium.SLACK)
         digest = collect_digest(ledger, SECOPS, Medium.SLACK, day(number) + HOUR)
-    message = compose(digest, report_base_url=None)
+    message = compose_message(digest, report_base_url=None)
     assert message
     assert "agentd" in readable(message)
     return readable(message)

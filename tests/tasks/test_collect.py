@@ -12,7 +12,7 @@ from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.model.findings import Priority, Status
 from tasks.model.runs import Outcome
 from tasks.settings import Destination
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run
 from tests.histories import new_history
 
@@ -42,7 +42,7 @@ def digest(ledger: Ledger, slot=SLOT) -> Digest:
 
 def end(ledger: Ledger, of: Digest, status: DigestStatus, *posted: int) -> None:
     """Send a digest, of which these parts arrive."""
-    begun = ledger.begin(of, compose(of, report_base_url=None))
+    begun = ledger.begin(of, compose_message(of, report_base_url=None).outline)
     ledger.posted(begun, dict.fromkeys(posted, "1763964000.000100"))
     ledger.settle(begun, status)
 

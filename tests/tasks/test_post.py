@@ -22,7 +22,7 @@ from tasks.model.digests import DigestStatus, Medium
 from tasks.post import MAX_ATTEMPTS, look_up_digest, post_digest, print_digest
 from tasks.settings import Destination
 from tasks.slack import channel
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
 from tests.builders import CLUSTER, SLOT, finding, report, run
 from tests.histories import new_history
 from tests.slack_server import (
@@ -71,10 +71,10 @@ class Sender:
         )
         self.ledger: Ledger = history.ledger(self.destination, Medium.SLACK)
         digest = collect_digest(self.ledger, self.destination, Medium.SLACK, SLOT)
-        message = compose(digest, report_base_url=None)
+        message = compose_message(digest, report_base_url=None)
         assert message is not None
         self.message = message
-        self.begun: Unsettled = self.ledger.begin(digest, message)
+        self.begun: Unsettled = self.ledger.begin(digest, message.outline)
 
     def send(self) -> None:
         post_digest.fn(self.ledger, self.begun, self.message, self.destination)

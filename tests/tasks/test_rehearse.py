@@ -9,13 +9,14 @@ import pytest
 from pydantic_core import PydanticSerializationError
 
 from tasks.history.sightings import news_key
-from tasks.model.digests import Announcement, Digest, Medium, readable
+from tasks.model.digests import Announcement, Digest, Medium
 from tasks.model.findings import Finding, NetworkDestination, Process, Status
 from tasks.model.runs import Report
 from tasks.publish import findings_table
 from tasks.rehearse import rehearsed, rehearsed_day
 from tasks.report import markdown_summary, pages_of, render_daily
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
+from tasks.slack.message import readable
 from tests.builders import SLOT, evidence, finding, report, run, sha256
 
 ODD: dict[str, dict[str, Any]] = {
@@ -131,7 +132,7 @@ def test_a_digest_tells_the_others_and_that_one_is_there():
 
     shown = rehearsed_day(digest, None)
 
-    message = compose(shown, report_base_url=None)
+    message = compose_message(shown, report_base_url=None)
     assert message
     for text in (readable(message), render_daily(shown)):
         assert "3 new" in text

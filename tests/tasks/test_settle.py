@@ -20,7 +20,7 @@ from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import Digest, DigestStatus, Medium
 from tasks.settings import Destination
 from tasks.settle import begin, settle, start_scope, status_after, take_over
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
 from tests.builders import CLUSTER, SLOT, day, finding, report, run
 from tests.histories import new_history
 
@@ -46,7 +46,7 @@ def pending(ledger: Ledger) -> Digest:
 
 def begun(ledger: Ledger) -> Unsettled:
     of = pending(ledger)
-    return begin.fn(ledger, of, compose(of, report_base_url=None))
+    return begin.fn(ledger, of, compose_message(of, report_base_url=None))
 
 
 def told(ledger: Ledger) -> bool:

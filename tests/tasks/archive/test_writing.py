@@ -7,10 +7,11 @@ from jsonschema import Draft202012Validator
 
 from tasks.archive import write_daily, write_run
 from tasks.errors import ArchiveError
-from tasks.model.digests import Digest, Medium, Message
+from tasks.model.digests import Digest, Medium
 from tasks.model.runs import Report
 from tasks.pages.html import RenderedReport
 from tasks.pages.index import Record
+from tasks.slack.message import Message
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import SLOT, finding, report, run
 

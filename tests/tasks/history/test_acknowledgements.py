@@ -13,7 +13,7 @@ from tasks.model.findings import Finding, Status, with_acknowledgement
 from tasks.model.runs import Outcome
 from tasks.model.wording import withdrawal_words
 from tasks.settings import Destination
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
 from tests.builders import CLUSTER, SLOT, acknowledgement, day, finding, report, run, sha256
 
 SECOND = timedelta(seconds=1)
@@ -88,9 +88,9 @@ def send(ledger: Ledger, number: int, name: str = "soc") -> None:
         announcements=due.announcements,
         ended=due.ended,
     )
-    message = compose(digest, report_base_url=None)
+    message = compose_message(digest, report_base_url=None)
     assert message
-    begun = ledger.begin(digest, message)
+    begun = ledger.begin(digest, message.outline)
     ledger.posted(begun, dict.fromkeys(begun.missing, "1763964000.000100"))
     ledger.settle(begun, DigestStatus.SENT)
 

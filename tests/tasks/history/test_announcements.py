@@ -9,14 +9,15 @@ import pytest
 
 from tasks.collect import collect_digest
 from tasks.history import History
-from tasks.model.digests import DigestStatus, Medium, Message
+from tasks.model.digests import DigestStatus, Medium
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Plan, new_run_id
 from tasks.model.wording import FLOOD
 from tasks.post import deliver
 from tasks.settings import Destination
 from tasks.slack.channel import Channel
-from tasks.slack.compose import TOLD_SINGLY, compose
+from tasks.slack.compose import TOLD_SINGLY, compose_message
+from tasks.slack.message import Message
 from tests.builders import CLUSTER, HUNT, day, sha256
 from tests.searching import BINARY, Row, row, searched
 
@@ -56,10 +57,10 @@ class Team:
         slot = day(number) + timedelta(hours=1)
         self.ledger.start_scope(slot)
         digest = collect_digest(self.ledger, SOC, Medium.SLACK, slot)
-        message = compose(digest, report_base_url=None)
+        message = compose_message(digest, report_base_url=None)
         if message is None:
             return ""
-        begun = self.ledger.begin(digest, message)
+        begun = self.ledger.begin(digest, message.outline)
         deliver(cast("Channel", Slack()), self.ledger, begun, message)
         self.ledger.settle(begun, DigestStatus.SENT)
         return "\n".join(part.text for part in (message, *message.replies))

@@ -31,7 +31,7 @@ from tasks.history import ledger as ledgers
 from tasks.history.database import Database, connect_database
 from tasks.history.models import Base
 from tasks.history.sightings import news_key
-from tasks.model.digests import Announcement, Digest, Medium, Message
+from tasks.model.digests import Announcement, Digest, Medium
 from tasks.model.findings import Disposition, Status
 from tasks.model.runs import Outcome, Plan, new_run_id
 from tasks.post import deliver, look_up
@@ -39,7 +39,8 @@ from tasks.record import not_searched_report
 from tasks.settings import Destination
 from tasks.settle import status_after
 from tasks.slack.channel import Channel
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
+from tasks.slack.message import Message
 from tests.builders import HUNT, day
 from tests.searching import row, searched
 
@@ -411,9 +412,9 @@ class Days:
             digest = collect_digest(ledger, destination, Medium.SLACK, self.now)
             assert set(map(said_of, digest.announcements)) == self.model.pending(listener, self.now)
             assert set(ends_of(digest)) == self.model.ends(listener, self.now)
-            if message := compose(digest, report_base_url=None):
+            if message := compose_message(digest, report_base_url=None):
                 listener.digests[digest.id] = digest
-                begun = ledger.begin(digest, message)
+                begun = ledger.begin(digest, message.outline)
                 fault = fault_of(deliver, channel, ledger, begun, message)
                 if not killed:
                     settle(ledger, begun, fault)

@@ -20,12 +20,12 @@ from tasks.model.digests import (
     Digest,
     DigestStatus,
     Medium,
-    Message,
 )
 from tasks.model.findings import Priority, Status
 from tasks.model.runs import Outcome
 from tasks.settings import Destination
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
+from tasks.slack.message import Message
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
 
 SOC = Destination(name="soc", channel="C0000000001", clusters=(CLUSTER,))
@@ -67,13 +67,13 @@ def digest(ledger: Ledger, number: int, id: str = "d00000000001") -> Digest:
 
 def message(of: Digest) -> Message:
     """Give a digest's message, also where it has nothing to say."""
-    return compose(of, report_base_url=None) or Message("Nothing new.", (), {})
+    return compose_message(of, report_base_url=None) or Message("Nothing new.", (), {})
 
 
 def begin(ledger: Ledger, number: int, id: str = "d00000000001") -> Unsettled:
     """Begin the digest of a day."""
     begun = digest(ledger, number, id)
-    return ledger.begin(begun, message(begun))
+    return ledger.begin(begun, message(begun).outline)
 
 
 def receive(ledger: Ledger, of: Unsettled, *parts: int) -> None:
@@ -464,7 +464,7 @@ def test_of_two_digests_at_once_one_is_sent(history_url: str) -> None:
 
     def step(ledger: Ledger, number: int) -> None:
         mine = replace(one, id=f"d{number:011}")
-        ledger.begin(mine, message(mine))
+        ledger.begin(mine, message(mine).outline)
 
     assert of_two_at_once(history_url, step) == [False, True]
 
@@ -489,7 +489,7 @@ def test_what_was_composed_before_another_digest_was_sent_is_not_posted(
     send(ledger, 0)
 
     with pytest.raises(RunInProgress, match="another process sent a digest while this one"):
-        ledger.begin(late, message(late))
+        ledger.begin(late, message(late).outline)
 
 
 # What became of a digest's parts

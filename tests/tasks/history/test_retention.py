@@ -29,7 +29,7 @@ from tasks.model.findings import Finding, Status
 from tasks.model.runs import Outcome, Plan
 from tasks.record import build_report, not_searched_report
 from tasks.settings import Destination
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
 from tests.histories import new_history
 from tests.postgresql import Server
@@ -117,7 +117,7 @@ def test_news_stays_until_every_destination_has_heard_it(
 
     def tell(number: int, slot: int) -> None:
         digest = collect_digest(ledgers[number], destinations[number], Medium.SLACK, day(slot))
-        begun = ledgers[number].begin(digest, compose(digest, report_base_url=None))
+        begun = ledgers[number].begin(digest, compose_message(digest, report_base_url=None).outline)
         ledgers[number].posted(begun, dict.fromkeys(begun.missing, "1.0"))
         ledgers[number].settle(begun, DigestStatus.SENT)
 
@@ -315,8 +315,8 @@ class Site:
         ledger.start_scope(slot)
         self.said.append(ledger.pending(slot))
         digest = collect_digest(ledger, self.destination, Medium.SLACK, slot)
-        if message := compose(digest, report_base_url=None):
-            begun = ledger.begin(digest, message)
+        if message := compose_message(digest, report_base_url=None):
+            begun = ledger.begin(digest, message.outline)
             if status is DigestStatus.SENT:
                 ledger.posted(begun, dict.fromkeys(begun.missing, "1.0"))
             ledger.settle(begun, status)

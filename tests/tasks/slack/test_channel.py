@@ -17,9 +17,9 @@ from tasks.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from tasks.model.digests import Message, violations
 from tasks.slack import channel as channels
 from tasks.slack.channel import Channel, Reach, reach
+from tasks.slack.message import Message, violations
 from tests.slack_server import (
     Behaviour,
     SlackServer,

@@ -24,10 +24,7 @@ from tasks.model.digests import (
     Digest,
     Ended,
     Medium,
-    Message,
     day_gaps,
-    plain_text,
-    violations,
 )
 from tasks.model.findings import (
     CodeSignature,
@@ -39,7 +36,8 @@ from tasks.model.findings import (
     Status,
 )
 from tasks.model.runs import Outcome, Run
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
+from tasks.slack.message import Message, plain_text, violations
 from tests.block_kit.schema import generate
 from tests.builders import HUNT, SLOT, acknowledgement, coverage, day, finding, run
 
@@ -123,7 +121,7 @@ def digest(*announcements: Announcement, **changes: Any) -> Digest:
 
 def composed(of: Digest, report_base_url: str | None = None) -> Message:
     """Compose a digest that has something to say."""
-    message = compose(of, report_base_url=report_base_url)
+    message = compose_message(of, report_base_url=report_base_url)
     assert message is not None
     return message
 
@@ -154,7 +152,7 @@ def everything(message: Message) -> str:
 
 def test_a_day_on_which_all_was_searched_and_nothing_is_new_is_silent():
     """A channel that says nothing new every day is soon read by nobody."""
-    assert compose(digest(), report_base_url=REPORTS) is None
+    assert compose_message(digest(), report_base_url=REPORTS) is None
 
 
 BLIND = Coverage(9_000, 20, SLOT, (AgentCoverage("8.15.2", 9_000, 2_000, 1_999, 0, 0),))
@@ -248,7 +246,7 @@ def test_what_a_weekend_lacked_is_told_though_today_all_was_searched(lacks, said
 def test_a_warning_that_was_told_is_not_told_again_and_counts_all_the_same():
     """A second digest of the day says what is new, and that not every cluster was searched."""
     failed = replace(searched(outcome=Outcome.FAILED, reason="unreachable"), gaps=())
-    assert compose(digest(clusters=(failed,)), report_base_url=None) is None
+    assert compose_message(digest(clusters=(failed,)), report_base_url=None) is None
     message = composed(digest(announced(1), clusters=(failed,)))
     assert header(message) == "1 new beaconing process on 1 Mac, 1 of 1 cluster not searched"
     assert not [block for block in message.blocks if block["type"] == "section"]
@@ -599,7 +597,7 @@ def test_the_same_day_gives_the_same_message():
 def test_healthy_coverage_is_no_warning():
     """A cluster whose agents send everything is not called blind."""
     healthy = searched(coverage=coverage())
-    assert compose(digest(clusters=(healthy,)), report_base_url=None) is None
+    assert compose_message(digest(clusters=(healthy,)), report_base_url=None) is None
 
 
 def test_a_cluster_whose_events_ended_says_only_what_is_not_known():
@@ -639,7 +637,7 @@ def test_telemetry_that_got_worse_is_one_sentence():
 
 def test_an_acknowledgement_that_ended_is_one_line():
     """A day on which nothing else is new has a message for it, which says who, why and what."""
-    message = compose(digest(ended=(over(announced(1)),)), report_base_url=REPORTS)
+    message = compose_message(digest(ended=(over(announced(1)),)), report_base_url=REPORTS)
     header, _, line, *links = map(plain_text, message.blocks)
     assert header == "1 acknowledgement ended, still active"
     assert line == (
@@ -654,7 +652,7 @@ def test_an_acknowledgement_that_ended_is_one_line():
 def test_one_for_every_host_counts_them():
     """Not a line a host."""
     still = [announced(number) for number in range(40)]
-    message = compose(digest(ended=(over(*still, everywhere=True),)), report_base_url=None)
+    message = compose_message(digest(ended=(over(*still, everywhere=True),)), report_base_url=None)
     assert "still active: updater on 40 Macs → " in message.text
     assert message.text.count("Acknowledgement ended") == 1
 
@@ -662,14 +660,14 @@ def test_one_for_every_host_counts_them():
 def test_who_ended_it_before_its_time_is_said():
     """The team asks that person."""
     taken_back = over(announced(1), ended_at=day(-1), ended_by="kim")
-    message = compose(digest(ended=(taken_back,)), report_base_url=None)
+    message = compose_message(digest(ended=(taken_back,)), report_base_url=None)
     assert "by ada, ended by kim on 23 Nov 2026 06:00 UTC" in message.text
 
 
 def test_ends_stand_before_new_findings_and_are_not_counted_with_them():
     """The headline counts what is new; what is muted is a count beside what was searched."""
     day_of_all = digest(announced(1), ended=(over(announced(2)),), acknowledged=7)
-    message = compose(day_of_all, report_base_url=None)
+    message = compose_message(day_of_all, report_base_url=None)
     assert [plain_text(block).splitlines()[0] for block in message.blocks] == [
         "1 new beaconing process on 1 Mac",
         "Tue 24 Nov 2026 · events of 17 Nov 06:00 to 24 Nov 06:00 UTC · 1 of 1 cluster searched · "
@@ -682,7 +680,7 @@ def test_ends_stand_before_new_findings_and_are_not_counted_with_them():
 
 def test_findings_that_are_acknowledged_make_no_message():
     """That is what the word is for."""
-    assert compose(digest(acknowledged=7), report_base_url=None) is None
+    assert compose_message(digest(acknowledged=7), report_base_url=None) is None
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 50])
@@ -692,7 +690,7 @@ def test_many_ends_with_hostile_words_break_no_limit_and_are_counted(count: int)
     ends = tuple(over(hostile(number), by=words, why=words) for number in range(count))
     clusters = tuple(late(f"cluster-{number}-{'x' * 60}") for number in range(20))
     of_all = digest(*map(hostile, range(50)), ended=ends, clusters=clusters)
-    message = compose(of_all, report_base_url=REPORTS)
+    message = compose_message(of_all, report_base_url=REPORTS)
     assert violations(message, [REPORTS]) == ()
     singly = message.text.count("Acknowledgement ended, still active: ")
     counted = re.search(r"(\d+) acknowledgements? ended, still active: named", message.text)

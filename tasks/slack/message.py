@@ -1,0 +1,229 @@
+"""Messages: from blocks to one `chat.postMessage`, checked against Slack's limits and ours."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.model.digests import Announcement, MessageOutline
+
+EVENT_TYPE = "beaconhunt_digest"
+"""Of a message's metadata: by this and the digest's id a posted digest is found again."""
+
+Block = Mapping[str, Any]
+"""A Block Kit block, or a part of one: a text object, an element."""
+
+MAX_BLOCKS = 50
+MAX_BLOCKS_JSON = 12_000
+"""Slack refuses a whole message near 13,200 characters of blocks (`msg_blocks_too_long`)."""
+
+MAX_MESSAGE_TEXT = 3_500
+MAX_HEADER = 150
+MAX_TEXT_OBJECT = 3_000
+MAX_CONTEXT_ELEMENTS = 10
+
+_BLOCK_TYPES = frozenset({"header", "context", "section", "rich_text"})
+"""What we build. Among what is not here, a button without an endpoint shows a warning."""
+
+_RICH_TEXT_ELEMENTS = frozenset({"rich_text_section", "text", "link"})
+"""What we build. What is not here can mention people (`user`, `usergroup`, `broadcast`)."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s|>)]+", re.IGNORECASE)
+_LINK = re.compile(r"<([^|>]+)\|([^>]+)>")
+_MARKUP_NOT_LINK = re.compile(r"<(?!https?://)", re.IGNORECASE)
+
+_TERMINAL_COLUMNS = 100
+_NO_BREAK = "\u00a0"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One `chat.postMessage`, ready to post: Slack's own words and shapes.
+
+    Attributes:
+        text: the whole message in plain words, for notifications and screen readers.
+        blocks: Block Kit blocks.
+        metadata: `{"event_type": ..., "event_payload": {...}}`.
+        announcements: those that it tells one by one.
+        replies: further messages for the thread below this one.
+    """
+
+    text: str
+    blocks: tuple[Block, ...]
+    metadata: Mapping[str, Any]
+    announcements: tuple[Announcement, ...] = ()
+    replies: tuple[Message, ...] = ()
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], metadata: Mapping[str, Any]) -> Message:
+        """Make the message whose text says in words what its blocks show."""
+        words = "\n".join(plain_text(block) for block in blocks)
+        return cls(html.escape(words, quote=False), tuple(blocks), metadata)
+
+    def to_json(self) -> bytes:
+        """Give the message and its replies as indented JSON, in Slack's shape."""
+        return json.dumps(self._document, indent=1).encode() + b"\n"
+
+    @property
+    def outline(self) -> MessageOutline:
+        """What the ledger records about it."""
+        return MessageOutline(
+            self.payload_hash, tuple(reply.announcements for reply in self.replies)
+        )
+
+    @property
+    def _document(self) -> Mapping[str, Any]:
+        return {
+            "text": self.text,
+            "blocks": self.blocks,
+            "metadata": self.metadata,
+            "replies": [reply._document for reply in self.replies],
+        }
+
+    @property
+    def payload_hash(self) -> str:
+        """SHA-256 in hex over text and blocks as canonical JSON."""
+        canonical = json.dumps(
+            {"text": self.text, "blocks": self.blocks}, sort_keys=True, separators=(",", ":")
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def plain_text(block: Block) -> str:
+    """Say in plain words what a block shows, without Slack's markup."""
+    match block["type"]:
+        case "rich_text":
+            parts = (part for section in block["elements"] for part in section["elements"])
+            return "".join(part["text"] for part in parts)
+        case "context":
+            return " · ".join(_without_markup(element) for element in block["elements"])
+        case _:
+            return _without_markup(block["text"])
+
+
+def readable(message: Message) -> str:
+    """Show a message as it would read in Slack, for a terminal: no markup, no colours.
+
+    Replies stand indented below their message.
+    """
+    lines: list[str] = []
+    before = ""
+    for block in message.blocks:
+        if not (block["type"] == "context" and before in {"header", "context"}):
+            lines.append("")
+        lines += _laid_out(block)
+        before = block["type"]
+    for reply in message.replies:
+        lines += ["", *(f"  │ {line}".rstrip() for line in readable(reply).splitlines())]
+    return "\n".join(lines).strip("\n")
+
+
+def violations(message: Message, allowed_link_prefixes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Check a message and its replies against every limit that Slack sets, and every one of ours.
+
+    Args:
+        message: what is about to be posted.
+        allowed_link_prefixes: addresses below which links may point, for example
+            `https://reports.example.com/hunts`; without any, every link is a violation.
+
+    Returns:
+        One sentence for each violation; empty when the message may be posted.
+    """
+    return tuple(_violations(message, allowed_link_prefixes))
+
+
+def _violations(message: Message, prefixes: Sequence[str]) -> Iterator[str]:
+    blocks = message.blocks
+    if len(blocks) > MAX_BLOCKS:
+        yield f"{len(blocks)} blocks are more than {MAX_BLOCKS}."
+    if (size := len(json.dumps(blocks))) > MAX_BLOCKS_JSON:
+        yield f"The blocks' {size} characters of JSON are more than {MAX_BLOCKS_JSON}."
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(ids) != len(set(ids)):
+        yield "Two blocks have the same block_id."
+    if not 1 <= len(message.text) <= MAX_MESSAGE_TEXT:
+        yield f"The text has {len(message.text)} characters, not 1 to {MAX_MESSAGE_TEXT}."
+    yield from _markup_violations(message.text, prefixes)
+    for block in blocks:
+        yield from _block_violations(block, prefixes)
+    for number, reply in enumerate(message.replies, 1):
+        for violation in _violations(reply, prefixes):
+            yield f"Reply {number}: {violation}"
+
+
+def _block_violations(block: Block, prefixes: Sequence[str]) -> Iterator[str]:
+    kind = block["type"]
+    if kind not in _BLOCK_TYPES:
+        yield f"A digest has no {kind} block."
+    if kind == "header" and len(block["text"]["text"]) > MAX_HEADER:
+        yield f"The header has more than {MAX_HEADER} characters."
+    if kind == "context" and not 1 <= len(block["elements"]) <= MAX_CONTEXT_ELEMENTS:
+        yield f"A context block has {len(block['elements'])} elements, not 1 to 10."
+    *parts, _ = _parts(block)  # The block itself comes last.
+    for part in parts:
+        if kind == "rich_text" and part["type"] not in _RICH_TEXT_ELEMENTS:
+            yield f"A {part['type']} element may mention somebody."
+        if "text" in part and not 1 <= len(part["text"]) <= MAX_TEXT_OBJECT:
+            yield f"A text has {len(part['text'])} characters, not 1 to {MAX_TEXT_OBJECT}."
+        if "url" in part:
+            yield from _link_violations(part["url"], prefixes)
+        if part["type"] == "mrkdwn":
+            yield from _markup_violations(part["text"], prefixes)
+
+
+def _parts(value: object) -> Iterator[Block]:
+    """Give every typed object in a block, innermost first."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _parts(inner)
+        if "type" in value:
+            yield value
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _parts(inner)
+
+
+def _markup_violations(text: str, prefixes: Sequence[str]) -> Iterator[str]:
+    if _MARKUP_NOT_LINK.search(text):
+        yield "A text has a `<` that is no link: it may mention somebody."
+    for url in _URL.findall(text):
+        yield from _link_violations(url, prefixes)
+
+
+def _link_violations(url: str, prefixes: Sequence[str]) -> Iterator[str]:
+    if not any(url.startswith(f"{prefix.rstrip('/')}/") for prefix in prefixes):
+        yield "A link points elsewhere than to the reports."
+
+
+def _without_markup(text_object: Block) -> str:
+    text: str = text_object["text"]
+    if text_object["type"] != "mrkdwn":
+        return text
+    return html.unescape(re.sub(r"[*`]", "", _LINK.sub(r"\2: \1", text)))
+
+
+def _laid_out(block: Block) -> Iterator[str]:
+    """Break a block's words into a terminal's lines; all but its first line stand indented."""
+    for number, line in enumerate(plain_text(block).splitlines()):
+        indent = "    " if number else ""
+        for wrapped in textwrap.wrap(
+            _kept_together(line),
+            _TERMINAL_COLUMNS,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
+            yield wrapped.replace(_NO_BREAK, " ")
+
+
+def _kept_together(line: str) -> str:
+    """Let a list like `43 of 168 h · median 129/h` break only between its entries."""
+    first, *more = line.split(" · ")
+    return " · ".join(part.replace(" ", _NO_BREAK) for part in (first, *more)) if more else line
