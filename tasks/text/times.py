@@ -46,6 +46,11 @@ def short(at: datetime) -> str:
     return f"{day(at)} {at:%H:%M}"
 
 
+def short_utc(at: datetime) -> str:
+    """Give for example `24 Nov 06:00 UTC`, for places that give the year elsewhere."""
+    return f"{short(at)} UTC"
+
+
 def full(at: datetime) -> str:
     """Give for example `24 Nov 2026 06:00 UTC`."""
     return f"{day(at)} {at.year} {at:%H:%M} UTC"

@@ -16,7 +16,7 @@ from tasks.model.wording import FLOOD
 from tasks.post import deliver
 from tasks.settings import Destination
 from tasks.slack.channel import Channel
-from tasks.slack.compose import TOLD_SINGLY, compose_message
+from tasks.slack.compose import FINDINGS_PER_DIGEST, compose_message
 from tasks.slack.message import Message
 from tests.builders import CLUSTER, HUNT, day, sha256
 from tests.searching import BINARY, Row, row, searched
@@ -227,7 +227,7 @@ def test_what_is_acknowledged_does_not_make_a_flood(five_known: Team):
     assert said.startswith("200 new beaconing processes on 200 Macs\n")
     assert " · 1 acknowledged · " in said
     assert new[0].id not in said
-    assert said.count("BH-") == TOLD_SINGLY
+    assert said.count("BH-") == FINDINGS_PER_DIGEST
 
 
 def test_an_update_of_an_acknowledged_roll_out_is_a_flood_until_somebody_looks(five_known: Team):
