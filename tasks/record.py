@@ -13,7 +13,7 @@ from tasks.clusters import Answer
 from tasks.errors import PipelineError
 from tasks.history import History
 from tasks.model.costs import Cost
-from tasks.model.coverage import Coverage, Fault
+from tasks.model.coverage import FAULTS, Coverage
 from tasks.model.findings import Finding
 from tasks.model.runs import Outcome, Plan, Report, Run
 from tasks.orchestration.steps import step
@@ -93,16 +93,6 @@ def _missing_data(coverage: Coverage, plan: Plan) -> str:
     )
 
 
-_FAULTS = {
-    Fault.BLIND: "drop repeated network events, so a beacon may leave a single one. Set "
-    "mac.advanced.events.deduplicate_network_events to false in their policy.",
-    Fault.MERGED: "send an attempt and its disconnect as one event, so a threshold for events an "
-    "hour asks for twice as many connections there. Lower it in the deployment.",
-    Fault.NO_SIGNATURE: "send many events without any code signature, which is neither signed nor "
-    "unsigned to the hunt. Look at their policy and version.",
-}
-
-
 def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
     if answer.is_partial or coverage.is_partial:
         yield "Partial: some shards did not answer, and what they hold was not searched."
@@ -111,8 +101,9 @@ def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
     if answer.is_cut:
         yield f"Cut at {len(answer.rows):,} rows: there may be more candidates."
     for fault, versions in coverage.faulty.items():
-        agents = f"agents of version {', '.join(versions)}"
-        yield f"{fault.capitalize()}: {agents} {_FAULTS[fault]}"
+        description = FAULTS[fault]
+        sentence = description.sentence(f"agents of version {', '.join(versions)}")
+        yield f"{fault.capitalize()}: {sentence} {description.remedy}"
     if not plan.hunt.reproducible:
         yield "Not reproducible as of a slot: the query uses NOW()."
     yield from _telling(answer.warnings)

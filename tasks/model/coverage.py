@@ -1,33 +1,81 @@
-"""What a cluster could have seen: from answers about its events to a verdict on its telemetry."""
+"""Coverage: what a cluster's agents sent, and the faults in it that hide things from a hunt."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-BLIND_SINGLE_SHARE = 0.95
-"""At and above this share of single-event groups an agent version counts as de-duplicated."""
-
 BLIND_MIN_GROUPS = 1000
-"""Below this many groups the share says nothing."""
-
-MERGED_SHARE = 0.5
-"""From this share of merged documents on, counting events and counting connections differ."""
-
-UNSIGNED_UNKNOWN_SHARE = 0.05
-"""From this share of documents without a signature block on, a hunt for signatures misses some."""
+"""Fewer groups are too few to judge whether agents drop repeated events."""
 
 DEDUPLICATES_SINCE = (8, 15)
 """The first Elastic Agent version that drops repeated network events."""
 
 
 class Fault(StrEnum):
-    """What is wrong with telemetry, so that a hunt sees less than there is; the gravest first."""
+    """A fault in telemetry, because of which a hunt sees less than there is; the gravest first."""
 
     BLIND = "blind"
     MERGED = "merged"
     NO_SIGNATURE = "no signature block"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultDescription:
+    """What a fault means and what helps, for a run's warnings, the digest and the check.
+
+    Attributes:
+        symptom: what the agents do; it follows their name.
+        effect: what this does to a hunt; it follows "so".
+        remedy: a sentence.
+        share: agents have the fault from this share of affected groups or events on.
+    """
+
+    symptom: str
+    effect: str
+    remedy: str
+    share: float
+
+    def sentence(self, agents: str, extent: str = "") -> str:
+        """Give for example `agents 9.1.2 drop repeated network events, so a hunt ...`.
+
+        Args:
+            agents: which agents, as the subject of the sentence.
+            extent: how much of what they send is affected, in parentheses.
+        """
+        return " ".join(filter(None, (agents, self.symptom, extent))) + f", so {self.effect}."
+
+
+FAULTS: Mapping[Fault, FaultDescription] = {
+    Fault.BLIND: FaultDescription(
+        symptom="drop repeated network events",
+        effect="a hunt that counts events may see a single one from a beacon",
+        remedy="Set `mac.advanced.events.deduplicate_network_events` to false in their Elastic "
+        "Defend policy.",
+        share=0.95,  # Of the groups: those with a single event.
+    ),
+    Fault.MERGED: FaultDescription(
+        symptom="send an attempt and its disconnect as one event",
+        effect="a threshold for events an hour asks for twice as many connections there",
+        remedy="Lower that threshold in the deployment.",
+        share=0.5,
+    ),
+    Fault.NO_SIGNATURE: FaultDescription(
+        symptom="send events without any code signature",
+        effect="a hunt for unsigned programs leaves them out",
+        remedy="Check the policy and the version of those agents: they may need an upgrade.",
+        share=0.05,
+    ),
+}
+
+CHECK_SHARE = 0.01
+"""A check warns when more than this share of all events is merged or without a signature.
+
+That is far less than a run's warning needs: a check is read once, by the person who chooses the
+thresholds, while a run's warning comes back every day.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +101,31 @@ class AgentCoverage:
     @property
     def faults(self) -> tuple[Fault, ...]:
         """What is wrong with what these agents send."""
-        merged = self.merged_events >= MERGED_SHARE * self.events > 0
-        unknown = self.unsigned_unknown_events >= UNSIGNED_UNKNOWN_SHARE * self.events > 0
-        found = {
-            Fault.BLIND: self.deduplicated,
-            Fault.MERGED: merged,
-            Fault.NO_SIGNATURE: unknown,
-        }
-        return tuple(fault for fault, there in found.items() if there)
+        return tuple(
+            fault
+            for fault, description in FAULTS.items()
+            if self.share(fault) >= description.share
+            and (fault is not Fault.BLIND or self._may_be_blind)
+        )
+
+    def share(self, fault: Fault) -> float:
+        """Give the share of groups or events that a fault affects; 0 without any."""
+        total = self.groups if fault is Fault.BLIND else self.events
+        return self.affected(fault) / total if total else 0.0
+
+    def affected(self, fault: Fault) -> int:
+        """Count the groups (for `BLIND`) or events that a fault affects."""
+        match fault:
+            case Fault.BLIND:
+                return self.single_event_groups
+            case Fault.MERGED:
+                return self.merged_events
+            case Fault.NO_SIGNATURE:
+                return self.unsigned_unknown_events
 
     @property
-    def deduplicated(self) -> bool:
-        """Whether repeated events are being dropped, so that counting hunts see nothing."""
-        return (
-            self.groups >= BLIND_MIN_GROUPS
-            and self.single_event_groups >= BLIND_SINGLE_SHARE * self.groups
-            and _release(self.version) >= DEDUPLICATES_SINCE
-        )
+    def _may_be_blind(self) -> bool:
+        return self.groups >= BLIND_MIN_GROUPS and _release(self.version) >= DEDUPLICATES_SINCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,12 @@ class CoverageGap(StrEnum):
     @property
     def searched(self) -> bool:
         """Whether something was searched all the same."""
-        return self in {CoverageGap.PARTIAL, *_BY_FAULT.values()}
+        return self is CoverageGap.PARTIAL or self.fault is not None
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault in telemetry, where it is one."""
+        return Fault(self.value) if self.value in set(Fault) else None
 
     @classmethod
     def of(cls, run: Run) -> CoverageGap | None:
@@ -106,13 +111,6 @@ class CoverageGap(StrEnum):
                 return cls.PARTIAL
             case _:
                 return None
-
-
-_BY_FAULT = {
-    Fault.BLIND: CoverageGap.BLIND,
-    Fault.MERGED: CoverageGap.MERGED,
-    Fault.NO_SIGNATURE: CoverageGap.NO_SIGNATURE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iter
     known = before.coverage.faulty if before and before.coverage else {}
     for fault in run.coverage.faulty if run.coverage else {}:
         if fault is Fault.BLIND or fault not in known:
-            yield DayGap(run.slot, _BY_FAULT[fault])
+            yield DayGap(run.slot, CoverageGap(fault))
 
 
 @dataclass(frozen=True, slots=True)

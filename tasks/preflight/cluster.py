@@ -24,7 +24,7 @@ from tasks.clusters import (
 from tasks.errors import DeadlineExceeded, Unauthorised
 from tasks.esql.errors import EsqlError
 from tasks.esql.reads import fits, reads, usual_types
-from tasks.model.coverage import AgentCoverage, Coverage
+from tasks.model.coverage import CHECK_SHARE, FAULTS, AgentCoverage, Coverage, Fault
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
@@ -38,9 +38,6 @@ from tasks.text.numbers import counted
 
 PATIENCE_MINUTES = 2
 """How long a question of a check may take."""
-
-WORTH_A_WARNING = 0.01
-"""Events that a hunt misjudges are named from this share on."""
 
 _THE_KEY = "docs/operations.md shows the request for a key, under `The API key of a cluster`."
 
@@ -382,29 +379,20 @@ class _Cluster:
 
 
 def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[TrialResult]:
-    """Name what keeps a hunt from counting, or from judging signatures."""
-    blind = [agent for agent in agents if agent.deduplicated]
+    """Warn of each fault in what agents send, with the versions that have it."""
+    if blind := [agent for agent in agents if Fault.BLIND in agent.faults]:
+        yield _fault_warning(Fault.BLIND, blind)
     events = sum(agent.events for agent in agents)
-    merged = sum(agent.merged_events for agent in agents)
-    unsigned_unknown = sum(agent.unsigned_unknown_events for agent in agents)
-    if blind:
-        yield warning(
-            f"{_versions(blind)} drop repeated network events: a hunt that counts is blind there.",
-            "Set `mac.advanced.events.deduplicate_network_events` to false in their Elastic Defend "
-            "policy.",
-        )
-    if merged > WORTH_A_WARNING * events:
-        yield warning(
-            f"{merged / events:.0%} of the events are attempt and disconnect in one: there a hunt "
-            "that counts events counts half.",
-            "Lower its thresholds of events in the deployment.",
-        )
-    if unsigned_unknown > WORTH_A_WARNING * events:
-        yield warning(
-            f"{unsigned_unknown / events:.0%} of the events say nothing of a signature: a hunt for "
-            "unsigned programs leaves them out.",
-            "Look at which Macs send them; their agents may need an upgrade.",
-        )
+    for fault in (Fault.MERGED, Fault.NO_SIGNATURE):
+        affected = sum(agent.affected(fault) for agent in agents)
+        if affected > CHECK_SHARE * events:
+            worst = [agent for agent in agents if agent.share(fault) > CHECK_SHARE]
+            yield _fault_warning(fault, worst, f"({affected / events:.0%} of the events)")
+
+
+def _fault_warning(fault: Fault, agents: Iterable[AgentCoverage], extent: str = "") -> TrialResult:
+    description = FAULTS[fault]
+    return warning(description.sentence(_versions(agents), extent), description.remedy)
 
 
 def _faults(

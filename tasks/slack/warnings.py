@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.model.coverage import FAULTS, Coverage, Fault
 from tasks.model.digests import ClusterDay, CoverageGap, Digest
 from tasks.model.runs import Run
 from tasks.model.wording import REASON_WORDS
@@ -55,22 +56,12 @@ def _warnings_of(day: ClusterDay, name: str) -> Iterator[ClusterWarning]:
                 "there may be missing from this message."
             )
             yield ClusterWarning(name, gap, sentence)
-        elif gap is CoverageGap.BLIND and day.run:
-            yield _blindness(day.run, name)
-        elif gap in _MISJUDGED:
-            yield ClusterWarning(name, gap, f"*{name}*: {_MISJUDGED[gap]}")
+        elif gap.fault and day.run and day.run.coverage:
+            yield _telemetry_warning(gap.fault, day.run, day.run.coverage, name)
     if day.over:
         since = " Since then it was." if day.searched else ""
         sentence = f"*{name} was not searched, or not all of it,* on {day.over_words}.{since}"
         yield ClusterWarning(name, "earlier", sentence)
-
-
-_MISJUDGED = {
-    CoverageGap.MERGED: "some agents now send an attempt and its disconnect as one event, so that "
-    "a threshold for events an hour asks for twice as many connections there.",
-    CoverageGap.NO_SIGNATURE: "some agents now send many events without any code signature, which "
-    "are neither signed nor unsigned to the hunt.",
-}
 
 
 def _not_searched(day: ClusterDay, gap: CoverageGap, name: str) -> ClusterWarning:
@@ -91,13 +82,15 @@ def _not_searched(day: ClusterDay, gap: CoverageGap, name: str) -> ClusterWarnin
     return ClusterWarning(name, gap, sentence)
 
 
-def _blindness(run: Run, name: str) -> ClusterWarning:
-    agents = run.coverage.agents if run.coverage else ()
-    blind = sum(agent.deduplicated for agent in agents)
-    sentence = (
-        f"*{name} is blind on some {escaped_name(run.nouns.host[1])}*: agents there drop repeated "
-        f"network events ({blind} of {counted(len(agents), 'version')}), so that hunts which "
-        "count see nothing. Set `mac.advanced.events.deduplicate_network_events` to false in the "
-        "Defend policy."
-    )
-    return ClusterWarning(name, CoverageGap.BLIND, sentence)
+def _telemetry_warning(fault: Fault, run: Run, coverage: Coverage, name: str) -> ClusterWarning:
+    if fault is Fault.BLIND:
+        subject, agents = (
+            f"{name} is blind on some {escaped_name(run.nouns.host[1])}",
+            "some agents",
+        )
+    else:  # It is reported on its first day only.
+        subject, agents = name, "some agents now"
+    description, versions = FAULTS[fault], len(coverage.faulty[fault])
+    extent = f"({versions} of {counted(len(coverage.agents), 'version')})"
+    sentence = f"*{subject}*: {description.sentence(agents, extent)} {description.remedy}"
+    return ClusterWarning(name, fault, sentence)

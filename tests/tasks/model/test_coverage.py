@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.model.coverage import AgentCoverage, Coverage, Fault
+from tasks.model.coverage import FAULTS, AgentCoverage, Coverage, Fault
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def test_a_newest_event_as_old_as_allowed_is_fresh_and_a_second_more_is_stale():
 
 def test_agents_that_send_nearly_only_single_events_are_blind():
     """From 95 % of at least 1,000 groups on, repeated events are being dropped."""
-    assert AGENT.deduplicated
+    assert Fault.BLIND in AGENT.faults
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_agents_that_send_nearly_only_single_events_are_blind():
 )
 def test_agents_just_beside_the_rule_are_not_blind(near_miss):
     """Too few single events, too few groups, or an agent that does not drop events."""
-    assert not replace(AGENT, **near_miss).deduplicated
+    assert Fault.BLIND not in replace(AGENT, **near_miss).faults
 
 
 @pytest.mark.parametrize("version", ["8.15.0", "8.18.2", "9.1.0", "10.0.0"])
 def test_every_later_agent_may_be_blind(version):
     """Versions compare as numbers, not as text."""
-    assert replace(AGENT, version=version).deduplicated
+    assert Fault.BLIND in replace(AGENT, version=version).faults
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,17 @@ def test_every_later_agent_may_be_blind(version):
 def test_telemetry_has_the_faults_that_its_shares_show(sent, faults):
     """Each from its stated share on, the gravest first."""
     assert replace(AGENT, **sent).faults == faults
+
+
+def test_every_fault_is_described_the_gravest_first():
+    """A run, a digest and a check have the same sentence and remedy for it."""
+    assert list(FAULTS) == list(Fault)
+    assert FAULTS[Fault.MERGED].sentence("agents 8.18.0", "(60% of the events)") == (
+        "agents 8.18.0 send an attempt and its disconnect as one event (60% of the events), so a "
+        "threshold for events an hour asks for twice as many connections there."
+    )
+    for description in FAULTS.values():
+        assert description.remedy.endswith(".")
 
 
 def test_faults_of_a_cluster_name_the_agent_versions_that_have_them():

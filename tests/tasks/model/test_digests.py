@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.errors import PipelineError
+from tasks.model.coverage import Fault
 from tasks.model.digests import CoverageGap
 from tasks.model.runs import Outcome
 from tasks.model.wording import REASON_WORDS
@@ -22,3 +23,10 @@ def test_a_digest_has_a_word_for_every_reason_that_a_run_can_fail_with():
     assert set(REASON_WORDS) <= set(CoverageGap)
     for reason in REASON_WORDS:
         assert CoverageGap.of(run(outcome=Outcome.FAILED, reason=reason)) == reason
+
+
+def test_a_fault_in_telemetry_is_a_gap_on_a_searched_cluster():
+    """The cluster was searched, but not everything there could be found."""
+    gaps = [gap for gap in CoverageGap if gap.fault]
+    assert [gap.fault for gap in gaps] == list(Fault)
+    assert [gap for gap in CoverageGap if gap.searched] == [CoverageGap.PARTIAL, *gaps]

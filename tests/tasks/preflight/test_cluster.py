@@ -410,6 +410,14 @@ def test_agents_that_drop_events_are_named_by_version():
     assert "agents 8.18.2 drop" in fault.text
 
 
+def test_merged_events_name_the_versions_that_send_more_than_a_few():
+    """The operator sees whose events count half, not every version that ever merged one."""
+    few, many = agent("8.14.3", merged_events=1), agent("8.18.2", merged_events=9_000)
+    (fault,) = telemetry_faults([few, many])
+    assert "agents 8.18.2 send" in fault.text
+    assert "(45% of the events)" in fault.text
+
+
 def test_telemetry_of_other_data_streams_is_not_judged(events: Path, tmp_path: Path):
     """They have no connections."""
     hunt = hunt_file(tmp_path, f"FROM {PROCESSES} | STATS n = COUNT(*) BY host.id | LIMIT 5")

@@ -15,7 +15,7 @@ from jsonschema import Draft7Validator
 from slack_sdk.models.blocks import Block as SdkBlock
 from slackblocks import Block as OtherBlock
 
-from tasks.model.coverage import AgentCoverage, Coverage
+from tasks.model.coverage import FAULTS, AgentCoverage, Coverage, Fault
 from tasks.model.digests import (
     Announcement,
     ClusterDay,
@@ -626,12 +626,36 @@ def test_hostile_findings_with_links_stay_within_every_limit():
     assert sum(len(findings_in(part)) for part in parts(message)) == 50
 
 
-def test_telemetry_that_got_worse_is_one_sentence():
-    """What the hunt now judges wrong, and why."""
+@pytest.mark.parametrize(
+    ("fault", "start", "changes"),
+    [
+        (
+            Fault.BLIND,
+            "demo-eu is blind on some Macs: some agents drop repeated network events (1 of 2 ",
+            {"version": "9.1.2", "single_event_groups": 77_500},
+        ),
+        (
+            Fault.MERGED,
+            "demo-eu: some agents now send an attempt and its disconnect as one event (1 of 2 ",
+            {"merged_events": 310_000},
+        ),
+        (
+            Fault.NO_SIGNATURE,
+            "demo-eu: some agents now send events without any code signature (1 of 2 versions), ",
+            {"unsigned_unknown_events": 310_000},
+        ),
+    ],
+    ids=list(Fault),
+)
+def test_a_fault_in_telemetry_is_one_warning_with_its_effect_and_remedy(fault, start, changes):
+    """The reader learns what a hunt may miss there, and which setting helps."""
     (agent,) = coverage().agents
-    merged = replace(coverage(), agents=(replace(agent, merged_events=agent.events),))
-    message = composed(digest(clusters=(searched(coverage=merged),)))
-    assert "some agents now send an attempt and its disconnect as one event" in message.text
+    faulty = replace(coverage(), agents=(agent, replace(agent, **changes)))
+    message = composed(digest(clusters=(searched(coverage=faulty),)))
+    (warning,) = (plain_text(block) for block in message.blocks if block["type"] == "section")
+    description = FAULTS[fault]
+    assert warning.startswith(start)
+    assert warning.endswith(f"so {description.effect}. {description.remedy.replace('`', '')}")
     assert violations(message) == ()
 
 
