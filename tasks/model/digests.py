@@ -21,21 +21,21 @@ DAY = timedelta(hours=24)
 
 
 class Medium(StrEnum):
-    """Where a digest goes. Each keeps its own ledger: what was printed is not yet in Slack."""
+    """Where a digest goes. Each medium has its own ledger: a printed digest is not in Slack yet."""
 
     SLACK = "slack"
     TERMINAL = "terminal"
 
 
 class DigestStatus(StrEnum):
-    """Where a digest stands in the ledger.
+    """The state of a digest in the ledger.
 
     Attributes:
-        SENDING: written before the post; what still says so when its sender is gone is unsettled.
-        SENT: it is in the channel; of its thread at least what the ledger has a receipt for.
-        REFUSED: Slack said no. Nothing of it is in the channel.
+        SENDING: written before the post. If its sender is gone, the digest is unsettled.
+        SENT: it is in the channel, with the replies for which the ledger has a receipt.
+        REFUSED: by Slack. Nothing of it is in the channel.
         DEAD: given up. Nothing of it is in the channel.
-        LOST: given up, and whether its last post is in the channel cannot be found out.
+        LOST: given up. Whether its last post is in the channel cannot be looked up.
     """
 
     SENDING = "sending"
@@ -47,7 +47,7 @@ class DigestStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A finding that this destination has not heard of, and the run that first saw it."""
+    """A finding that is new for this destination, and the run that first saw it."""
 
     finding: Finding
     run: Run
@@ -55,10 +55,10 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An acknowledgement that has ended while what it covered goes on.
+    """An acknowledgement that has ended while its findings are still active.
 
     Attributes:
-        still: what goes on, each as the newest run has it that searched everything.
+        still: these findings, as of the newest run that searched everything.
     """
 
     acknowledgement: Acknowledgement
@@ -66,11 +66,14 @@ class Ended:
 
 
 class CoverageGap(StrEnum):
-    """Why silence about a hunt on a cluster means little, in a word.
+    """Why a hunt on a cluster may have missed findings: a reason of a failed run, or one of these.
 
     Attributes:
         LATE: no run in the digest's day.
-        BLIND: agents there drop repeated network events.
+        MISSED: the slot was never run, and is too old to be caught up.
+        NO_DATA: the newest event is too old, or there is none.
+        PARTIAL: only a part of the answer came.
+        BLIND: a fault in telemetry, as are MERGED and NO_SIGNATURE; see `FAULTS`.
     """
 
     LATE = "late"
@@ -89,7 +92,7 @@ class CoverageGap(StrEnum):
 
     @property
     def searched(self) -> bool:
-        """Whether something was searched all the same."""
+        """Whether the cluster was searched all the same."""
         return self is CoverageGap.PARTIAL or self.fault is not None
 
     @property
@@ -99,7 +102,7 @@ class CoverageGap(StrEnum):
 
     @classmethod
     def of(cls, run: Run) -> CoverageGap | None:
-        """Say what kept a run from searching everything; None when nothing did."""
+        """Give the reason why a run did not search everything; None when it did."""
         match run.outcome:
             case Outcome.FAILED:
                 return cls(run.reason) if run.reason in set(cls) else cls.INTERNAL
@@ -115,10 +118,10 @@ class CoverageGap(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DayGap:
-    """A day that one hunt did not see whole on one cluster: a destination is told of it once.
+    """A gap in the coverage of one hunt, cluster and day; a destination gets each one once.
 
     Attributes:
-        slot: of the day's newest run; of the digest, where there was no run.
+        slot: of the newest run of the day; of the digest, where there was no run.
     """
 
     slot: datetime
@@ -126,9 +129,9 @@ class DayGap:
 
 
 def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iterator[DayGap]:
-    """Give what a digest's own day lacks.
+    """Give the gaps of a digest's own day.
 
-    A blind cluster is said every day; of telemetry that is only judged wrong, what is new.
+    Blind agents are reported every day, the other faults in telemetry on their first day only.
 
     Args:
         slot: of the digest.
@@ -138,8 +141,8 @@ def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iter
     if run is None:
         yield DayGap(slot, CoverageGap.LATE)
         return
-    if lack := CoverageGap.of(run):
-        yield DayGap(run.slot, lack)
+    if gap := CoverageGap.of(run):
+        yield DayGap(run.slot, gap)
     known = before.coverage.faulty if before and before.coverage else {}
     for fault in run.coverage.faulty if run.coverage else {}:
         if fault is Fault.BLIND or fault not in known:
@@ -148,13 +151,13 @@ def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class ClusterDay:
-    """One hunt on one cluster of the destination's scope, as a digest finds it.
+    """One hunt on one cluster of the destination's scope, on the day of a digest.
 
     Attributes:
         run: the newest run within the digest's day; None when there was none.
-        last_searched: slot of the newest run ever that searched it; None when never.
-        gaps: what this digest has to tell of this day and of those since the digest before, oldest
-            first; nothing that the destination was told already.
+        last_searched: slot of the last run that searched it; None when it was never searched.
+        gaps: those of this day and of the days since the previous digest, oldest first, without
+            the gaps that were already reported to the destination.
         trend: the newest runs up to the digest's slot, at most 30, oldest first.
     """
 
@@ -172,27 +175,27 @@ class ClusterDay:
 
     @property
     def ongoing(self) -> CoverageGap | None:
-        """What has kept it from being searched since it last was, if that is to be told."""
+        """Why it has not been searched since its last search, unless that is already reported."""
         since = [gap for gap in self.gaps if self._is_ongoing(gap)]
         return since[-1].lack if since else None
 
     @property
     def today(self) -> tuple[CoverageGap, ...]:
-        """What the run of the digest's day lacks, where there was one."""
+        """The gaps of the run in the digest's day, where there was one."""
         return tuple(gap.lack for gap in self.gaps if self.run and gap.slot == self.run.slot)
 
     @property
     def over(self) -> tuple[DayGap, ...]:
-        """The gaps of earlier days that are not going on."""
+        """The gaps of earlier days, without the ongoing one."""
         today = self.run.slot if self.run else None
         return tuple(gap for gap in self.gaps if gap.slot != today and not self._is_ongoing(gap))
 
     @property
     def over_words(self) -> str:
-        """Those days with their lacks, for example `Sat 21 Nov, Sun 22 Nov (unreachable)`."""
+        """Those days with their gaps, for example `Sat 21 Nov, Sun 22 Nov (unreachable)`."""
         return ", ".join(
-            f"{times.days(gap.slot for gap in alike)} ({lack})"
-            for lack, alike in groupby(self.over, key=lambda gap: gap.lack)
+            f"{times.days(day.slot for day in alike)} ({gap})"
+            for gap, alike in groupby(self.over, key=lambda day: day.lack)
         )
 
     def _is_ongoing(self, gap: DayGap) -> bool:
@@ -203,21 +206,21 @@ class ClusterDay:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Everything that one daily message and one daily page say.
+    """The content of one daily message and of one daily page.
 
     Attributes:
         id: 12 hex digits, also in Slack's message metadata.
-        number: its place in the destination's ledger: of two that are composed at once both have
-            the same, and only one can be sent.
-        slot: the moment that the digest stands for; its day is the 24 hours before.
+        number: its place in the destination's ledger. Two digests that are composed at once have
+            the same number, and only one of them can be sent.
+        slot: the time for which the digest stands; its day is the 24 hours before.
         announcements: new findings and changed binaries, oldest run first, highest priority first.
-        baselines: findings of clusters' first runs: told as a count, then known.
-        ended: acknowledgements that do not hold any more, each told once, the newest end first.
-        acknowledged: how many findings of its day's runs are not told for an analyst's word.
-        previous: slot of the digest that the destination was sent before this one.
-        undelivered: slots of digests since then that Slack does not have, or not whole; what they
-            had to tell is told by this one.
-        may_repeat: slot of a digest whose receipt was lost: this one tells some of it again.
+        baselines: findings of the first run on a cluster: counted here, known from then on.
+        ended: acknowledgements that have ended, the newest end first; each is reported once.
+        acknowledged: how many findings of its day's runs are acknowledged, and so not announced.
+        previous: slot of the digest that was sent to the destination before this one.
+        undelivered: slots of later digests that were not delivered, or only in part; this digest
+            has the rest.
+        may_repeat: slot of a digest whose receipt was lost; this digest may repeat parts of it.
     """
 
     id: str
@@ -236,13 +239,13 @@ class Digest:
 
     @property
     def nouns(self) -> Nouns:
-        """What its hunts call findings and hosts, where they agree; else the plain words."""
+        """The nouns of its hunts for findings and hosts; the default ones where they differ."""
         nouns = {run.nouns for run in self._runs}
         return nouns.pop() if len(nouns) == 1 else Nouns()
 
     @property
     def clock(self) -> Clock:
-        """How its page tells times: in the zone of its runs, where they agree."""
+        """The clock of its page, in the time zone of its runs, where they agree."""
         zones = {run.time_zone for run in self._runs}
         return Clock(self.slot, zones.pop() if len(zones) == 1 else "UTC")
 

@@ -1,4 +1,4 @@
-"""Verdicts: from a report to the words that people read first, by rule, numbers first."""
+"""Wording: the sentences about runs and findings that pages, messages and commands share."""
 
 from __future__ import annotations
 
@@ -41,43 +41,43 @@ REASON_WORDS = {
 }
 
 FLOOD = 200
-"""More news than this at once is unusual, and none is told singly."""
+"""More news than this at once is unusual; a message shows it in groups."""
 
 ONE_PROGRAM_SHARE = 0.8
-"""From this share on, of a flood, one program with one destination explains it."""
+"""From this share of a flood on, one program with one destination explains it."""
 
 MAX_PORTS = 3
 
 MAX_ADDRESS = 200
-"""Characters of an address in a line of its own."""
+"""Characters of an address on a line of its own."""
 
 EVENTS_AN_HOUR = "number_of_con_per_hour"
-"""The column of a hunt that counts events, whatever its name says: its threshold is for these."""
+"""The column of a hunt with the events an hour, in spite of its name: the threshold is for them."""
 
 
 def headline(report: Report) -> str:
-    """Say in one line how the run ended and what it found: the page's headline."""
+    """Give a page's headline: how the run ended and what it found."""
     run, nouns = report.run, report.run.nouns
     match run.outcome:
         case Outcome.COMPLETE:
-            said = news_words(report.findings, nouns) or "Nothing new"
+            text = news_words(report.findings, nouns) or "Nothing new"
         case Outcome.BASELINE:
-            said = baseline_words(report.having(Status.BASELINE), nouns)
+            text = baseline_words(report.having(Status.BASELINE), nouns)
         case Outcome.PARTIAL:
             found = news_words(report.findings, nouns)
-            said = f"Partial: {found or 'nothing new in what was searched'}"
+            text = f"Partial: {found or 'nothing new in what was searched'}"
         case _:
             return not_searched_words(run)
-    return f"{said}, blind on some {nouns.host[1]}" if is_blind(run) else said
+    return f"{text}, blind on some {nouns.host[1]}" if is_blind(run) else text
 
 
 def is_blind(run: Run) -> bool:
-    """Whether agents drop repeated events, so that the hunt cannot see what calls from there."""
+    """Whether some agents drop repeated events, so that the hunt cannot find beacons there."""
     return run.coverage is not None and Fault.BLIND in run.coverage.faulty
 
 
 def not_searched_words(run: Run) -> str:
-    """Say in one line why a run searched nothing."""
+    """Give in one line why a run searched nothing."""
     match run.outcome:
         case Outcome.NO_DATA:
             return f"No data: {newest_event_words(run)}"
@@ -88,16 +88,16 @@ def not_searched_words(run: Run) -> str:
 
 
 def reason_key(run: Run) -> str:
-    """Give the word for why a run failed, one of `REASON_WORDS`."""
+    """Give the reason why a run failed, as a key of `REASON_WORDS`."""
     return run.reason if run.reason in REASON_WORDS else "internal"
 
 
 def news_words(findings: Iterable[Finding], nouns: Nouns) -> str:
-    """Say how many findings are new, how many known programs changed or are back; or nothing."""
-    told = [finding for finding in findings if is_news(finding)]
-    new = [finding for finding in told if finding.status is Status.NEW]
+    """Count the new findings, and the known programs that changed or are back; or give nothing."""
+    news = [finding for finding in findings if is_news(finding)]
+    new = [finding for finding in news if finding.status is Status.NEW]
     one, many = nouns.finding
-    changed, back = (len(list(filter(kind, told))) for kind in (is_changed, is_back))
+    changed, back = (len(list(filter(kind, news))) for kind in (is_changed, is_back))
     kinds = (
         counted(len(new), f"new {one}", f"new {many}") + on_hosts(new, nouns) if new else "",
         f"{counted(changed, 'known program')} with a changed binary" if changed else "",
@@ -107,27 +107,27 @@ def news_words(findings: Iterable[Finding], nouns: Nouns) -> str:
 
 
 def is_news(finding: Finding) -> bool:
-    """Whether a digest tells it: new, a known program with another binary, or back after long."""
+    """Whether a digest announces it: new, another binary of a known program, or back after long."""
     return finding.disposition is Disposition.ANNOUNCED
 
 
 def is_changed(finding: Finding) -> bool:
-    """Whether it is told for its binary only: a new finding has nothing to differ from."""
+    """Whether it is announced only for its binary: a new finding has no earlier one."""
     return is_news(finding) and finding.changed_binary and finding.status is not Status.NEW
 
 
 def is_back(finding: Finding) -> bool:
-    """Whether it is told only for being back after long."""
+    """Whether it is announced only because it is back after long."""
     return is_news(finding) and finding.away_since is not None and not finding.changed_binary
 
 
 def baseline_words(findings: Collection[Finding], nouns: Nouns) -> str:
-    """Say what the first run of a hunt on a cluster recorded."""
+    """Count the findings that the first run of a hunt on a cluster recorded."""
     return f"Baseline recorded: {counted(len(findings), *nouns.finding)}{on_hosts(findings, nouns)}"
 
 
 def known_words(report: Report) -> str:
-    """Say what is not new, or nothing."""
+    """Count the findings that are not new, or give nothing."""
     continuing = len(report.having(Status.CONTINUING))
     returned = sum(not is_back(finding) for finding in report.having(Status.RETURNED))
     quiet = len(report.having(Status.QUIET))
@@ -144,7 +144,7 @@ def known_words(report: Report) -> str:
 
 
 def found_words(report: Report) -> str:
-    """Say what being found means, which is all that a run knows: nothing about now."""
+    """Give where and when a finding was found, which is all that a run knows: nothing about now."""
     run, pipeline = report.run, report.hunt.pipeline
     where = "over the threshold" if pipeline.thresholds else "in the hunt's answer"
     if run.outcome is Outcome.NO_DATA and run.coverage and run.coverage.newest_event:
@@ -161,7 +161,7 @@ def one_program(findings: Collection[Finding]) -> tuple[int, Finding] | None:
         findings: the new ones.
 
     Returns:
-        How many findings it explains and one of them; None when this is no flood or many programs.
+        How many findings it explains, and one of them. None without a flood, or with many programs.
     """
     if len(findings) <= FLOOD:
         return None
@@ -178,7 +178,7 @@ def one_program(findings: Collection[Finding]) -> tuple[int, Finding] | None:
 
 
 def searched_words(coverage: Coverage | None, nouns: Nouns) -> str:
-    """Say how much was looked at, or nothing."""
+    """Give how much was searched, or nothing."""
     if coverage is None:
         return ""
     hosts = counted(coverage.macs, *nouns.host)
@@ -186,17 +186,17 @@ def searched_words(coverage: Coverage | None, nouns: Nouns) -> str:
 
 
 def newest_event_words(run: Run) -> str:
-    """Say how old the newest event is, as of the slot."""
+    """Give the age of the newest event, as of the slot."""
     if run.coverage is None or run.coverage.newest_event is None:
         return f"no event in {counted((run.window.end - run.window.start).days, 'day')}"
     return f"newest event {times.span(run.slot - run.coverage.newest_event)} old"
 
 
 def rate_words(finding: Finding) -> str:
-    """Give the rate that the hunt's threshold is for, beside that of connections.
+    """Give the rate for the hunt's threshold, beside the rate of connections.
 
     For example `136 events/h (68 connections/h)`: an attempt and its disconnect are two events.
-    Nothing where neither is known.
+    Nothing where both are unknown.
     """
     seen, events = finding.evidence, events_an_hour(finding)
     connections = f"{seen.median_per_hour:,.0f} connections/h" if seen else ""
@@ -206,7 +206,7 @@ def rate_words(finding: Finding) -> str:
 
 
 def period_words(seen: Evidence) -> str:
-    """Give for example `52.9 s ± 1 %`; nothing where the gaps have no middle to speak of."""
+    """Give for example `52.9 s ± 1 %`; nothing without a period."""
     if seen.period_seconds is None:
         return ""
     spread = "" if seen.jitter_percent is None else f" ± {seen.jitter_percent:.0f} %"
@@ -214,7 +214,7 @@ def period_words(seen: Evidence) -> str:
 
 
 def events_an_hour(finding: Finding) -> float | None:
-    """Give the rate that the hunt's own query counted; None where it counts none."""
+    """Give the rate from the hunt's own query; None where the query does not count events."""
     events = finding.figures.get(EVENTS_AN_HOUR)
     return events if isinstance(events, int | float) else None
 
@@ -238,51 +238,53 @@ def destination_words(destination: NetworkDestination, limit: int) -> str:
     return f"{host}:{ports}" + (f" +{more}" if more > 0 else "")
 
 
-def acknowledgement_summary(word: Acknowledgement) -> str:
-    """Say of an acknowledgement who gave it and how long it holds or held, without its reason."""
-    if word.ended_at and word.ended_at == word.end:
-        return f"by {word.by}, ended by {word.ended_by} on {times.full(word.end)}"
-    return f"by {word.by} until {times.full(word.end)}"
+def acknowledgement_summary(acknowledgement: Acknowledgement) -> str:
+    """Give the author and the end of an acknowledgement, without its reason."""
+    end = times.full(acknowledgement.end)
+    if acknowledgement.ended_at and acknowledgement.ended_at == acknowledgement.end:
+        return f"by {acknowledgement.by}, ended by {acknowledgement.ended_by} on {end}"
+    return f"by {acknowledgement.by} until {end}"
 
 
-def acknowledged_words(word: Acknowledgement, finding: Finding) -> str:
-    """Say what is acknowledged from now on, by whom, until when, and of which binary."""
+def acknowledged_words(acknowledgement: Acknowledgement, finding: Finding) -> str:
+    """Give what is acknowledged from now on, by whom, until when, and with which binary."""
+    summary = acknowledgement_summary(acknowledgement)
     process = finding.process.executable or finding.process.name or "its program"
     host = finding.host.name or finding.host.id or "its host"
+    hosts = "every host" if acknowledgement.everywhere else host
     address = destination_words(replace(finding.destination, ports=()), MAX_ADDRESS)
     calls = f", calling {address}" if address else ""
     return visible(
-        f"{word.finding} is acknowledged {acknowledgement_summary(word)}: {process} on "
-        f"{'every host' if word.everywhere else host}{calls}, with the binary of SHA-256 "
-        f"{word.hash_sha256 or 'not known'}"
+        f"{acknowledgement.finding} is acknowledged {summary}: {process} on {hosts}{calls}, with "
+        f"the binary of SHA-256 {acknowledgement.hash_sha256 or 'not known'}"
     )
 
 
 def withdrawal_words(withdrawn: Withdrawal) -> str:
-    """Say what is not acknowledged any more, or what of it still is."""
+    """Give what is not acknowledged any more, or why it still is."""
     finding = withdrawn.words[0].finding
-    reasons = "; ".join(f"{word.by} said: {word.why}" for word in withdrawn.words)
+    reasons = "; ".join(f"{each.by}'s reason: {each.why}" for each in withdrawn.words)
     if others := " and ".join(withdrawn.covered_by):
         return visible(
-            f"What was said on {finding} has ended ({reasons}), and it is still acknowledged: the "
-            f"word on {others} is for every host"
+            f"The acknowledgement of {finding} has ended ({reasons}), but that of {others} is for "
+            "every host and covers it too"
         )
     return visible(f"{finding} is not acknowledged any more ({reasons})")
 
 
 def ended_words(ended: Sized) -> str:
-    """Count acknowledgements that ended while what they cover goes on; nothing without any."""
+    """Count acknowledgements that ended while their findings are still active; or give nothing."""
     return f"{counted(len(ended), 'acknowledgement')} ended, still active" if ended else ""
 
 
 def priorities_words(findings: Iterable[Finding]) -> str:
     """Give for example `1 high, 2 medium`."""
     counts = Counter(map(priority_word, findings))
-    return ", ".join(f"{counts[word]:,} {word}" for word in (*Priority, "unrated") if counts[word])
+    return ", ".join(f"{counts[each]:,} {each}" for each in (*Priority, "unrated") if counts[each])
 
 
 def priority_word(finding: Finding) -> str:
-    """Give the priority in a word, also where there is none."""
+    """Give the priority, or `unrated`."""
     return finding.priority or "unrated"
 
 
@@ -293,7 +295,7 @@ def on_hosts(findings: Iterable[Finding], nouns: Nouns) -> str:
 
 
 def host_count(findings: Iterable[Finding]) -> int:
-    """Count the known hosts that the findings are on; a cluster's hosts are its own."""
+    """Count the known hosts of findings; two clusters have no host in common."""
     return len(
         {
             (finding.cluster, host)

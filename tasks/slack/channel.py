@@ -1,6 +1,6 @@
-"""A Slack channel: from a message to its receipt, from a digest's id to where it stands in there.
+"""A Slack channel: from a message to its receipt, from a digest's id to its messages there.
 
-The only place where Slack is spoken to, and where its faults become ours.
+The only module that calls Slack and translates its errors.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ TIMEOUT_SECONDS = 30
 LOOK_UP_SECONDS = 10
 LONGEST_WAIT_SECONDS = 120
 SECONDS_BETWEEN_POSTS = 1.0
-"""Slack takes one post a second and channel."""
+"""Slack accepts one post a second in a channel."""
 
 CLOCKS_DIFFER = timedelta(hours=1)
-"""By so much at most, ours and Slack's."""
+"""The largest difference between Slack's clock and ours."""
 
 MESSAGES_PER_PAGE = 200
 
@@ -72,7 +72,7 @@ _LATER = (
 _LOOK_UP = (
     "Give the app the scope `channels:history` (in a private channel `groups:history`), install "
     "it again, and invite it into the channel: a lost receipt is then looked up. Until then the "
-    "digest is told again, and says so."
+    "next digest repeats this one, and says so."
 )
 _BLOCKS_REFUSED = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 _MAY_PASS = frozenset(
@@ -80,19 +80,19 @@ _MAY_PASS = frozenset(
 )
 _NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
-_ERROR_WORD = re.compile(r"[a-z0-9_]{1,60}")
+_ERROR_CODE = re.compile(r"[a-z0-9_]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a bot token opens.
+    """What a bot token gives access to.
 
     Attributes:
-        workspace: Slack's name of it.
-        app: the app's name there.
+        workspace: its name in Slack.
+        app: the app's name in Slack.
         channel: the channel's name; None where the token may not look it up.
-        can_find: whether, for all that Slack says, it may read what stands in a channel, to find a
-            message there whose receipt was lost.
+        can_find: whether the token may read the messages in a channel, to look up one whose
+            receipt was lost. True also where Slack does not list the token's scopes.
     """
 
     workspace: str
@@ -102,22 +102,22 @@ class Reach:
 
 
 class _BlocksRefused(SlackRefused):
-    """Slack does not take the blocks as they are, although they keep every limit we know."""
+    """Slack refuses the blocks, although they keep every limit that we know."""
 
 
 class _ShortWaits(RateLimitErrorRetryHandler):
-    """Wait as Slack asks, but no longer than a run may: a longer wait is for the next attempt.
+    """Wait as Slack asks, but not for long: a longer wait is for the next attempt.
 
-    It is the only handler: the library's default ones post again when an answer is lost.
+    It is the only handler, because the library's default ones post again when an answer is lost.
     """
 
     def _can_retry(
         self,
         *,
-        state: RetryState,  # noqa: ARG002  the base class's signature
-        request: HttpRequest,  # noqa: ARG002
+        state: RetryState,  # noqa: ARG002 - the base class's signature.
+        request: HttpRequest,  # noqa: ARG002 - as above.
         response: HttpResponse | None = None,
-        error: Exception | None = None,  # noqa: ARG002
+        error: Exception | None = None,  # noqa: ARG002 - as above.
     ) -> bool:
         if response is None or response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             return False
@@ -126,7 +126,7 @@ class _ShortWaits(RateLimitErrorRetryHandler):
 
 
 class Channel:
-    """One channel, through the eyes of one app."""
+    """One channel, with the access of one app."""
 
     def __init__(
         self,
@@ -135,12 +135,12 @@ class Channel:
         *,
         base_url: str = SLACK_URL,
     ) -> None:
-        """Take what is needed to speak to it.
+        """Prepare the calls; nothing is sent yet.
 
         Args:
-            id: Slack's id of it.
-            token: the bot token; in no error, log line or traceback.
-            base_url: where Slack's methods are.
+            id: its id in Slack.
+            token: the bot token; it is in no error, log line or traceback.
+            base_url: the address of Slack's methods.
         """
         self._id = id
         self._client = WebClient(
@@ -153,19 +153,19 @@ class Channel:
     def post(self, part: Message, thread_ts: str | None = None) -> str:
         """Post one part of a digest, once: it is not posted again when an answer is lost.
 
-        Where Slack refuses the blocks, they go in halves, and at last in words only.
+        Where Slack refuses the blocks, they are posted in halves, and at last as text only.
 
         Args:
             part: a message or a reply; its own replies are not posted.
-            thread_ts: of the message below which it is a reply.
+            thread_ts: of the message, for a reply.
 
         Returns:
-            Slack's `ts` of it; of the first piece where it went in pieces.
+            Slack's `ts` of it; of the first piece, where it was posted in pieces.
 
         Raises:
-            SlackRefused: Slack did not take it, and will not until somebody acts.
-            SlackBusy: Slack did not take it now.
-            SlackUnreachable: Slack never heard of it.
+            SlackRefused: Slack refused it, and will again until somebody acts.
+            SlackBusy: Slack does not accept it now.
+            SlackUnreachable: it did not reach Slack.
             ReceiptLost: it may or may not have been posted.
         """
         try:
@@ -311,33 +311,31 @@ def _without_part(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _answered(response: SlackResponse) -> SlackError:
-    """Translate an answer that is no receipt."""
+    """Translate an answer without a receipt."""
     data = response.data if isinstance(response.data, dict) else {}
-    word = str(data.get("error", ""))
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or word == "ratelimited":
+    code = str(data.get("error", ""))
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or code == "ratelimited":
         seconds = _retry_after(response.headers)
         return SlackBusy(
             f"Slack asks to wait {seconds or 'some'} seconds. Nothing was posted.",
-            "The next digest tells it; if this goes on, see what else posts with this app.",
+            "The next digest reports its findings. If this goes on, see what else uses this app.",
         )
-    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or word in _MAY_PASS:
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _MAY_PASS:
         return ReceiptLost(f"Slack has a fault of its own (HTTP {response.status_code}).", _LATER)
-    if not _ERROR_WORD.fullmatch(word):
-        return ReceiptLost(
-            f"An answer (HTTP {response.status_code}) came that is not Slack's.", _LATER
-        )
-    if word in _BLOCKS_REFUSED:
-        return _BlocksRefused(f"Slack refuses: {word}.", "Report this as a bug.")
-    return _refused(word)
+    if not _ERROR_CODE.fullmatch(code):
+        return ReceiptLost(f"The answer (HTTP {response.status_code}) is not Slack's.", _LATER)
+    if code in _BLOCKS_REFUSED:
+        return _BlocksRefused(f"Slack refuses: {code}.", "Report this as a bug.")
+    return _refused(code)
 
 
-def _refused(word: str) -> SlackRefused:
-    remedy = _REMEDIES.get(word, f"Look up {word} among the errors of Slack's API.")
-    return SlackRefused(f"Slack refuses: {word}.", remedy)
+def _refused(code: str) -> SlackRefused:
+    remedy = _REMEDIES.get(code, f"Look up {code} among the errors of Slack's API.")
+    return SlackRefused(f"Slack refuses: {code}.", remedy)
 
 
 def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
-    """Call a method that changes nothing, so that a lost answer is no riddle."""
+    """Call a method that changes nothing, so that it does not matter if the answer is lost."""
     fault: SlackError | None = None
     try:
         return call()
@@ -353,13 +351,13 @@ def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
 
 
 def _scopes(response: SlackResponse) -> frozenset[str]:
-    """Read what the token may do; empty where Slack does not say."""
+    """Read the token's scopes; empty where Slack does not list them."""
     values = [v for name, v in response.headers.items() if name.lower() == "x-oauth-scopes"]
     return frozenset(scope.strip() for scope in ",".join(values).split(",") if scope.strip())
 
 
 def _not_answered(error: Exception) -> SlackError:
-    """Translate a fault on the way: certain is only what kept the line from being opened."""
+    """Translate a network error. Only if no connection was opened, nothing was posted for sure."""
     reason = error.reason if isinstance(error, URLError) else error
     unopened = (
         isinstance(reason, socket.gaierror | ssl.SSLCertVerificationError)
@@ -374,6 +372,6 @@ def _not_answered(error: Exception) -> SlackError:
 
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:
-    """Read the seconds that Slack asks to wait."""
+    """Read for how many seconds Slack asks to wait."""
     values = [value for name, value in headers.items() if name.lower() == "retry-after"]
     return int(values[0]) if values and values[0].isdigit() else None

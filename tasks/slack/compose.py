@@ -147,12 +147,12 @@ def _opening(digest: Digest, warnings: Sequence[ClusterWarning]) -> Iterator[Blo
     if digest.undelivered:
         days = times.days(digest.undelivered)
         yield section_block(
-            f"*Slack did not get the digest of {days}*, or not all of it: what it lacks is told "
-            "here."
+            f"*The digest for {days} was not delivered*, or only in part: the rest is in this "
+            "message."
         )
     if digest.may_repeat:
         yield section_block(
-            f"*This message may repeat the one of {times.short_utc(digest.may_repeat)}*: Slack's "
+            f"*This message may repeat the one for {times.short_utc(digest.may_repeat)}*: Slack's "
             "receipt for that was lost."
         )
     yield from (section_block(warning.sentence) for warning in warnings[:FULL_WARNINGS])

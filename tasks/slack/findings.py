@@ -114,8 +114,8 @@ def group_blocks(announcements: Sequence[Announcement], nouns: Nouns) -> Iterato
     others = [finding for _, findings in largest[TOP_GROUPS:] for finding in findings]
     rest = f"{counted(len(others), 'other')}: {priorities_words(others)}. " if others else ""
     yield context_block(
-        f"{rest}Above {FLOOD} at once none is told singly: all {len(announcements):,} are in the "
-        "report."
+        f"{rest}More than {FLOOD} findings at once are shown in groups: all "
+        f"{len(announcements):,} are in the report."
     )
 
 

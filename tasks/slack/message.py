@@ -14,7 +14,7 @@ from typing import Any
 from tasks.model.digests import Announcement, MessageOutline
 
 EVENT_TYPE = "beaconhunt_digest"
-"""Of a message's metadata: by this and the digest's id a posted digest is found again."""
+"""In a message's metadata: with it and the digest's id a posted digest is found again."""
 
 Block = Mapping[str, Any]
 """A Block Kit block, or a part of one: a text object, an element."""
@@ -29,10 +29,10 @@ MAX_TEXT_OBJECT = 3_000
 MAX_CONTEXT_ELEMENTS = 10
 
 _BLOCK_TYPES = frozenset({"header", "context", "section", "rich_text"})
-"""What we build. Among what is not here, a button without an endpoint shows a warning."""
+"""The blocks of a digest. No others: a button without an endpoint, say, shows a warning."""
 
 _RICH_TEXT_ELEMENTS = frozenset({"rich_text_section", "text", "link"})
-"""What we build. What is not here can mention people (`user`, `usergroup`, `broadcast`)."""
+"""The elements of a digest. Others can mention people (`user`, `usergroup`, `broadcast`)."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s|>)]+", re.IGNORECASE)
 _LINK = re.compile(r"<([^|>]+)\|([^>]+)>")
@@ -44,14 +44,14 @@ _NO_BREAK = "\u00a0"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One `chat.postMessage`, ready to post: Slack's own words and shapes.
+    """One `chat.postMessage`, ready to post, in Slack's own terms.
 
     Attributes:
-        text: the whole message in plain words, for notifications and screen readers.
+        text: the whole message without markup, for notifications and screen readers.
         blocks: Block Kit blocks.
         metadata: `{"event_type": ..., "event_payload": {...}}`.
-        announcements: those that it tells one by one.
-        replies: further messages for the thread below this one.
+        announcements: those with a block of their own.
+        replies: messages for the thread below this one.
     """
 
     text: str
@@ -62,9 +62,9 @@ class Message:
 
     @classmethod
     def of(cls, blocks: Sequence[Block], metadata: Mapping[str, Any]) -> Message:
-        """Make the message whose text says in words what its blocks show."""
-        words = "\n".join(plain_text(block) for block in blocks)
-        return cls(html.escape(words, quote=False), tuple(blocks), metadata)
+        """Make a message of blocks, with their plain text as its text."""
+        text = "\n".join(plain_text(block) for block in blocks)
+        return cls(html.escape(text, quote=False), tuple(blocks), metadata)
 
     def to_json(self) -> bytes:
         """Give the message and its replies as indented JSON, in Slack's shape."""
@@ -96,7 +96,7 @@ class Message:
 
 
 def plain_text(block: Block) -> str:
-    """Say in plain words what a block shows, without Slack's markup."""
+    """Give the text of a block without Slack's markup."""
     match block["type"]:
         case "rich_text":
             parts = (part for section in block["elements"] for part in section["elements"])
@@ -108,7 +108,7 @@ def plain_text(block: Block) -> str:
 
 
 def readable(message: Message) -> str:
-    """Show a message as it would read in Slack, for a terminal: no markup, no colours.
+    """Lay a message out for a terminal, without markup and colours.
 
     Replies stand indented below their message.
     """
@@ -125,10 +125,10 @@ def readable(message: Message) -> str:
 
 
 def violations(message: Message, allowed_link_prefixes: Sequence[str] = ()) -> tuple[str, ...]:
-    """Check a message and its replies against every limit that Slack sets, and every one of ours.
+    """Check a message and its replies against Slack's limits and ours.
 
     Args:
-        message: what is about to be posted.
+        message: the message to post.
         allowed_link_prefixes: addresses below which links may point, for example
             `https://reports.example.com/hunts`; without any, every link is a violation.
 
@@ -168,7 +168,7 @@ def _block_violations(block: Block, prefixes: Sequence[str]) -> Iterator[str]:
     *parts, _ = _parts(block)  # The block itself comes last.
     for part in parts:
         if kind == "rich_text" and part["type"] not in _RICH_TEXT_ELEMENTS:
-            yield f"A {part['type']} element may mention somebody."
+            yield f"An element of type {part['type']} may mention somebody."
         if "text" in part and not 1 <= len(part["text"]) <= MAX_TEXT_OBJECT:
             yield f"A text has {len(part['text'])} characters, not 1 to {MAX_TEXT_OBJECT}."
         if "url" in part:
@@ -191,14 +191,14 @@ def _parts(value: object) -> Iterator[Block]:
 
 def _markup_violations(text: str, prefixes: Sequence[str]) -> Iterator[str]:
     if _MARKUP_NOT_LINK.search(text):
-        yield "A text has a `<` that is no link: it may mention somebody."
+        yield "A text has a `<` without a link: it may mention somebody."
     for url in _URL.findall(text):
         yield from _link_violations(url, prefixes)
 
 
 def _link_violations(url: str, prefixes: Sequence[str]) -> Iterator[str]:
     if not any(url.startswith(f"{prefix.rstrip('/')}/") for prefix in prefixes):
-        yield "A link points elsewhere than to the reports."
+        yield "A link does not point to the reports."
 
 
 def _without_markup(text_object: Block) -> str:
@@ -209,7 +209,7 @@ def _without_markup(text_object: Block) -> str:
 
 
 def _laid_out(block: Block) -> Iterator[str]:
-    """Break a block's words into a terminal's lines; all but its first line stand indented."""
+    """Break a block's text into lines for a terminal, all but the first one indented."""
     for number, line in enumerate(plain_text(block).splitlines()):
         indent = "    " if number else ""
         for wrapped in textwrap.wrap(
@@ -224,6 +224,6 @@ def _laid_out(block: Block) -> Iterator[str]:
 
 
 def _kept_together(line: str) -> str:
-    """Let a list like `43 of 168 h · median 129/h` break only between its entries."""
+    """Let a list like `43 of 168 h · 136 events/h` break only between its entries."""
     first, *more = line.split(" · ")
     return " · ".join(part.replace(" ", _NO_BREAK) for part in (first, *more)) if more else line

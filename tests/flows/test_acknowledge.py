@@ -114,7 +114,7 @@ def test_a_word_is_taken_back_in_prefects_ui_too(found):
     give(found, the_id(found))
     back = unacknowledge(the_id(found), "kim", history_url=found.history_url, return_state=True)
     assert back.message == (
-        f"{the_id(found)} is not acknowledged any more (ada said: Our own agent.)"
+        f"{the_id(found)} is not acknowledged any more (ada's reason: Our own agent.)"
     )
     with History.open(found.history_url) as history:
         ((word, _),) = history.acknowledgements.all()

@@ -563,7 +563,7 @@ def test_a_finding_is_acknowledged_listed_and_taken_back(found, command, monkeyp
     assert [each["acknowledged_by"] for each in json.loads(findings)] == ["ada"]
 
     code, said, _ = command("unack", found, "--by", "kim")
-    assert (code, said) == (0, f"{found} is not acknowledged any more (ada said: Ours.)\n")
+    assert (code, said) == (0, f"{found} is not acknowledged any more (ada's reason: Ours.)\n")
     _, listed, _ = command("acks", "--format", "csv")
     (word,) = csv.DictReader(io.StringIO(listed))
     assert (word["state"], word["ended_by"]) == ("ended", "kim")

@@ -197,7 +197,7 @@ def test_a_message_that_is_lost_twice_fails_the_run_and_is_told_by_the_next(offi
         assert isinstance(error(lost), ChannelUnreadable)
         told = office.digest(office.destination(slack), day(1))
     assert told.message == "1 new, posted to Slack"
-    assert "may repeat the one of 24 Nov 06:00 UTC" in slack.messages[0]["text"]
+    assert "may repeat the one for 24 Nov 06:00 UTC" in slack.messages[0]["text"]
     assert office.statuses() == [DigestStatus.LOST, DigestStatus.LOST, DigestStatus.SENT]
 
 
@@ -276,7 +276,9 @@ def test_five_days_of_outage_end_in_one_digest_with_all_of_it(office, behaviour,
     assert told.message == "6 new, posted to Slack"
     (message,) = slack.messages
     assert hosts_told(slack) == [f"mac-{number}" for number in range(6)]
-    assert "Slack did not get the digest of 5 days from Tue 24 Nov to Sat 28 Nov" in message["text"]
+    assert (
+        "The digest for 5 days from Tue 24 Nov to Sat 28 Nov was not delivered" in message["text"]
+    )
     for number in range(24, 29):
         assert f"from the run of {number} Nov 06:00" in message["text"]
     assert office.statuses() == [*[DigestStatus.DEAD] * 5, DigestStatus.SENT]
@@ -327,7 +329,9 @@ def test_a_thread_that_breaks_off_is_ended_by_the_next_digest(office):
         office.record(report(run(day(1))))
         told = office.digest(office.destination(slack), day(1))
     assert told.message == "5 new, posted to Slack"
-    assert "did not get the digest of Tue 24 Nov, or not all" in slack.messages[-1]["text"]
+    assert (
+        "The digest for Tue 24 Nov was not delivered, or only in part" in slack.messages[-1]["text"]
+    )
     assert sorted(hosts_told(slack)) == [f"mac-{number:02}" for number in range(25)]
 
 

@@ -163,8 +163,8 @@ def test_who_ends_a_word_hears_of_the_one_that_still_covers_it(history: History)
     withdrawn = history.acknowledgements.end(B.id, by="kim", now=day(1))
     assert withdrawn.covered_by == (A.id,)
     assert withdrawal_words(withdrawn) == (
-        f"What was said on {B.id} has ended (ada said: Ours.), and it is still acknowledged: the "
-        f"word on {A.id} is for every host"
+        f"The acknowledgement of {B.id} has ended (ada's reason: Ours.), but that of {A.id} is for "
+        "every host and covers it too"
     )
 
 

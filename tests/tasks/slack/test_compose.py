@@ -271,14 +271,14 @@ def test_a_first_run_beside_new_findings_is_told_too():
 def test_a_digest_that_may_repeat_one_says_so():
     """After a lost receipt the reader learns which message this one may repeat."""
     message = composed(digest(announced(1), may_repeat=day(-1)))
-    assert "may repeat the one of 23 Nov 06:00 UTC" in message.text
+    assert "may repeat the one for 23 Nov 06:00 UTC" in message.text
 
 
 def test_a_digest_that_tells_what_earlier_ones_could_not_says_so_first():
     """Who waited for five days reads why before reading what."""
     message = composed(digest(announced(1), undelivered=tuple(map(day, range(-5, 0)))))
     first, *_ = (plain_text(block) for block in message.blocks if block["type"] == "section")
-    assert first.startswith("Slack did not get the digest of 5 days from Thu 19 Nov to Mon 23 Nov")
+    assert first.startswith("The digest for 5 days from Thu 19 Nov to Mon 23 Nov was not delivered")
 
 
 # How many are told, and where
@@ -344,7 +344,7 @@ def test_a_flood_says_what_it_is_of(told: list[dict[str, Any]], words: str):
     of = digest(*(announced(number, **changes) for number, changes in enumerate(told)))
     message = composed(of, REPORTS)
     assert header(message) == words
-    assert f"Above 200 at once none is told singly: all {len(told)} are in" in message.text
+    assert f"200 findings at once are shown in groups: all {len(told)} are in" in message.text
     assert "new finding" not in message.text
 
 
