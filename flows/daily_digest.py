@@ -17,7 +17,6 @@ from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import DAY, Digest, Medium
 from tasks.post import look_up_digest, post_digest, print_digest
-from tasks.rehearse import rehearse_day
 from tasks.report import render_daily
 from tasks.secrets import read_block
 from tasks.settings import (
@@ -127,7 +126,6 @@ def composed(
 ) -> tuple[Digest, Message | None]:
     """Collect what there is to tell, and write the message that tells it, if any."""
     digest = collect(ledger, destination, medium, slot)
-    digest = rehearse_day(digest, report_base_url)
     return digest, compose(digest, report_base_url)
 
 

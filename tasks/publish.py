@@ -9,6 +9,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Report
 from tasks.orchestration.steps import step
@@ -26,8 +27,8 @@ def findings_table(report: Report) -> list[dict[str, str]]:
     The UI takes every cell for Markdown, so no name may mean anything there.
     """
     return [
-        {column: markdown_text(text) for column, text in finding_cells(finding).items()}
-        for finding in report.findings[:TABLE_ROWS]
+        {column: markdown_text(text) for column, text in cells.items()}
+        for cells in (laid_out(finding_cells, each) for each in report.findings[:TABLE_ROWS])
     ]
 
 
@@ -75,7 +76,7 @@ def publish(report: Report, summary: str, address: str) -> None:
         emit_event(
             "beaconhunt.finding.new",
             event_resource(finding, report),
-            payload=finding_cells(finding),
+            payload=laid_out(finding_cells, finding),
             id=event_id(finding, report.run.slot),
         )
     get_run_logger().info("Published artifacts %s-* and %d events", key, len(new))

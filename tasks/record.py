@@ -14,6 +14,7 @@ from tasks.errors import PipelineError
 from tasks.history import History
 from tasks.model.costs import Cost
 from tasks.model.coverage import FAULTS, Coverage
+from tasks.model.fallback import as_recorded
 from tasks.model.findings import Finding
 from tasks.model.runs import Outcome, Plan, Report, Run
 from tasks.orchestration.steps import step
@@ -38,7 +39,7 @@ def build_report(
         compared_with=compared_with,
         costs=tuple(costs),
     )
-    return _report(plan, run, findings)
+    return _report(plan, run, tuple(map(as_recorded, findings)))
 
 
 def not_searched_report(plan: Plan, error: PipelineError) -> Report:

@@ -9,6 +9,7 @@ import pandas as pd
 from prefect import get_run_logger
 
 from tasks.model.digests import Digest
+from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding, Status
 from tasks.model.runs import Outcome, Report, Run
 from tasks.model.wording import (
@@ -66,13 +67,14 @@ def findings_csv(report: Report) -> bytes:
     ours = dict(_COLUMNS)
     if report.hunt.pipeline.hourly_threshold is None:
         del ours["hours_at_threshold"]
-    rows = [
-        {
+
+    def row(finding: Finding) -> dict[str, object]:
+        return {
             **{column: _cell(value(finding)) for column, value in ours.items()},
             **{f"figures.{column}": _cell(finding.figures.get(column)) for column in figures},
         }
-        for finding in report.findings
-    ]
+
+    rows = [laid_out(row, finding) for finding in report.findings]
     columns = [*ours, *(f"figures.{column}" for column in figures)]
     table = pd.DataFrame(rows, columns=columns, dtype="object")
     table.columns = pd.Index([_cell(column) for column in columns])
@@ -138,7 +140,7 @@ def _paragraphs(report: Report) -> Iterator[str]:
         yield f"> {markdown_text(said)}"
     told = [finding for finding in report.findings if is_news(finding)]
     if told:
-        yield "\n".join(map(_item, told[:SUMMARY_FINDINGS]))
+        yield "\n".join(laid_out(_item, finding) for finding in told[:SUMMARY_FINDINGS])
     if len(told) > SUMMARY_FINDINGS:
         yield f"{len(told) - SUMMARY_FINDINGS:,} more in the report."
     closing = (known_words(report), searched_words(run.coverage, run.nouns))

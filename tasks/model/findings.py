@@ -25,7 +25,7 @@ Value = Scalar | tuple[Scalar, ...]
 """What a cell of an ES|QL answer holds; several values are a sorted tuple."""
 
 UNSHOWN = "cannot be shown"
-"""Before the names of those parts of a finding of which no page can be made."""
+"""How the fault of a finding begins that breaks its layout or its document."""
 
 
 class Status(StrEnum):
@@ -255,9 +255,33 @@ class Finding:
         """Give it with one more reason why not everything is known of it."""
         return replace(self, faults=(*self.faults, fault))
 
+    def reduced(self, fault: Exception) -> Finding:
+        """Keep what it is and what is news about it, and say why the rest cannot be shown.
+
+        All of that is ours, but for its host and the hash of its binary.
+        """
+        host = self.identity.get("host.id")
+        return Finding(
+            fingerprint=self.fingerprint,
+            id=self.id,
+            cluster=self.cluster,
+            hunt_uuid=self.hunt_uuid,
+            identity=self.identity,
+            status=self.status,
+            first_seen=self.first_seen,
+            last_seen=self.last_seen,
+            away_since=self.away_since,
+            changed_binary=self.changed_binary,
+            acknowledgement=self.acknowledgement,
+            host=Host(id=host if isinstance(host, str) else None),
+            process=Process(hash_sha256=self.process.hash_sha256),
+            priority=self.priority,
+            faults=(f"{UNSHOWN}: {type(fault).__name__}, see the log of the flow run",),
+        )
+
     @property
     def unshown(self) -> str:
-        """What of it cannot be shown, and why; empty for nearly all."""
+        """Why it cannot be shown in full; empty for nearly all."""
         return next((fault for fault in self.faults if fault.startswith(UNSHOWN)), "")
 
     @property

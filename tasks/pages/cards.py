@@ -201,7 +201,7 @@ def table_row(finding: Finding, slot: datetime, *, spark: bool) -> TableRow:
         id=finding.id,
         status=f"{finding.status}, changed" if finding.changed_binary else finding.status,
         priority=priority_word(finding),
-        process=name_text(finding.process.name),
+        process=process_text(finding),
         host=shortened(host_text(finding), MAX_HOST),
         destination=destination_text(finding),
         signature=finding.process.code_signature.word,
@@ -219,7 +219,7 @@ def quiet_row(finding: Finding, clock: Clock) -> QuietRow:
     """Lay a finding out that is not there any more."""
     return QuietRow(
         id=finding.id,
-        process=name_text(finding.process.name),
+        process=process_text(finding),
         host=host_text(finding),
         destination=destination_text(finding),
         last_seen=clock.aged(finding.last_seen),
@@ -231,12 +231,17 @@ def acknowledged_row(finding: Finding) -> AcknowledgedRow:
     word = finding.acknowledgement
     return AcknowledgedRow(
         id=finding.id,
-        process=name_text(finding.process.name),
+        process=process_text(finding),
         host=host_text(finding),
         destination=destination_text(finding),
         word=long_text(acknowledgement_summary(word)) if word else NOTHING,
         why=long_text(word.why) if word else NOTHING,
     )
+
+
+def process_text(finding: Finding) -> str:
+    """Give the process as a row has room for it, or why the finding cannot be shown."""
+    return finding.unshown or name_text(finding.process.name)
 
 
 def host_text(finding: Finding) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
 from tasks.model import wording
 from tasks.model.digests import Announcement, ClusterDay, Digest, Ended
+from tasks.model.fallback import laid_out
 from tasks.model.findings import RANKS, Finding, Status
 from tasks.model.runs import Outcome
 from tasks.pages import cards, charts
@@ -118,7 +120,8 @@ def daily_path(digest: Digest) -> str:
 
 def _announced(told: Announcement, here: str) -> Card:
     page = href(here, f"{told.run.folder}/report.html")
-    return cards.card(told.finding, told.run, link=f"{page}#{told.finding.id}")
+    card = partial(cards.card, run=told.run, link=f"{page}#{told.finding.id}")
+    return laid_out(card, told.finding)
 
 
 def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) -> str:
@@ -162,7 +165,8 @@ def _day_lede(digest: Digest) -> Iterator[str]:
 
 def _day_alerts(digest: Digest) -> Iterator[Alert]:
     for ended in digest.ended:
-        yield Alert("Acknowledgement ended, still active:", _end_words(ended, digest), "info")
+        words = laid_out(partial(_end_words, ended, digest), ended.still[0].finding)
+        yield Alert("Acknowledgement ended, still active:", words, "info")
     for day in digest.clusters:
         run = day.run
         if day.over:
@@ -185,10 +189,10 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
             yield Alert(f"{day.cluster}:", warning)
 
 
-def _end_words(ended: Ended, digest: Digest) -> str:
-    first, *others = [told.finding for told in ended.still]
-    where = wording.on_hosts([first, *others], digest.nouns) if others else ""
-    process = cards.name_text(first.process.name) + (where or f" on {cards.host_text(first)}")
+def _end_words(ended: Ended, digest: Digest, first: Finding) -> str:
+    several = [told.finding for told in ended.still] if len(ended.still) > 1 else []
+    where = wording.on_hosts(several, digest.nouns) or f" on {cards.host_text(first)}"
+    process = cards.process_text(first) + where
     word = ended.acknowledgement
     return (
         f"{process}, calls {cards.destination_text(first)} ({first.id}), "

@@ -6,8 +6,10 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from tasks.model import wording
+from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding, Status
 from tasks.model.hunts import Nouns
 from tasks.model.runs import SCHEMA_VERSION, Outcome, Run
@@ -172,7 +174,7 @@ def table_of(
 ) -> Table:
     """Lay findings out as rows."""
     rows = tuple(
-        cards.table_row(finding, slot, spark=place < MAX_SPARKLINES)
+        laid_out(partial(cards.table_row, slot=slot, spark=place < MAX_SPARKLINES), finding)
         for place, finding in enumerate(findings[:MAX_ROWS])
     )
     return Table(

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from markupsafe import Markup
 
 from tasks.model import wording
 from tasks.model.costs import Cost
 from tasks.model.coverage import AgentCoverage
+from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding, Priority, Status
 from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Outcome, Report, Run, Trend
@@ -161,8 +163,10 @@ def report_view(report: Report, links: Links) -> ReportView:
     run, hunt = report.run, report.hunt
     told = tuple(finding for finding in report.findings if _is_carded(finding))
     quiet, muted = report.having(Status.QUIET), report.acknowledged
+    card = partial(cards.card, run=run, hunt=hunt)
+    quiet_row = partial(cards.quiet_row, clock=run.clock)
     news = cards_of(
-        [cards.card(finding, run, hunt) for finding in told[:MAX_CARDS]],
+        [laid_out(card, finding) for finding in told[:MAX_CARDS]],
         len(told),
         title="Recorded at the first run" if _is_first(report) else news_title(told),
         nothing=_nothing_new(report),
@@ -187,10 +191,10 @@ def report_view(report: Report, links: Links) -> ReportView:
         hosts=capitalised(run.nouns.host[1]),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
-        acknowledged=tuple(map(cards.acknowledged_row, muted[:MAX_LISTED])),
+        acknowledged=tuple(laid_out(cards.acknowledged_row, each) for each in muted[:MAX_LISTED]),
         acknowledged_count=f"{len(muted):,}",
         acknowledged_more=more(len(muted) - MAX_LISTED, "findings.csv"),
-        quiet=tuple(cards.quiet_row(finding, run.clock) for finding in quiet[:MAX_LISTED]),
+        quiet=tuple(laid_out(quiet_row, finding) for finding in quiet[:MAX_LISTED]),
         quiet_count=f"{len(quiet):,}",
         quiet_more=more(len(quiet) - MAX_LISTED, "findings.csv"),
         quiet_note=f"In the run before, and not {wording.found_words(report)}. "

@@ -9,7 +9,9 @@ from dataclasses import replace
 from functools import partial
 
 from tasks.model.digests import Announcement, Digest
-from tasks.model.findings import RANKS
+from tasks.model.fallback import laid_out
+from tasks.model.findings import RANKS, Finding
+from tasks.model.runs import Run
 from tasks.model.wording import (
     FLOOD,
     baseline_words,
@@ -37,8 +39,6 @@ FINDINGS_PER_DIGEST = 50
 """Findings in the message and its thread; the rest is in the report."""
 
 FINDINGS_PER_MESSAGE = 10
-
-
 FULL_WARNINGS = 5
 FULL_ENDS = 3
 LINKED_REPORTS = 3
@@ -64,8 +64,11 @@ def compose_message(digest: Digest, *, report_base_url: str | None) -> Message |
     listed = ranked[:FINDINGS_PER_DIGEST] if len(ranked) <= FLOOD else []
     groups = tuple(group_blocks(ranked, digest.nouns)) if len(ranked) > FLOOD else ()
 
+    def block(run: Run, finding: Finding) -> Block:
+        return finding_block(Announcement(finding, run), digest.slot, report_base_url)
+
     def blocks_of(part: Sequence[Announcement]) -> list[Block]:
-        return [finding_block(each, digest.slot, report_base_url) for each in part]
+        return [laid_out(partial(block, each.run), each.finding) for each in part]
 
     def first(ends: int, part: Sequence[Announcement]) -> list[Block]:
         return [

@@ -23,7 +23,7 @@ from tasks.errors import (
 from tasks.history import History
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
-from tasks.model.findings import Status
+from tasks.model.findings import Finding, Status
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan, Report, Window
 from tasks.record import build_report, missed_report, not_searched_report, record
@@ -46,6 +46,7 @@ def put(
     said: Answer | None = None,
     seen: Coverage | None = None,
     hunt: Hunt = HUNT,
+    findings: tuple[Finding, ...] = (finding(),),
 ) -> Report:
     """Put a run with these answers into its document."""
     return build_report(
@@ -53,7 +54,7 @@ def put(
         outcome,
         said or answer(),
         seen or coverage(),
-        findings=(finding(),),
+        findings=findings,
         compared_with=day(-1),
         costs=[Cost("hunt", asked=1)],
     )
@@ -90,6 +91,15 @@ def test_a_report_says_which_run_it_is_of():
         costs=(Cost("hunt", asked=1),),
     )
     assert before <= whole.run.finished_at <= datetime.now(UTC)
+
+
+def test_a_finding_that_no_document_can_hold_is_recorded_with_its_reason():
+    """It would make findings.json and the history unreadable, and lose every other."""
+    odd = replace(finding("mac-odd"), user_name="\ud800")
+    whole = put(findings=(finding(), odd))
+    assert Report.from_json(whole.to_json()) == whole
+    assert [each.id for each in whole.findings] == [finding().id, odd.id]
+    assert [bool(each.unshown) for each in whole.findings] == [False, True]
 
 
 def test_a_partial_answer_is_said():
