@@ -10,7 +10,7 @@ from typing import Any, cast
 import pandas as pd
 from prefect import get_run_logger
 
-from tasks.clusters import Answer
+from tasks.clusters import Answer, values
 from tasks.history import History, Known
 from tasks.model.coverage import Coverage
 from tasks.model.findings import (
@@ -101,7 +101,7 @@ def _identity(
 def _value(cell: object) -> Value:
     """Turn a cell into a plain value; several values have no order in Elasticsearch, so sort."""
     if isinstance(cell, list):
-        return tuple(sorted((_scalar(each) for each in cell), key=repr))
+        return tuple(sorted(map(_scalar, values(cell)), key=repr))
     return _scalar(cell)
 
 
@@ -200,10 +200,7 @@ def _flag(cell: Any) -> bool | None:  # noqa: ANN401 - a cell of an answer.
 
 def _all(rows: pd.DataFrame, column: str) -> set[Any]:
     """Collect the distinct values of a column whose cells hold none, one or several."""
-    if column not in rows:
-        return set()
-    cells = (cell if isinstance(cell, list) else [cell] for cell in rows[column])
-    return {value for cell in cells for value in cell if value is not None}
+    return {value for cell in rows.get(column, ()) for value in values(cell)}
 
 
 def _text(rows: pd.DataFrame, column: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from prefect import get_run_logger
 
-from tasks.clusters import Client
+from tasks.clusters import Client, values
 from tasks.errors import PipelineError, Unexpected
 from tasks.model.findings import CodeSignature, Finding, Host, Parent, Process, Status
 from tasks.model.runs import Plan
@@ -64,7 +64,7 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
             name=process.name or said.get("process.name"),
             executable=process.executable or said.get("process.executable"),
             entity_ids=process.entity_ids,
-            args=_several(said.get("process.args")),
+            args=tuple(map(str, values(said.get("process.args")))),
             command_line=said.get("process.command_line"),
             hash_sha256=said.get("process.hash.sha256"),
             code_signature=CodeSignature(
@@ -80,7 +80,7 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
                 executable=said.get("process.parent.executable"),
                 command_line=said.get("process.parent.command_line"),
             ),
-            ancestry=_several(said.get("process.Ext.ancestry")),
+            ancestry=tuple(map(str, values(said.get("process.Ext.ancestry")))),
         ),
     )
 
@@ -99,12 +99,6 @@ def _said(event: pd.Series) -> Iterator[tuple[str, Any]]:
 
 def _is_absent(value: object) -> bool:
     return value is None or value is pd.NaT or (isinstance(value, float) and pd.isna(value))
-
-
-def _several(value: str | list[str] | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[Finding, ...]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 from prefect import get_run_logger
 
-from tasks.clusters import Client
+from tasks.clusters import Client, values
 from tasks.errors import PipelineError, Unexpected
 from tasks.model.findings import RANKS, Finding, Status
 from tasks.model.runs import Plan
@@ -38,7 +38,7 @@ def scored(
         plan: of the run.
     """
     rows = by_process(connections)
-    awake = {row["host.id"]: _hours(row["hours"]) for row in hours.to_dict("records")}
+    awake = {row["host.id"]: frozenset(values(row["hours"])) for row in hours.to_dict("records")}
     return _ranked(
         finding
         if finding.status is Status.QUIET
@@ -53,10 +53,6 @@ def _scored_by_itself(finding: Finding, rows: Rows, awake: Set[int], plan: Plan)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
         _LOG.exception("%s is not scored", finding.id)
         return finding.with_fault(f"not scored: {Unexpected.of(fault).problem}")
-
-
-def _hours(cell: int | list[int] | None) -> frozenset[int]:
-    return frozenset(cell if isinstance(cell, list) else [] if cell is None else [cell])
 
 
 def _scored(finding: Finding, rows: Rows, awake: Set[int], plan: Plan) -> Finding:

@@ -4,7 +4,7 @@ The only place that knows Elasticsearch's client and how servers really behave.
 """
 
 from tasks.clusters.access import PRIVILEGES, Catalogue, catalogue, missing_privileges
-from tasks.clusters.answers import ROWS_AT_MOST, ROWS_WITHOUT_LIMIT, Answer
+from tasks.clusters.answers import ROWS_AT_MOST, ROWS_WITHOUT_LIMIT, Answer, values
 from tasks.clusters.client import Client, Question, Server, ask, ask_about, connect, silenced
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, host_of, in_our_words
 
@@ -26,4 +26,5 @@ __all__ = [
     "in_our_words",
     "missing_privileges",
     "silenced",
+    "values",
 ]

@@ -55,6 +55,12 @@ class Answer:
         ]
 
 
+def values(cell: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a cell holds what its column does.
+    """Give what a cell of an answer holds, in its order: no value, one or several."""
+    several = cell if isinstance(cell, list) else [cell]
+    return tuple(value for value in several if value is not None)
+
+
 def read_answer(body: Mapping[str, Any], warning_header: str) -> Answer:
     """Read the body of an answer, and its Warning header."""
     types = {column["name"]: column["type"] for column in body["columns"]}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.clusters import values
 from tasks.model.findings import Evidence, Finding
 from tasks.model.runs import Window
 
@@ -140,15 +141,11 @@ def connections_of(finding: Finding, rows: Rows) -> Connections | None:
         return None
     hourly: Counter[int] = Counter()
     for row in mine:
-        for cell in _several(row["cells"]):
+        for cell in values(row["cells"]):
             hour, _, connections = cell.partition("=")
             hourly[int(hour)] += int(connections)
     return Connections(
         first_ms=min(int(row["first_at"]) for row in mine),
-        times_ms=tuple(sorted(int(time) for row in mine for time in _several(row["times"]))),
+        times_ms=tuple(sorted(int(time) for row in mine for time in values(row["times"]))),
         hourly=hourly,
     )
-
-
-def _several(cell: Any) -> list[Any]:  # noqa: ANN401 - a value of any type, or several.
-    return cell if isinstance(cell, list) else [cell]

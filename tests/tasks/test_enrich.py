@@ -129,9 +129,11 @@ def test_a_failed_question_loses_no_finding():
 def test_an_event_that_nobody_foresaw_loses_no_other_finding_its_metadata(caplog):
     """Who writes one odd event does not keep the hashes of all other programs from the run."""
     hashed = event("e", **{"process.hash.sha256": "ab"})
-    odd = event("odd", **{"process.args": 5})
-    broken, whole = described((seen("odd"), seen("e")), events(hashed, odd))
-    assert broken == seen("odd").with_fault(broken.faults[0])
+    odd = event("odd 1") | {"@timestamp": 5}
+    broken, whole = described(
+        (seen("odd 1", "odd 2"), seen("e")), events(hashed, odd, event("odd 2"))
+    )
+    assert broken == seen("odd 1", "odd 2").with_fault(broken.faults[0])
     assert broken.faults[0].startswith("not enriched: Unexpected error: TypeError.")
     assert (whole.process.hash_sha256, whole.faults) == ("ab", ())
     assert [record.exc_info[0] for record in caplog.records] == [TypeError]

@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.clusters import ROWS_AT_MOST, ROWS_WITHOUT_LIMIT, Answer, Question, ask, connect
+from tasks.clusters import (
+    ROWS_AT_MOST,
+    ROWS_WITHOUT_LIMIT,
+    Answer,
+    Question,
+    ask,
+    connect,
+    values,
+)
 from tasks.settings import Cluster
 from tests.elasticsearch_behaviours import Behaviour, answer
 from tests.elasticsearch_server import ElasticsearchServer
@@ -17,6 +25,15 @@ def read_back(behaviour: Behaviour) -> Answer:
         connect(Cluster(name="prod", url=server.url)) as client,
     ):
         return ask(client, Question("hunt", "FROM eu:logs-*", {"match_all": {}}, {}))
+
+
+@pytest.mark.parametrize(
+    ("cell", "held"),
+    [(None, ()), ("", ("",)), (False, (False,)), (["b", "a"], ("b", "a")), ([1, None], (1,))],
+)
+def test_a_cell_holds_no_value_one_or_several(cell: object, held: tuple[object, ...]):
+    """Any field of Elasticsearch may be a list; what is empty or false is a value too."""
+    assert values(cell) == held
 
 
 @pytest.mark.parametrize(
