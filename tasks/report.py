@@ -28,7 +28,7 @@ from tasks.orchestration.steps import step
 from tasks.pages.cards import destination_text, host_text, name_text
 from tasks.pages.daily import daily_view
 from tasks.pages.html import RenderedReport, page
-from tasks.pages.report import Links, report_view
+from tasks.pages.report import report_view
 from tasks.text.times import full
 from tasks.text.untrusted import markdown_code, markdown_text, shortened, spreadsheet_safe, visible
 
@@ -38,17 +38,15 @@ CELL_LIMIT = 32_767
 SUMMARY_FINDINGS = 20
 """So many of what is told stand in the markdown summary."""
 
-_NO_LINKS = Links()
-
 
 def pages_of(report: Report) -> RenderedReport:
     """Render what the archive keeps of a run: the same report gives the same bytes."""
     return RenderedReport(html=render_report(report), csv=findings_csv(report))
 
 
-def render_report(report: Report, links: Links = _NO_LINKS) -> str:
-    """Render a run's page: the same report and links give the same bytes."""
-    return page("report.html.j2", report_view(report, links))
+def render_report(report: Report) -> str:
+    """Render a run's page: the same report gives the same bytes."""
+    return page("report.html.j2", report_view(report))
 
 
 def render_daily(digest: Digest) -> str:

@@ -18,7 +18,8 @@ from tasks.model.findings import Finding, Priority, Status
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Outcome, Report, Trend
 from tasks.pages.html import page
-from tasks.pages.index import Record, Shelf, index_view, latest_views, month_view
+from tasks.pages.index import index_view, latest_views, month_view
+from tasks.pages.records import Record, Shelf
 from tasks.report import render_report
 from tests.builders import SLOT, acknowledgement, coverage, day, evidence, finding, report, run
 

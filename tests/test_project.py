@@ -130,7 +130,8 @@ from tasks.model import hunts
 from tasks.pages import html
 from tasks.clusters import Question, ask, connect
 from tasks.settings import Cluster
-from tasks.pages.index import Shelf, index_view
+from tasks.pages.index import index_view
+from tasks.pages.records import Shelf
 
 for module in (esql, history, hunts, html):
     assert module.__file__.startswith(package), module

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from tasks.archive.folder import Folder
 from tasks.archive.paths import hunt_folder, is_day, is_month_page, is_record, month_of, slot_of
 from tasks.pages.html import page
-from tasks.pages.index import Record, Shelf, index_view, latest_views, month_page, month_view
+from tasks.pages.index import index_view, latest_views, month_page, month_view
 from tasks.pages.parts import ARCHIVE_INDEX
+from tasks.pages.records import Record, Shelf
 
 _SHOWN = timedelta(days=31)
 """The months of so many days are two at least, and hold all that the first page counts."""

@@ -19,7 +19,7 @@ from tasks.archive.paths import (
     slot_of,
 )
 from tasks.model.digests import DAY
-from tasks.pages.index import Record, standing_runs
+from tasks.pages.records import Record, standing_runs
 
 ABANDONED = timedelta(days=1)
 """What was cut off so long ago, nobody is writing any more."""

@@ -14,7 +14,7 @@ from tasks.archive.paths import RECORD, is_record
 from tasks.errors import ArchiveError
 from tasks.model.runs import Report
 from tasks.pages.html import RenderedReport
-from tasks.pages.index import Record
+from tasks.pages.records import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from tasks.model.digests import Digest
 from tasks.model.runs import Report
 from tasks.pages.daily import daily_path
 from tasks.pages.html import RenderedReport
-from tasks.pages.index import Record
 from tasks.pages.parts import SCHEMA
+from tasks.pages.records import Record
 from tasks.slack.message import Message
 
 

@@ -24,6 +24,7 @@ from tasks.model.wording import (
     rate_words,
 )
 from tasks.pages import charts
+from tasks.pages.formats import NOTHING, number
 from tasks.pages.kibana import MAX_ENTITY_IDS, discover_url, traffic_query
 from tasks.text import times
 from tasks.text.numbers import capitalised, counted
@@ -43,8 +44,6 @@ MAX_VALUES = 20
 
 _OF_ADDRESSES = ("destination.", "dns.", "server.", "url.")
 """ECS fields that hold what a reader must not follow."""
-
-NOTHING = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,31 +128,20 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
-class QuietRow:
-    """A finding that the run before saw and this one does not."""
-
-    id: str
-    process: str
-    host: str
-    destination: str
-    last_seen: str
-
-
-@dataclass(frozen=True, slots=True)
-class AcknowledgedRow:
-    """A finding that an analyst calls harmless.
+class ListedRow:
+    """A finding as an entry of a list.
 
     Attributes:
-        word: by whom, until when.
-        why: it is harmless, in the analyst's words.
+        note: when it was last seen, who acknowledged it until when, or how many are like it.
+        why: it is harmless, in an analyst's words; "" without an acknowledgement.
     """
 
     id: str
     process: str
     host: str
     destination: str
-    word: str
-    why: str
+    note: str
+    why: str = ""
 
 
 def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -> Card:
@@ -183,7 +171,7 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         if seen and seen.gaps and seen.period_seconds
         else None,
         chart_note=_chart_note(seen) if seen else "",
-        silent_hours=f"{silent:,}" if silent else "",
+        silent_hours=number(silent) if silent else "",
         without_evidence=_unexplained(finding, hunt),
         facts=tuple(_facts(finding, run.nouns, run.clock)),
         faults=tuple(map(long_text, finding.faults)),
@@ -215,27 +203,27 @@ def table_row(finding: Finding, slot: datetime, *, spark: bool) -> TableRow:
     )
 
 
-def quiet_row(finding: Finding, clock: Clock) -> QuietRow:
+def quiet_row(finding: Finding, clock: Clock) -> ListedRow:
     """Lay a finding out that is not there any more."""
-    return QuietRow(
-        id=finding.id,
-        process=process_text(finding),
-        host=host_text(finding),
-        destination=destination_text(finding),
-        last_seen=clock.aged(finding.last_seen),
-    )
+    return listed_row(finding, clock.aged(finding.last_seen))
 
 
-def acknowledged_row(finding: Finding) -> AcknowledgedRow:
+def acknowledged_row(finding: Finding) -> ListedRow:
     """Lay a finding out that is acknowledged."""
-    word = finding.acknowledgement
-    return AcknowledgedRow(
+    if (word := finding.acknowledgement) is None:
+        return listed_row(finding, NOTHING, NOTHING)
+    return listed_row(finding, long_text(acknowledgement_summary(word)), long_text(word.why))
+
+
+def listed_row(finding: Finding, note: str, why: str = "") -> ListedRow:
+    """Lay a finding out as an entry of a list, with what is to be said about it."""
+    return ListedRow(
         id=finding.id,
         process=process_text(finding),
         host=host_text(finding),
         destination=destination_text(finding),
-        word=long_text(acknowledgement_summary(word)) if word else NOTHING,
-        why=long_text(word.why) if word else NOTHING,
+        note=note,
+        why=why,
     )
 
 

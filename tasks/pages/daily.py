@@ -15,14 +15,16 @@ from tasks.model.fallback import laid_out
 from tasks.model.findings import RANKS, Finding, Status
 from tasks.model.runs import Outcome
 from tasks.pages import cards, charts
-from tasks.pages.cards import NOTHING, Card
+from tasks.pages.cards import Card
 from tasks.pages.explanations import Explanation, explanations
+from tasks.pages.formats import NOTHING, number
 from tasks.pages.parts import (
     ARCHIVE_INDEX,
     MAX_CARDS,
     Alert,
     Badge,
     Cards,
+    PageView,
     Table,
     Tile,
     badge,
@@ -30,11 +32,11 @@ from tasks.pages.parts import (
     href,
     news_tiles,
     news_title,
+    page_title,
     table_of,
 )
 from tasks.text import times
 from tasks.text.numbers import capitalised, rounded
-from tasks.text.untrusted import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,7 @@ class ClusterRow:
 class DailyView:
     """A destination's day, from top to bottom."""
 
-    title: str
-    archive: str
-    badge: Badge
-    eyebrow: str
-    window: str
-    headline: str
+    page: PageView
     lede: tuple[str, ...]
     alerts: tuple[Alert, ...]
     tiles: tuple[Tile, ...]
@@ -89,12 +86,14 @@ def daily_view(digest: Digest) -> DailyView:
         nothing="No finding is new to this destination.",
     )
     return DailyView(
-        title=visible(f"{headline} · {digest.destination} · {times.full(digest.slot)}"),
-        archive=href(here, ARCHIVE_INDEX),
-        badge=_day_badge(digest, len(searched)),
-        eyebrow=f"Daily page · {digest.destination}",
-        window=f"The 24 hours up to {digest.clock.full(digest.slot)}",
-        headline=headline,
+        page=PageView(
+            title=page_title(headline, digest.destination, digest.slot),
+            archive=href(here, ARCHIVE_INDEX),
+            badge=_day_badge(digest, len(searched)),
+            eyebrow=f"Daily page · {digest.destination}",
+            headline=headline,
+            window=f"The 24 hours up to {digest.clock.full(digest.slot)}",
+        ),
         lede=tuple(_day_lede(digest)),
         alerts=tuple(sorted(_day_alerts(digest), key=lambda alert: alert.css != "bad")),
         tiles=tuple(_day_tiles(digest, findings, searched)),
@@ -209,7 +208,7 @@ def _day_tiles(
     yield Tile(f"{hosts} affected", f"{wording.host_count(findings):,}", "by these findings")
     missing = len(searched) < len(digest.clusters)
     if digest.acknowledged:
-        muted = f"{digest.acknowledged:,}"
+        muted = number(digest.acknowledged)
         yield Tile("Acknowledged", muted, "in the day's runs", about="acknowledged")
     share = f"{len(searched)}/{len(digest.clusters)}"
     yield Tile("Searched", share, "hunts on clusters", hot=missing)
@@ -230,12 +229,12 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         hunt=day.hunt,
         badge=badge(run.outcome if run else Outcome.MISSED, run),
         slot=f"{times.short(run.slot)} UTC" if run else NOTHING,
-        events=f"{seen.events:,}" if seen else NOTHING,
-        macs=f"{seen.macs:,}" if seen else NOTHING,
+        events=number(seen.events if seen else None),
+        macs=number(seen.macs if seen else None),
         newest_event=digest.clock.aged(seen.newest_event)
         if seen and seen.newest_event
         else NOTHING,
-        new=f"{new:,}" if seen else NOTHING,
+        new=number(new if seen else None),
         link=href(here, f"{run.folder}/report.html") if run else "",
         trend=charts.small_trend(day.trend) if day.trend else None,
         fleet=charts.small_fleet(day.trend) if day.trend else None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
+from tasks.pages.formats import FILTERS
 from tasks.text.untrusted import escaped, has_hidden, is_hidden
 
 _TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -77,3 +78,4 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.filters.update(FILTERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,8 +14,11 @@ from tasks.model.findings import Finding, Status
 from tasks.model.hunts import Nouns
 from tasks.model.runs import SCHEMA_VERSION, Outcome, Run
 from tasks.pages import cards
-from tasks.pages.cards import Card, TableRow
+from tasks.pages.cards import Card, ListedRow, TableRow
+from tasks.pages.formats import number
+from tasks.text import times
 from tasks.text.numbers import capitalised
+from tasks.text.untrusted import visible
 
 MAX_CARDS = 100
 FILTERED_CARDS = 6
@@ -23,6 +26,7 @@ FILTERED_CARDS = 6
 
 MAX_ROWS = 5000
 MAX_SPARKLINES = 500
+MAX_LISTED = 200
 
 ARCHIVE_INDEX = "index.html"
 SCHEMA = f"schema/findings-{SCHEMA_VERSION}.json"
@@ -46,6 +50,24 @@ class Badge:
 
     word: str
     css: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """What every page has around its own parts.
+
+    Attributes:
+        archive: relative link to the archive's index.
+        eyebrow: what the page is.
+        window: the time that it is about.
+    """
+
+    title: str
+    archive: str
+    badge: Badge
+    eyebrow: str
+    headline: str
+    window: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +101,17 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """Findings as entries of a list, with the words around them."""
+
+    title: str
+    count: str
+    note: str
+    rows: tuple[ListedRow, ...]
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cards:
     """Findings at full length, with the words around them; many of them with a filter."""
 
@@ -106,6 +139,23 @@ _BADGES = {
 def href(folder: str, target: str) -> str:
     """Give the relative link from a page in a folder of the archive to a file of it."""
     return posixpath.relpath(target, folder)
+
+
+def page_title(headline: str, about: str, slot: datetime) -> str:
+    """Give what a browser shows as the name of a page."""
+    return visible(f"{headline} · {about} · {times.full(slot)}")
+
+
+def run_page(run: Run, headline: str, here: str, *, eyebrow: str, window: str) -> PageView:
+    """Lay out what is around a page about one run, in a folder of the archive."""
+    return PageView(
+        title=page_title(headline, run.cluster, run.slot),
+        archive=href(here, ARCHIVE_INDEX),
+        badge=badge(run.outcome, run),
+        eyebrow=eyebrow,
+        headline=headline,
+        window=window,
+    )
 
 
 def badge(outcome: Outcome, run: Run | None = None) -> Badge:
@@ -155,7 +205,7 @@ def cards_of(
     """
     return Cards(
         title=title,
-        count=f"{count:,}" if counted else "",
+        count=number(count) if counted else "",
         cards=tuple(shown),
         filter=len(shown) >= FILTERED_CARDS,
         nothing="" if shown else nothing,
@@ -179,13 +229,31 @@ def table_of(
     )
     return Table(
         title=title,
-        count=f"{len(findings):,}",
+        count=number(len(findings)),
         note=note,
         host=capitalised(nouns.host[0]),
         events=any(row.events for row in rows),
         scored=scored,
         rows=rows,
         statuses=tuple(sorted({row.status for row in rows})),
+        more=more(len(findings) - len(rows), "findings.csv"),
+    )
+
+
+def listing(
+    findings: Sequence[Finding],
+    lay_out: Callable[[Finding], ListedRow],
+    *,
+    title: str,
+    note: str,
+) -> Listing:
+    """Lay findings out as entries of a list."""
+    rows = tuple(laid_out(lay_out, finding) for finding in findings[:MAX_LISTED])
+    return Listing(
+        title=title,
+        count=number(len(findings)),
+        note=note,
+        rows=rows,
         more=more(len(findings) - len(rows), "findings.csv"),
     )
 

@@ -11,97 +11,36 @@ from functools import partial
 from markupsafe import Markup
 
 from tasks.model import wording
-from tasks.model.costs import Cost
-from tasks.model.coverage import AgentCoverage
 from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding, Priority, Status
 from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Outcome, Report, Run, Trend
 from tasks.pages import cards, charts
-from tasks.pages.cards import NOTHING, AcknowledgedRow, Card, Fact, QuietRow
+from tasks.pages.cards import Card, Fact, ListedRow
 from tasks.pages.explanations import Explanation, explanations
+from tasks.pages.formats import number
 from tasks.pages.parts import (
-    ARCHIVE_INDEX,
     MAX_CARDS,
     SCHEMA,
     Alert,
-    Badge,
     Cards,
+    Listing,
+    PageView,
     Table,
     Tile,
-    badge,
     cards_of,
     href,
-    more,
+    listing,
     news_tiles,
     news_title,
+    run_page,
     table_of,
 )
 from tasks.text import times
 from tasks.text.numbers import capitalised, counted, rounded
-from tasks.text.untrusted import visible
-
-MAX_LISTED = 200
 
 CONNECTED_WITHIN = timedelta(hours=24)
 """A program that connected within it, up to the slot, goes on as far as a run can know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Addresses that a report does not know itself.
-
-    Attributes:
-        flow_run: Prefect's page of the flow run.
-    """
-
-    flow_run: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Flood:
-    """The one program that explains most of what is new."""
-
-    count: str
-    process: str
-    destination: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrendRow:
-    """A bar of the trend, in words."""
-
-    slot: str
-    outcome: str
-    new: str
-    known: str
-    hosts: str
-
-
-@dataclass(frozen=True, slots=True)
-class AgentRow:
-    """What the agents of one version sent, and what is wrong with it."""
-
-    version: str
-    events: str
-    groups: str
-    single: str
-    merged: str
-    without_signature: str
-    fault: str
-
-
-@dataclass(frozen=True, slots=True)
-class CostRow:
-    """What a question of the run cost its cluster."""
-
-    question: str
-    asked: str
-    failed: str
-    took: str
-    documents: str
-    values: str
-    received: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,62 +48,48 @@ class ReportView:
     """A run's page, from top to bottom.
 
     Attributes:
-        archive: relative link to the archive's index.
         look_first: the finding that an analyst should see before all others.
+        flood: the one program that explains most of what is new, with how often.
+        runs: the last runs, the newest first.
         query: lines of the hunt's ES|QL, as Discover takes them.
         sha256: of findings.json, in hex.
         schema: relative link to the schema of findings.json.
     """
 
-    title: str
-    archive: str
-    badge: Badge
-    eyebrow: str
-    window: str
-    headline: str
+    page: PageView
+    run: Run
+    hunt: Hunt
     look_first: Card | None
-    flood: Flood | None
+    flood: ListedRow | None
     lede: tuple[str, ...]
     alerts: tuple[Alert, ...]
     tiles: tuple[Tile, ...]
     trend: Markup | None
     trend_title: str
-    trend_rows: tuple[TrendRow, ...]
+    runs: tuple[Trend, ...]
     hosts: str
     news: Cards
     known: Table
-    acknowledged: tuple[AcknowledgedRow, ...]
-    acknowledged_count: str
-    acknowledged_more: str
-    quiet: tuple[QuietRow, ...]
-    quiet_note: str
-    quiet_count: str
-    quiet_more: str
+    acknowledged: Listing
+    quiet: Listing
     coverage: tuple[Fact, ...]
-    agents: tuple[AgentRow, ...]
     fleet: Markup | None
     rule_title: str
     description: str
     remarks: tuple[str, ...]
-    limits: tuple[str, ...]
-    notes: tuple[str, ...]
     rule: tuple[Fact, ...]
     query: tuple[str, ...]
     versions: tuple[Fact, ...]
-    costs: tuple[CostRow, ...]
-    flow_run: str | None
     sha256: str
     schema: str
     explained: Mapping[str, Explanation]
 
 
-def report_view(report: Report, links: Links) -> ReportView:
+def report_view(report: Report) -> ReportView:
     """Lay a run's report out."""
     run, hunt = report.run, report.hunt
     told = tuple(finding for finding in report.findings if _is_carded(finding))
-    quiet, muted = report.having(Status.QUIET), report.acknowledged
     card = partial(cards.card, run=run, hunt=hunt)
-    quiet_row = partial(cards.quiet_row, clock=run.clock)
     news = cards_of(
         [laid_out(card, finding) for finding in told[:MAX_CARDS]],
         len(told),
@@ -172,46 +97,45 @@ def report_view(report: Report, links: Links) -> ReportView:
         nothing=_nothing_new(report),
         counted=run.coverage is not None,
     )
-    headline = wording.headline(report)
+    eyebrow = f"{hunt.name} · {run.cluster}"
     return ReportView(
-        title=visible(f"{headline} · {run.cluster} · {times.full(run.slot)}"),
-        archive=href(run.folder, ARCHIVE_INDEX),
-        badge=badge(run.outcome, run),
-        eyebrow=f"{hunt.name} · {run.cluster}",
-        window=_window_words(run),
-        headline=headline,
+        page=run_page(
+            run, wording.headline(report), run.folder, eyebrow=eyebrow, window=_window_words(run)
+        ),
+        run=run,
+        hunt=hunt,
         look_first=news.cards[0] if told and told[0].priority is Priority.HIGH else None,
         flood=_flood(told),
         lede=tuple(_lede(report, told)),
         alerts=tuple(_alerts(report, told)),
         tiles=tuple(_tiles(report, told)),
         trend=charts.trend_chart(report.trend) if len(report.trend) > 1 else None,
-        trend_title=f"Last {counted(len(report.trend), 'run', 'runs')}",
-        trend_rows=tuple(_trend_row(entry) for entry in reversed(report.trend)),
+        trend_title=f"Last {counted(len(report.trend), 'run')}",
+        runs=report.trend[::-1],
         hosts=capitalised(run.nouns.host[1]),
         news=news,
         known=_others(report, told[MAX_CARDS:]),
-        acknowledged=tuple(laid_out(cards.acknowledged_row, each) for each in muted[:MAX_LISTED]),
-        acknowledged_count=f"{len(muted):,}",
-        acknowledged_more=more(len(muted) - MAX_LISTED, "findings.csv"),
-        quiet=tuple(laid_out(quiet_row, finding) for finding in quiet[:MAX_LISTED]),
-        quiet_count=f"{len(quiet):,}",
-        quiet_more=more(len(quiet) - MAX_LISTED, "findings.csv"),
-        quiet_note=f"In the run before, and not {wording.found_words(report)}. "
-        f"That does not mean removed from the {run.nouns.host[0]}.",
+        acknowledged=listing(
+            report.acknowledged,
+            cards.acknowledged_row,
+            title="Acknowledged",
+            note="Marked harmless by an analyst, and not announced.",
+        ),
+        quiet=listing(
+            report.having(Status.QUIET),
+            partial(cards.quiet_row, clock=run.clock),
+            title="Went quiet",
+            note=f"In the run before, and not {wording.found_words(report)}. "
+            f"That does not mean removed from the {run.nouns.host[0]}.",
+        ),
         coverage=tuple(_coverage_facts(run)) if run.coverage else (),
         fleet=charts.fleet_chart(report.trend) if len(report.trend) > 1 else None,
         rule_title="How this was found" if run.coverage else "What this hunt looks for",
-        agents=tuple(map(_agent_row, run.coverage.agents)) if run.coverage else (),
         description=" ".join(hunt.description.split()),
         remarks=(*_reproducibility(hunt), *hunt.remarks),
-        limits=hunt.pipeline.limits,
-        notes=hunt.notes,
         rule=tuple(_rule(hunt)),
         query=tuple(hunt.paste_ready().splitlines()),
         versions=tuple(_versions(report)),
-        costs=tuple(map(_cost_row, run.costs)),
-        flow_run=links.flow_run,
         sha256=hashlib.sha256(report.to_json()).hexdigest(),
         schema=href(run.folder, SCHEMA),
         explained=explanations(run.nouns),
@@ -280,13 +204,11 @@ def _window_words(run: Run) -> str:
     return f"{times.short(start)} to {run.clock.full(end)}, {days}"
 
 
-def _flood(told: Sequence[Finding]) -> Flood | None:
-    if explained := wording.one_program(told):
-        size, example = explained
-        return Flood(
-            f"{size:,}", cards.name_text(example.process.name), cards.destination_text(example)
-        )
-    return None
+def _flood(told: Sequence[Finding]) -> ListedRow | None:
+    if (explained := wording.one_program(told)) is None:
+        return None
+    size, example = explained
+    return laid_out(partial(cards.listed_row, note=number(size)), example)
 
 
 def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
@@ -373,17 +295,6 @@ def _recently(findings: Sequence[Finding], slot: datetime) -> str:
     return f"{recent:,} connected in the last {times.span(CONNECTED_WITHIN)}" if evidences else ""
 
 
-def _trend_row(entry: Trend) -> TrendRow:
-    searched = entry.outcome.searched
-    return TrendRow(
-        slot=times.full(entry.slot),
-        outcome=wording.OUTCOME_WORDS[entry.outcome],
-        new=f"{entry.new:,}" if searched else NOTHING,
-        known=f"{entry.known:,}" if searched else NOTHING,
-        hosts=NOTHING if entry.hosts is None else f"{entry.hosts:,}",
-    )
-
-
 def _coverage_facts(run: Run) -> Iterator[Fact]:
     clock = run.clock
     yield Fact("Cluster", run.cluster, code=True)
@@ -393,22 +304,6 @@ def _coverage_facts(run: Run) -> Iterator[Fact]:
         yield Fact("Newest event", clock.aged(seen.newest_event) if seen.newest_event else "none")
     before = clock.aged(run.compared_with) if run.compared_with else "nothing, no earlier run"
     yield Fact("Compared with", before, about="compared")
-
-
-def _agent_row(agent: AgentCoverage) -> AgentRow:
-    return AgentRow(
-        version=agent.version or "not said",
-        events=f"{agent.events:,}",
-        groups=f"{agent.groups:,}",
-        single=_share(agent.single_event_groups, agent.groups),
-        merged=_share(agent.merged_events, agent.events),
-        without_signature=_share(agent.unsigned_unknown_events, agent.events),
-        fault=", ".join(agent.faults),
-    )
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else NOTHING
 
 
 def _reproducibility(hunt: Hunt) -> Iterator[str]:
@@ -438,19 +333,3 @@ def _versions(report: Report) -> Iterator[Fact]:
     yield Fact("Finished", run.clock.full(run.finished_at))
     yield Fact("Hunt", f"{hunt.slug} {hunt.uuid}", code=True)
     yield Fact("beaconhunt", report.beaconhunt)
-
-
-def _cost_row(cost: Cost) -> CostRow:
-    return CostRow(
-        question=cost.question,
-        asked=f"{cost.asked:,}",
-        failed=f"{cost.failed:,}",
-        took=times.period(cost.took_ms / 1000),
-        documents=_counted(cost.documents_found),
-        values=_counted(cost.values_loaded),
-        received=f"{cost.bytes_received / 1000:,.0f} kB" if cost.bytes_received else NOTHING,
-    )
-
-
-def _counted(figure: int | None) -> str:
-    return NOTHING if figure is None else f"{figure:,}"

@@ -12,13 +12,7 @@ from tasks.model.digests import Announcement, Digest
 from tasks.model.fallback import laid_out
 from tasks.model.findings import RANKS, Finding
 from tasks.model.runs import Run
-from tasks.model.wording import (
-    FLOOD,
-    baseline_words,
-    ended_words,
-    news_words,
-    priorities_words,
-)
+from tasks.model.wording import FLOOD, baseline_words, ended_words, news_words, priorities_words
 from tasks.slack.blocks import (
     context_block,
     data_text,

@@ -27,8 +27,7 @@ WIDTH, HEIGHT = 1200, 1040
 def drawn_by() -> Iterator[Path]:
     """What a page's look depends on."""
     yield from sorted((ROOT / "templates").glob("*"))
-    yield from sorted((ROOT / "tasks" / "views").glob("*.py"))
-    yield ROOT / "tasks" / "charts.py"
+    yield from sorted((ROOT / "tasks" / "pages").glob("*.py"))
 
 
 def stamp() -> str:

@@ -23,7 +23,6 @@ from tasks.model.runs import Outcome, Report, Trend
 from tasks.model.wording import headline, is_news
 from tasks.pages.explanations import explanations
 from tasks.pages.kibana import discover_url
-from tasks.pages.report import Links
 from tasks.report import (
     findings_csv,
     markdown_summary,
@@ -253,13 +252,6 @@ def test_a_page_asks_for_nothing(rendered):
         assert re.match(
             r"#|(\.\./)*[\w/.-]+(#BH-\w+)?$|data:image/svg", attributes.get("href", "#")
         )
-
-
-def test_only_given_links_leave_the_archive():
-    """The one address on a page that is not the archive's is the one the deployment gave."""
-    html = render_report(full_report(), Links(flow_run="https://prefect.example/runs/1"))
-    links = [attributes.get("href", "") for _, attributes in Structure(html).elements]
-    assert [link for link in links if link.startswith("http")] == ["https://prefect.example/runs/1"]
 
 
 def test_every_word_that_opens_an_explanation_has_one(rendered):

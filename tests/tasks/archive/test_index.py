@@ -10,7 +10,7 @@ import pytest
 from tasks.archive import write_index, write_run
 from tasks.archive.folder import Folder
 from tasks.model.runs import Outcome
-from tasks.pages.index import Record
+from tasks.pages.records import Record
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import day, finding, report, run
 from tests.poison import HOSTILE

@@ -10,7 +10,7 @@ from tasks.errors import ArchiveError
 from tasks.model.digests import Digest, Medium
 from tasks.model.runs import Report
 from tasks.pages.html import RenderedReport
-from tasks.pages.index import Record
+from tasks.pages.records import Record
 from tasks.slack.message import Message
 from tests.archives import PAGES, Links, index, listed, read, words
 from tests.builders import SLOT, finding, report, run

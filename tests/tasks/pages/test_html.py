@@ -4,12 +4,12 @@ from markupsafe import Markup
 
 from tasks.pages.html import page, shown
 from tasks.pages.index import LatestView
-from tasks.pages.parts import Badge
+from tasks.pages.parts import Badge, PageView
 
 
 def test_text_is_escaped():
     """Markup in a value is text on the page."""
-    view = LatestView("<b>\"'&", "", Badge("", ""), "", "", "", "")
+    view = LatestView(PageView("<b>\"'&", "", Badge("", ""), "", "", ""), "")
     assert "<title>&lt;b&gt;&#34;&#39;&amp;</title>" in page("latest.html.j2", view)
 
 
