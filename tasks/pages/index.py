@@ -240,11 +240,12 @@ def _states(current: Sequence[Entry], lately: Sequence[Record]) -> Iterator[Clus
     def hunted(entry: Entry) -> tuple[str, str]:
         return entry[1].run.cluster, entry[1].run.hunt
 
-    for (cluster, hunt), group in groupby(sorted(current, key=hunted), key=hunted):
+    late = {record.run.id for record in lately}
+    for _, group in groupby(sorted(current, key=hunted), key=hunted):
         runs = list(group)
         newest = runs[0][1].run
         complete = next((entry for entry in runs if entry[1].run.outcome.comparable), None)
-        mine = [each for each in lately if (each.run.cluster, each.run.hunt) == (cluster, hunt)]
+        mine = [record for _, record in runs if record.run.id in late]
         trend = [record.trend for _, record in reversed(runs[:TREND_RUNS])]
         yield ClusterState(
             run=newest,
