@@ -12,7 +12,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from tasks.model.findings import UNSHOWN, Evidence, Finding, Status, Value
+from tasks.model.findings import Evidence, Finding, Status, Value
 from tasks.model.hunts import Hunt, Nouns
 from tasks.model.runs import Run
 from tasks.model.wording import (
@@ -284,7 +284,6 @@ def _unexplained(finding: Finding, hunt: Hunt | None) -> str:
 
 _WITHOUT = {
     "not known": "",  # Its fault has a line of its own.
-    UNSHOWN: "",
     "no connection": "No connection was counted: DNS look-ups are none.",
     "not asked": "Its connection times cannot be asked for: the hunt's answer names no process.",
 }
@@ -293,7 +292,7 @@ _WITHOUT = {
 def _without(finding: Finding) -> str:
     """Say in a few words why there is no evidence, which is asked for by entity ids."""
     if finding.faults:
-        return UNSHOWN if finding.unshown else "not known"
+        return "not known"
     return "no connection" if finding.process.entity_ids else "not asked"
 
 

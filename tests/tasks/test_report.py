@@ -398,12 +398,12 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize(("of", "headline", "state"), VERDICTS, ids=[v[1] for v in VERDICTS])
-def test_each_outcome_has_its_own_verdict(of, headline, state):
+@pytest.mark.parametrize(("of", "verdict", "state"), VERDICTS, ids=[v[1] for v in VERDICTS])
+def test_each_outcome_has_its_own_verdict(of, verdict, state):
     """What people read keeps outcomes apart: in the headline and in Prefect's final state."""
-    assert headline(of) == headline
+    assert headline(of) == verdict
     assert state_message(of) == state
-    assert f"<h1>{headline}</h1>" in render_report(of)
+    assert f"<h1>{verdict}</h1>" in render_report(of)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.MISSED, Outcome.NO_DATA])
