@@ -43,8 +43,7 @@ from tasks.text.numbers import capitalised, rounded
 class ClusterRow:
     """One hunt on one cluster in a day, with a link to its report."""
 
-    cluster: str
-    hunt: str
+    day: ClusterDay
     badge: Badge
     slot: str
     events: str
@@ -225,8 +224,7 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         for told in digest.announcements
     )
     return ClusterRow(
-        cluster=day.cluster,
-        hunt=day.hunt,
+        day=day,
         badge=badge(run.outcome if run else Outcome.MISSED, run),
         slot=f"{times.short(run.slot)} UTC" if run else NOTHING,
         events=number(seen.events if seen else None),

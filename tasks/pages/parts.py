@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Generic, TypeVar
 
 from tasks.model import wording
 from tasks.model.fallback import laid_out
@@ -31,6 +32,8 @@ MAX_LISTED = 200
 ARCHIVE_INDEX = "index.html"
 SCHEMA = f"schema/findings-{SCHEMA_VERSION}.json"
 """Where the archive keeps the JSON Schema of its findings.json."""
+
+Row = TypeVar("Row", Card, TableRow, ListedRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,24 @@ class Alert:
     css: str = "warn"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Findings as rows, with the words around them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group(Generic[Row]):
+    """Findings in one form, with the words around them.
+
+    Attributes:
+        count: of all, those too that have no row here; `more` says where they stand.
+    """
+
+    title: str
+    count: str
+    note: str = ""
+    rows: tuple[Row, ...]
+    more: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(Group[TableRow]):
+    """Findings as rows.
 
     Attributes:
         host: what the hunt calls one.
@@ -89,38 +107,18 @@ class Table:
         scored: whether connections are counted.
     """
 
-    title: str
-    count: str
-    note: str
     host: str
     events: bool
     scored: bool
-    rows: tuple[TableRow, ...]
     statuses: tuple[str, ...]
-    more: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Findings as entries of a list, with the words around them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cards(Group[Card]):
+    """Findings at full length, many of them with a filter."""
 
-    title: str
-    count: str
-    note: str
-    rows: tuple[ListedRow, ...]
-    more: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cards:
-    """Findings at full length, with the words around them; many of them with a filter."""
-
-    title: str
-    count: str
-    cards: tuple[Card, ...]
     filter: bool
     nothing: str
-    more: str
 
 
 _BADGES = {
@@ -206,7 +204,7 @@ def cards_of(
     return Cards(
         title=title,
         count=number(count) if counted else "",
-        cards=tuple(shown),
+        rows=tuple(shown),
         filter=len(shown) >= FILTERED_CARDS,
         nothing="" if shown else nothing,
         more=more(count - len(shown), "the table below"),
@@ -246,10 +244,10 @@ def listing(
     *,
     title: str,
     note: str,
-) -> Listing:
+) -> Group[ListedRow]:
     """Lay findings out as entries of a list."""
     rows = tuple(laid_out(lay_out, finding) for finding in findings[:MAX_LISTED])
-    return Listing(
+    return Group(
         title=title,
         count=number(len(findings)),
         note=note,

@@ -24,7 +24,7 @@ from tasks.pages.parts import (
     SCHEMA,
     Alert,
     Cards,
-    Listing,
+    Group,
     PageView,
     Table,
     Tile,
@@ -70,8 +70,8 @@ class ReportView:
     hosts: str
     news: Cards
     known: Table
-    acknowledged: Listing
-    quiet: Listing
+    acknowledged: Group[ListedRow]
+    quiet: Group[ListedRow]
     coverage: tuple[Fact, ...]
     fleet: Markup | None
     rule_title: str
@@ -104,7 +104,7 @@ def report_view(report: Report) -> ReportView:
         ),
         run=run,
         hunt=hunt,
-        look_first=news.cards[0] if told and told[0].priority is Priority.HIGH else None,
+        look_first=news.rows[0] if told and told[0].priority is Priority.HIGH else None,
         flood=_flood(told),
         lede=tuple(_lede(report, told)),
         alerts=tuple(_alerts(report, told)),
