@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# `make demo` and `make test` do all of the set-up.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 export BEACONHUNT_HOME ?= $(CURDIR)/.beaconhunt
 export DO_NOT_TRACK = 1
-# Where it is set, every process compiles all of Prefect and of ours again: 3 s of CPU each.
+# If it is set, every process compiles all of Prefect and beaconhunt again, for 3 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint bench bench-quick up pictures lock clean
@@ -14,23 +14,23 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
 	$(BIN)/beaconhunt demo
 
-# Files of few tests take longest here; by itself xdist would begin with them last.
+# The slowest test files have few tests, and by default xdist would start them last.
 test: $(INSTALLED)  ## Run every test.
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-lint: $(INSTALLED)  ## Style, types and the one-way flow of imports.
+lint: $(INSTALLED)  ## Check style, types and the one-way flow of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED)  ## Print what things cost, as ratios within one run.
+bench: $(INSTALLED)  ## Run the benchmarks and print their results as ratios within one run.
 	$(BIN)/python -m tests.benchmarks.run
 
-bench-quick: $(INSTALLED)  ## The same at small sizes, in three minutes at most.
+bench-quick: $(INSTALLED)  ## Run the benchmarks at small sizes, in at most three minutes.
 	$(BIN)/python -m tests.benchmarks.run --quick
 
-up: $(INSTALLED)  ## Server, work pool, deployments, automation and worker; Ctrl-C ends them all.
+up: $(INSTALLED)  ## Start server, work pool, deployments, automation and worker; Ctrl-C ends them all.
 	$(BIN)/beaconhunt up
 
 $(INSTALLED): requirements.lock pyproject.toml
@@ -41,12 +41,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-pictures: demo  ## Take README's pictures of the demo's pages; needs chromium.
+pictures: demo  ## Take the README's pictures of the demo's pages; needs chromium.
 	$(BIN)/python -m tests.browser.pictures
 
-lock:  ## Resolve pyproject.toml anew, for Linux and macOS and Python 3.11 to 3.13; needs uv.
+lock:  ## Resolve pyproject.toml again, for Linux and macOS and Python 3.11 to 3.13; needs uv.
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --extra dev pyproject.toml --output-file requirements.lock
 
-clean:  ## Forget the environment; history, archive and demo stay.
+clean:  ## Delete the virtual environment; history, archive and demo stay.
 	rm -rf $(VENV)

@@ -1,4 +1,4 @@
-"""Acknowledge a finding, or end that, from Prefect's UI: its run history says who did what."""
+"""Acknowledge a finding, or end that, from Prefect's UI: its run history shows who did what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.settings import HISTORY_URL, Moment, Url
 
 
 def _run_name() -> str:
-    """Name the flow run in Prefect's UI: who says it of which finding."""
+    """Name the flow run in Prefect's UI by its author and finding."""
     parameters: dict[str, Any] = runtime.flow_run.parameters
     return f"{parameters['by']}: {parameters['finding']}"
 
@@ -28,18 +28,18 @@ def acknowledge(
     everywhere: bool = False,
     history_url: Url = HISTORY_URL,
 ) -> State:
-    """Acknowledge a finding: it is not announced until the word ends.
+    """Acknowledge a finding as harmless: it is not announced until the acknowledgement ends.
 
     Args:
-        finding: its id, for example BH-24A3C0CA.
-        why: it is harmless, for whoever reads this later.
-        until: when the word ends, at most 365 days from now.
-        by: who says so.
-        everywhere: the same program and destination on every host, also those seen later.
+        finding: Id of the finding, for example BH-24A3C0CA.
+        why: Why the finding is harmless, for later readers.
+        until: End of the acknowledgement, at most 365 days from now.
+        by: Author of the acknowledgement.
+        everywhere: Cover the same program and destination on every host, also hosts seen later.
         history_url: SQLAlchemy URL of the history, without a password.
 
     Returns:
-        The final state: what is acknowledged, in words.
+        The final state: the acknowledgement in words.
     """
     with History.open(history_url) as history:
         said = give(history, finding, by=by, why=why, until=until, everywhere=everywhere)
@@ -48,15 +48,15 @@ def acknowledge(
 
 @flow(name="unacknowledge", flow_run_name=_run_name)
 def unacknowledge(finding: str, by: str, history_url: Url = HISTORY_URL) -> State:
-    """End what was said of a finding before its time.
+    """End the acknowledgement of a finding early.
 
     Args:
-        finding: its id, for example BH-24A3C0CA.
-        by: who ends it.
+        finding: Id of the finding, for example BH-24A3C0CA.
+        by: Name of the person who ends the acknowledgement.
         history_url: SQLAlchemy URL of the history, without a password.
 
     Returns:
-        The final state: what is not acknowledged any more, in words.
+        The final state: the ended acknowledgement in words.
     """
     with History.open(history_url) as history:
         said = end(history, finding, by=by)

@@ -1,4 +1,4 @@
-"""Check clusters, and all else that deployments need: before the first run, after a change."""
+"""Check everything that deployments need: before the first run, and after a change."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ DEPLOYMENTS_A_PAGE = 200
 
 
 def _run_name() -> str:
-    """Name the flow run in Prefect's UI: what it checks."""
+    """Name the flow run in Prefect's UI by the clusters that it checks."""
     return ", ".join(runtime.flow_run.parameters.get("clusters") or ["everything"])
 
 
 @flow(name="check_cluster", flow_run_name=_run_name)
 def check_cluster(clusters: list[Name] | None = None) -> State:
-    """Check what the deployments of this Prefect server need, and post, record and keep nothing.
+    """Check everything that the deployments on this Prefect server need.
+
+    It posts, records and keeps nothing.
 
     Args:
-        clusters: names of those to check, with their storage; by default all, and the destinations.
+        clusters: Names of the clusters to check, with their storage; by default all clusters, and
+            the destinations.
 
     Returns:
-        The final state: failed where a check failed. Its table is the artifact `check`.
+        The final state: failed if a check failed. The artifact `check` has the table.
     """
     site = scope_of(list(deployments_on_server()), clusters or ())
     checks = check(site, datetime.now(UTC), read_block)

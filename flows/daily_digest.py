@@ -1,4 +1,4 @@
-"""Tell one destination what is new: collect, compose, post, settle."""
+"""Post the news to one destination: collect, compose, post, settle."""
 
 from __future__ import annotations
 
@@ -54,25 +54,25 @@ def daily_digest(
     archive_url: Url = ARCHIVE_URL,
     report_base_url: Url | None = None,
 ) -> State:
-    """Tell one destination what is new since its last digest, and leave a page of the day.
+    """Post the news since the last digest to one destination, and archive a page for the day.
 
     Args:
-        destination: which, with its scope.
-        slot: the moment that the digest stands for; by default the scheduled start.
-        dry_run: compose only: post, record and leave nothing.
+        destination: The destination of the digest, and its scope.
+        slot: The moment that the digest stands for; by default the scheduled start.
+        dry_run: Compose only: post, record and archive nothing.
         history_url: SQLAlchemy URL of the history, without a password.
-        archive_url: folder or fsspec URL of the archive.
-        report_base_url: where people open the archive, for links.
+        archive_url: Folder or fsspec URL of the archive.
+        report_base_url: URL at which people open the archive, for links.
 
     Returns:
-        The final state in words; its data holds the digest as it would read in Slack, and where
-        the day's page is.
+        The final state in words; its data holds the digest as Slack would show it, and the
+        address of the day's page.
     """
     medium, slot = medium_of(destination), slot_of_run(slot)
     with History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
         if not dry_run:
-            # Also a day with nothing to tell decides from when on a destination hears.
+            # Even a digest without news starts the scope of its destination.
             start_scope(ledger, slot)
             settle_lost(ledger, destination, medium)
         collect_and_compose = partial(composed, ledger, destination, medium, slot, report_base_url)
@@ -82,7 +82,7 @@ def daily_digest(
             try:
                 page = tell(ledger, digest, message, destination, archive_url)
             except ChannelUnreadable:
-                # Once more, since nobody can look whether it is there; this time it says so.
+                # Post again, since the channel cannot be searched for it; the message says so.
                 digest, message = collect_and_compose()
                 page = tell(ledger, digest, message, destination, archive_url)
     words = final_words(digest, message, dry_run=dry_run)

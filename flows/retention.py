@@ -1,4 +1,4 @@
-"""Delete what is too old to be asked for: sightings of the history, reports of the archive."""
+"""Delete old sightings from the history, and old reports from the archive."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def retention(
     history_days: KeptDays | None = None,
     archive_days: KeptDays | None = None,
 ) -> State:
-    """Delete what is old.
+    """Delete old sightings from the history, and old reports from the archive.
 
     Args:
         history_url: SQLAlchemy URL of the history, without a password.
-        archive_url: folder or fsspec URL of the archive.
-        history_days: older sightings are deleted; without it all are kept.
-        archive_days: older runs and daily pages are deleted; without it all are kept.
+        archive_url: Folder or fsspec URL of the archive.
+        history_days: Sightings older than this many days are deleted; without it, all are kept.
+        archive_days: Runs and daily pages older than this many days are deleted; without it, all
+            are kept.
 
     Returns:
-        The final state: what was deleted, in words.
+        The final state, with the numbers of deleted records in words.
     """
     done = prune(history_url, history_days), discard(archive_url, archive_days)
     return Completed(message=", ".join(done))
