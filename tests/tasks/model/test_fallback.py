@@ -10,13 +10,14 @@ import pytest
 from pydantic_core import PydanticSerializationError
 
 from tasks.history.sightings import news_key
-from tasks.model.digests import Announcement, Digest, Ended, Medium, readable
+from tasks.model.digests import Announcement, Digest, Ended, Medium
 from tasks.model.fallback import as_recorded
 from tasks.model.findings import Finding, NetworkDestination, Process, Status
 from tasks.model.runs import Report
 from tasks.publish import findings_table
 from tasks.report import findings_csv, markdown_summary, render_daily, render_report
-from tasks.slack.compose import compose
+from tasks.slack.compose import compose_message
+from tasks.slack.message import readable
 from tests.builders import SLOT, acknowledgement, evidence, finding, report, run, sha256
 
 
@@ -46,7 +47,7 @@ def day_of(of: Report, **changes: Any) -> Digest:
 
 
 def message_of(of: Report) -> str:
-    message = compose(day_of(of), report_base_url=None)
+    message = compose_message(day_of(of), report_base_url=None)
     assert message
     return readable(message)
 
