@@ -75,16 +75,18 @@ def daily_digest(
             # Even a digest without news starts the scope of its destination.
             start_scope(ledger, slot)
             settle_lost(ledger, destination, medium)
-        collect_and_compose = partial(composed, ledger, destination, medium, slot, report_base_url)
-        digest, message = collect_and_compose()
+        compose_anew = partial(
+            collect_and_compose, ledger, destination, medium, slot, report_base_url
+        )
+        digest, message = compose_anew()
         page = None
         if not dry_run:
             try:
-                page = tell(ledger, digest, message, destination, archive_url)
+                page = publish_and_post(ledger, digest, message, destination, archive_url)
             except ChannelUnreadable:
                 # Post again, since the channel cannot be searched for it; the message says so.
-                digest, message = collect_and_compose()
-                page = tell(ledger, digest, message, destination, archive_url)
+                digest, message = compose_anew()
+                page = publish_and_post(ledger, digest, message, destination, archive_url)
     words = final_words(digest, message, dry_run=dry_run)
     facts = {
         "destination": destination.name,
@@ -97,7 +99,7 @@ def daily_digest(
 
 
 def settle_lost(ledger: Ledger, destination: Destination, medium: Medium) -> None:
-    """Settle the digest whose sender is gone, before anything else is told.
+    """Settle the digest whose sender is gone, before anything else is posted.
 
     Raises:
         RunInProgress: its sender is not gone.
@@ -117,29 +119,29 @@ def settle_lost(ledger: Ledger, destination: Destination, medium: Medium) -> Non
         settle(ledger, lost)
 
 
-def composed(
+def collect_and_compose(
     ledger: Ledger,
     destination: Destination,
     medium: Medium,
     slot: datetime,
     report_base_url: str | None,
 ) -> tuple[Digest, Message | None]:
-    """Collect what there is to tell, and write the message that tells it, if any."""
+    """Collect what is pending, and compose its message; None where nothing is to be posted."""
     digest = collect(ledger, destination, medium, slot)
     return digest, compose(digest, report_base_url)
 
 
-def tell(
+def publish_and_post(
     ledger: Ledger,
     digest: Digest,
     message: Message | None,
     destination: Destination,
     archive_url: str,
 ) -> str:
-    """Post the message between two entries of the ledger, and leave the day's page.
+    """Archive the day's page, and post the message between two entries of the ledger.
 
     Returns:
-        Where the page stands.
+        The address of the page.
 
     Raises:
         RunInProgress: another process sends a digest right now.
@@ -150,15 +152,15 @@ def tell(
     try:
         return store_daily(archive_url, digest, message, render_daily(digest))
     finally:
-        # An archive that cannot be written must not silence the team.
+        # An archive that cannot be written must not hold the message back.
         if begun and message:
-            post(ledger, begun, message, destination, digest.medium)
+            post_and_settle(ledger, begun, message, destination, digest.medium)
 
 
-def post(
+def post_and_settle(
     ledger: Ledger, begun: Unsettled, message: Message, destination: Destination, medium: Medium
 ) -> None:
-    """Post the message, and settle it whatever comes of it."""
+    """Post the message, and record in the ledger how that ended."""
     try:
         if medium is Medium.SLACK:
             post_digest(ledger, begun, message, destination)
@@ -171,15 +173,15 @@ def post(
 
 
 def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> str:
-    """Say what was told, and where."""
+    """Say in the final state's words what was posted, and where."""
     if message is None:
-        told_today = digest.previous and digest.slot - digest.previous < DAY
-        if told_today or not all(day.searched for day in digest.clusters):
-            return "nothing that was not told before"
-        return "nothing to tell: every cluster searched, nothing new"
+        posted_today = digest.previous and digest.slot - digest.previous < DAY
+        if posted_today or not all(day.searched for day in digest.clusters):
+            return "nothing that was not posted before"
+        return "nothing to post: every cluster searched, nothing new"
     new, baseline = len(digest.announcements), len(digest.baselines)
-    told = f"{new} new" + (f", {baseline} in baselines" if baseline else "")
-    told += f", {counted(len(digest.ended), 'acknowledgement')} ended" if digest.ended else ""
+    counts = f"{new} new" + (f", {baseline} in baselines" if baseline else "")
+    counts += f", {counted(len(digest.ended), 'acknowledgement')} ended" if digest.ended else ""
     posted = digest.medium is Medium.SLACK
     where = "posted to Slack" if posted else "no token: printed, not posted"
-    return f"{told}, {'dry run' if dry_run else where}"
+    return f"{counts}, {'dry run' if dry_run else where}"

@@ -107,7 +107,7 @@ class DemoStep:
     Attributes:
         name: what ran, for example `corp-us 2026-11-24 06:00Z`.
         message: its final state in words.
-        digest: as it would read in Slack; empty for a hunt, and where there is nothing to tell.
+        digest: as it would read in Slack; empty for a hunt, and where nothing is new.
     """
 
     name: str

@@ -97,7 +97,7 @@ def test_run_and_digest_say_how_they_ended(site, command):
     assert Path(second.strip().removeprefix("file://")).is_file()
     code, said, _ = command("digest", "secops", "--slot", "2026-11-24T07:05Z", "--dry-run")
     assert code == 0
-    assert said.startswith("secops: nothing to tell")
+    assert said.startswith("secops: nothing to post")
 
 
 def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):

@@ -56,7 +56,7 @@ def test_what_is_new_is_told_once(office):
         first = office.digest(office.destination(slack))
         again = office.digest(office.destination(slack))
     assert first.message == "1 new, posted to Slack"
-    assert again.message == "nothing that was not told before"
+    assert again.message == "nothing that was not posted before"
     assert len(slack.messages) == 1
 
 
@@ -65,7 +65,7 @@ def test_a_quiet_day_is_said_to_be_one(office):
     office.record(report(run()))
     assert (
         office.digest(office.destination()).message
-        == "nothing to tell: every cluster searched, nothing new"
+        == "nothing to post: every cluster searched, nothing new"
     )
 
 
@@ -76,7 +76,7 @@ def test_a_warning_is_told_once_a_day(office):
     with SlackServer(ok) as slack:
         office.digest(office.destination(slack))
         again = office.digest(office.destination(slack), SLOT + timedelta(hours=4))
-    assert again.message == "nothing that was not told before"
+    assert again.message == "nothing that was not posted before"
     assert len(slack.messages) == 1
 
 
@@ -91,13 +91,13 @@ def test_a_cluster_that_comes_into_scope_later_does_not_tell_its_past(office):
         office.digest(office.destination(slack))
         wide = office.destination(slack, clusters=("demo-eu", "demo-us"))
         told = office.digest(wide, day(1))
-    assert told.message == "nothing to tell: every cluster searched, nothing new"
+    assert told.message == "nothing to post: every cluster searched, nothing new"
 
 
 def test_the_day_leaves_a_page(office):
     """Also a day on which nothing is told."""
     office.record(report(run()))
-    assert office.digest(office.destination()).message.startswith("nothing to tell")
+    assert office.digest(office.destination()).message.startswith("nothing to post")
     (page,) = office.pages()
     assert "daily/secops/2026/11/24/0600Z-" in str(page)
 
@@ -183,7 +183,7 @@ def test_without_the_scope_to_look_a_lost_message_is_told_once_more_and_says_so(
         told = office.digest(office.destination(slack))
         again = office.digest(office.destination(slack))
     assert told.message == "1 new, posted to Slack"
-    assert again.message == "nothing that was not told before"
+    assert again.message == "nothing that was not posted before"
     assert "may repeat" in slack.messages[-1]["text"]
     assert len(slack.messages) == (2 if first is taken_then_dropped else 1)
     assert office.statuses() == [DigestStatus.LOST, DigestStatus.SENT]
@@ -222,7 +222,7 @@ def test_a_lost_digest_is_settled_also_when_there_is_nothing_to_tell(office):
         assert office.statuses() == [DigestStatus.SENDING]
         office.record(report(run(day(1))))
         quiet = office.digest(office.destination(slack), day(1))
-    assert quiet.message == "nothing to tell: every cluster searched, nothing new"
+    assert quiet.message == "nothing to post: every cluster searched, nothing new"
     assert office.statuses() == [DigestStatus.LOST]
 
 
