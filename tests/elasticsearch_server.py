@@ -374,7 +374,7 @@ class ElasticsearchServer:
                 return error(400, "x_content_parse_exception", reason)
         return None
 
-    def _handler(server: Self) -> type[BaseHTTPRequestHandler]:  # noqa: N805  `self` is the handler
+    def _handler(server: Self) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True  # Head and body go separately: no waiting in between.
@@ -392,7 +392,7 @@ class ElasticsearchServer:
                     self, Request(self.command, path, body, self.headers, parameters, at)
                 )
 
-            do_GET = do_HEAD = do_POST = do_DELETE = _take  # noqa: N815  The base class calls them.
+            do_GET = do_HEAD = do_POST = do_DELETE = _take  # noqa: N815 - the base class calls them.
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: tests look at `requests`."""
@@ -442,7 +442,7 @@ class _Http(ThreadingHTTPServer):
             except OSError:
                 continue  # The client was faster.
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - of the base class.
         """Keep what a handler raised; a client that hangs up is no fault."""
         fault = sys.exc_info()[1]
         if fault and not isinstance(fault, OSError):

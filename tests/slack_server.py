@@ -233,7 +233,7 @@ class SlackServer:
             case _:
                 call.answer({"ok": False, "error": "unknown_method"})
 
-    def _handler(slack: Self) -> type[BaseHTTPRequestHandler]:  # noqa: N805  `self` is the handler
+    def _handler(slack: Self) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 slack.tokens.add(self.headers.get("Authorization", "").removeprefix("Bearer "))

@@ -26,8 +26,8 @@ def upgrade_history(url: str) -> str:
         HistoryError: it cannot be reached or written, or a newer beaconhunt made it.
     """
     # A run only compares revisions, and Alembic takes a tenth of its start-up.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - only an upgrade needs it.
+    from alembic.config import Config  # noqa: PLC0415 - as above.
 
     with connect_database(url, create=True) as database, database.writing() as session:
         _refuse_newer(database, revision(session))

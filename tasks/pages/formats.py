@@ -36,7 +36,7 @@ def kilobytes(size: int) -> str:
     return f"{size / 1000:,.0f} kB" if size else NOTHING
 
 
-def milliseconds(took: int) -> str:
+def took_text(took: int) -> str:
     """Write how long something took."""
     return times.period(took / 1000)
 
@@ -46,7 +46,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "counted_by": counted_by,
     "share": share,
     "kilobytes": kilobytes,
-    "milliseconds": milliseconds,
+    "milliseconds": took_text,
     "short": times.short,
     "full": times.full,
     "words": OUTCOME_WORDS.__getitem__,

@@ -63,7 +63,7 @@ class _Inline:
     def __init__(self, file: str) -> None:
         text = (_TEMPLATES / file).read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        self.text = Markup(text)  # noqa: S704  # Ours: a file of the repository.
+        self.text = Markup(text)  # noqa: S704 - a file of the repository.
         self.policy = f"sha256-{digest}"
 
 

@@ -33,7 +33,7 @@ ARCHIVE_INDEX = "index.html"
 SCHEMA = f"schema/findings-{SCHEMA_VERSION}.json"
 """Where the archive keeps the JSON Schema of its findings.json."""
 
-Row = TypeVar("Row", Card, TableRow, ListedRow)
+_Row = TypeVar("_Row", Card, TableRow, ListedRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group(Generic[Row]):
+class FindingGroup(Generic[_Row]):
     """Findings in one form, with the words around them.
 
     Attributes:
@@ -93,12 +93,12 @@ class Group(Generic[Row]):
     title: str
     count: str
     note: str = ""
-    rows: tuple[Row, ...]
+    rows: tuple[_Row, ...]
     more: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table(Group[TableRow]):
+class Table(FindingGroup[TableRow]):
     """Findings as rows.
 
     Attributes:
@@ -114,7 +114,7 @@ class Table(Group[TableRow]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cards(Group[Card]):
+class Cards(FindingGroup[Card]):
     """Findings at full length, many of them with a filter."""
 
     filter: bool
@@ -244,10 +244,10 @@ def listing(
     *,
     title: str,
     note: str,
-) -> Group[ListedRow]:
+) -> FindingGroup[ListedRow]:
     """Lay findings out as entries of a list."""
     rows = tuple(laid_out(lay_out, finding) for finding in findings[:MAX_LISTED])
-    return Group(
+    return FindingGroup(
         title=title,
         count=number(len(findings)),
         note=note,

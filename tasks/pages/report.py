@@ -24,7 +24,7 @@ from tasks.pages.parts import (
     SCHEMA,
     Alert,
     Cards,
-    Group,
+    FindingGroup,
     PageView,
     Table,
     Tile,
@@ -70,8 +70,8 @@ class ReportView:
     hosts: str
     news: Cards
     known: Table
-    acknowledged: Group[ListedRow]
-    quiet: Group[ListedRow]
+    acknowledged: FindingGroup[ListedRow]
+    quiet: FindingGroup[ListedRow]
     coverage: tuple[Fact, ...]
     fleet: Markup | None
     rule_title: str

@@ -39,6 +39,8 @@ from tasks.text.numbers import counted
 PATIENCE_MINUTES = 2
 """How long a question of a check may take."""
 
+NAMED_STREAMS = 3
+
 _THE_KEY = "docs/operations.md shows the request for a key, under `The API key of a cluster`."
 
 Patterns = tuple[str, ...]
@@ -418,8 +420,9 @@ def _faults(
 
 def _listed(streams: Collection[str]) -> str:
     """Name a few, and count the rest."""
-    shown = ", ".join(sorted(streams)[:3])
-    return shown if len(streams) <= 3 else f"{shown} and {len(streams) - 3} more"  # noqa: PLR2004
+    shown = ", ".join(sorted(streams)[:NAMED_STREAMS])
+    more = len(streams) - NAMED_STREAMS
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _versions(agents: Iterable[AgentCoverage]) -> str:

@@ -186,7 +186,7 @@ class _Api:
         for _ in range(60):
             request = urllib.request.Request(url, content, json_body)  # noqa: S310 - loopback.
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback.
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 if error.code != HTTPStatus.SERVICE_UNAVAILABLE:

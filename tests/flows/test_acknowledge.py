@@ -46,7 +46,7 @@ def give(site: Site, finding: str, **changes):
     return acknowledge(finding, **word | changes, history_url=site.history_url, return_state=True)
 
 
-@pytest.mark.parametrize("until", [datetime(2027, 2, 1), "2027-02-01T06:00", "in March"])  # noqa: DTZ001
+@pytest.mark.parametrize("until", [datetime(2027, 2, 1), "2027-02-01T06:00", "in March"])  # noqa: DTZ001 - without a zone.
 def test_an_end_without_a_zone_is_refused(site, until):
     """Every worker would read another moment: whoever types it in Prefect's UI learns how."""
     state = give(site, "BH-24A3C0CA", until=until)

@@ -287,7 +287,7 @@ def test_writers_at_once_never_leave_half_an_index(folder):
             for of in mine:
                 write_run(url, of, PAGES)
                 write_index(url)
-        except Exception as error:  # noqa: BLE001  # A thread's error must reach the test.
+        except Exception as error:  # noqa: BLE001 - a thread's error must reach the test.
             errors.append(error)
 
     def look():

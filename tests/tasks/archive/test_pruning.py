@@ -227,7 +227,7 @@ def test_pruners_and_writers_at_once_lose_nothing_and_leave_no_dead_link(folder)
     def told(call, *args):
         try:
             call(*args)
-        except Exception as error:  # noqa: BLE001  # A thread's error must reach the test.
+        except Exception as error:  # noqa: BLE001 - a thread's error must reach the test.
             errors.append(error)
 
     calls = [(pruning,), (pruning,), (writing, new[::2]), (writing, new[1::2])]

@@ -28,7 +28,7 @@ FIVE = [row(f"mac-{letter}") for letter in "abcde"]
 class Slack:
     """A channel that takes everything."""
 
-    def post(self, part: Message, thread_ts: str | None = None) -> str:  # noqa: ARG002
+    def post(self, part: Message, thread_ts: str | None = None) -> str:  # noqa: ARG002 - of a Channel.
         return "1.0"
 
 

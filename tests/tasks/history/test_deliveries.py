@@ -81,7 +81,7 @@ class Slack:
     posts: list[tuple[str, Message]] = field(default_factory=list)
     receipts: list[bool] = field(default_factory=list)
 
-    def post(self, part: Message, thread_ts: str | None = None) -> str:  # noqa: ARG002
+    def post(self, part: Message, thread_ts: str | None = None) -> str:  # noqa: ARG002 - of a Channel.
         fate = self.script.pop(0) if self.script else "taken"
         if fate == "killed before":
             raise Killed
@@ -98,7 +98,7 @@ class Slack:
             raise ReceiptLost("No answer.", "Look.")
         return f"{len(self.posts)}.0"
 
-    def find(self, digest_id: str, since: datetime, thread_ts: str | None = None):  # noqa: ARG002
+    def find(self, digest_id: str, since: datetime, thread_ts: str | None = None):  # noqa: ARG002 - of a Channel.
         if not self.readable:
             raise ChannelUnreadable("Not for you.", "Ask.")
         return {

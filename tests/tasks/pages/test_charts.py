@@ -29,7 +29,7 @@ TRENDS = st.lists(
 
 def said(svg: str) -> str:
     """Give what a screen reader says of a chart."""
-    return ElementTree.fromstring(svg).attrib["aria-label"]  # noqa: S314  # Our own text.
+    return ElementTree.fromstring(svg).attrib["aria-label"]  # noqa: S314 - our own text.
 
 
 def paths(svg: str, css: str) -> str:
@@ -42,7 +42,7 @@ def paths(svg: str, css: str) -> str:
 def test_an_activity_chart_is_xml_of_integers(hourly, threshold):
     """Any figures give a well-formed chart whose paths hold whole numbers only."""
     svg = charts.activity_chart(hourly, START, threshold)
-    root = ElementTree.fromstring(svg)  # noqa: S314  # Our own text.
+    root = ElementTree.fromstring(svg)  # noqa: S314 - our own text.
     assert root.attrib["role"] == "img"
     drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
     assert "." not in drawn
@@ -52,7 +52,7 @@ def test_an_activity_chart_is_xml_of_integers(hourly, threshold):
 def test_a_trend_is_xml_of_integers_within_its_frame(runs):
     """Any history gives a well-formed chart; no bar is higher than its frame."""
     svg = charts.trend_chart(runs)
-    root = ElementTree.fromstring(svg)  # noqa: S314  # Our own text.
+    root = ElementTree.fromstring(svg)  # noqa: S314 - our own text.
     drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
     assert "." not in drawn
     assert all(int(height) <= 96 for height in re.findall(r"v-?(\d+)", drawn))
@@ -166,7 +166,7 @@ def test_one_flood_does_not_flatten_the_rest():
 @given(TRENDS)
 def test_a_fleet_is_xml_of_integers_within_its_frame(runs):
     """Any history gives a well-formed chart."""
-    root = ElementTree.fromstring(charts.fleet_chart(runs))  # noqa: S314  # Our own text.
+    root = ElementTree.fromstring(charts.fleet_chart(runs))  # noqa: S314 - our own text.
     drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
     assert "." not in drawn
     assert all(int(height) <= 36 for height in re.findall(r"v-?(\d+)", drawn))
@@ -194,7 +194,7 @@ def test_an_ordinary_month_is_not_cut():
 @given(st.lists(st.integers(0, 2_000), min_size=41, max_size=41).filter(any))
 def test_a_chart_of_gaps_is_xml_of_integers(counts):
     """Any figures give a well-formed chart."""
-    root = ElementTree.fromstring(charts.gap_chart(counts, 52.9))  # noqa: S314  # Our own text.
+    root = ElementTree.fromstring(charts.gap_chart(counts, 52.9))  # noqa: S314 - our own text.
     drawn = " ".join(node.attrib["d"] for node in root.iter() if "d" in node.attrib)
     assert "." not in drawn
 
