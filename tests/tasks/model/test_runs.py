@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
@@ -188,16 +189,25 @@ PUBLISHED = Path(__file__).parents[2] / "data" / "findings-1.json"
 
 
 def promises(schema: dict[str, Any]) -> dict[str, Any]:
-    """Give what a schema promises of each field: its type by its path."""
-    objects = {"": schema, **schema["$defs"]}
-    return {
-        f"{name}.{field}": {key: value for key, value in said.items() if key not in IN_WORDS}
-        for name, each in objects.items()
-        for field, said in each.get("properties", {}).items()
-    }
+    """Give what a schema promises of each field, by its path in a document: `.run.hunt`."""
+
+    def walk(part: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+        if reference := part.get("$ref"):
+            part = schema["$defs"][reference.rpartition("/")[2]]
+        inner = {
+            **{f"{path}.{name}": field for name, field in part.get("properties", {}).items()},
+            **{f"{path}|{number}": one for number, one in enumerate(part.get("anyOf", ()))},
+            **{f"{path}[]": part[key] for key in ("items",) if isinstance(part.get(key), dict)},
+        }
+        yield path, {key: value for key, value in part.items() if key not in IN_WORDS | IN_PATHS}
+        for below, field in inner.items():
+            yield from walk(field, below)
+
+    return dict(walk(schema, ""))
 
 
-IN_WORDS = {"title", "description", "default"}
+IN_WORDS = frozenset({"title", "description", "default"})
+IN_PATHS = frozenset({"$defs", "properties", "anyOf", "items"})
 
 
 def test_no_field_of_findings_json_goes_away_or_changes():
