@@ -321,9 +321,9 @@ def _may_repeat(
         )
         .order_by(DigestRow.number, PartRow.number.desc())
     ).tuples()
-    # Parts are posted in their order: only the first without a receipt can be there.
+    # Parts are posted in their order: only the first without a receipt can be there. Warnings
+    # stand in the first part; once that has a receipt, they are no longer pending.
     for digest, part in {digest.id: (digest, part) for digest, part in uncertain}.values():
-        warned = digest.gaps if part.number == 1 else ()
-        if not (news.isdisjoint(part.news) and warnings.isdisjoint(warned)):
+        if not (news.isdisjoint(part.news) and warnings.isdisjoint(digest.gaps)):
             return digest.slot
     return None

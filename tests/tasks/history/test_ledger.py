@@ -631,6 +631,19 @@ def test_only_the_first_part_without_a_receipt_may_be_repeated(
     assert ledger.pending(morning(1)).may_repeat == (morning(0) if repeats == 20 else None)
 
 
+def test_a_reply_that_was_never_posted_is_not_repeated(
+    history: History, ledger: Ledger, thread: list[str]
+) -> None:
+    """Of two replies without a receipt only the first may be there, and nothing of it is pending."""
+    give_up(ledger, 0, DigestStatus.LOST, 1)
+    given = {"by": "ada", "why": "Ours.", "until": day(9), "now": morning(0)}
+    for finding_id in thread[10:20]:
+        history.acknowledgements.give(finding_id, **given)
+
+    assert told(ledger, 1) == thread[20:]
+    assert ledger.pending(morning(1)).may_repeat is None
+
+
 def test_a_warning_may_be_repeated_too(history: History, ledger: Ledger) -> None:
     """A lost digest that told only that a cluster failed is not forgotten."""
     history.record(report(run(day(0), Outcome.FAILED, reason="unreachable")))
