@@ -41,3 +41,17 @@ def test_a_golden_page_holds_what_people_read(name):
     html = (FOLDER / f"{name}.html").read_text(encoding="utf-8")
     (headline,) = re.findall("<h1>(.+?)</h1>", html)
     assert headline in re.search("<title>(.+?)</title>", html).group(1)
+
+
+RELEASED = sorted((FOLDER.parent / "released").glob("findings-*.json"))
+"""One document as every released version wrote it."""
+
+
+@pytest.mark.parametrize("document", RELEASED, ids=lambda path: path.stem)
+def test_a_document_of_an_earlier_version_is_still_rendered(document):
+    """With every finding in it, and the version that made it."""
+    of = Report.from_json(document.read_bytes())
+    page = render_report(of)
+    assert of.beaconhunt == document.stem.removeprefix("findings-")
+    assert f"<dd>{of.beaconhunt}</dd>" in page
+    assert all(finding.id in page for finding in of.findings)
