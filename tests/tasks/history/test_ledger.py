@@ -634,7 +634,7 @@ def test_only_the_first_part_without_a_receipt_may_be_repeated(
 def test_a_reply_that_was_never_posted_is_not_repeated(
     history: History, ledger: Ledger, thread: list[str]
 ) -> None:
-    """Of two replies without a receipt only the first may be there, and nothing of it is pending."""
+    """Of two replies without a receipt only the first may be there, and it holds no news."""
     give_up(ledger, 0, DigestStatus.LOST, 1)
     given = {"by": "ada", "why": "Ours.", "until": day(9), "now": morning(0)}
     for finding_id in thread[10:20]:
