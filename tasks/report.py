@@ -36,7 +36,7 @@ CELL_LIMIT = 32_767
 """Characters that a spreadsheet takes in one cell; findings.json has longer ones whole."""
 
 SUMMARY_FINDINGS = 20
-"""So many of what is told stand in the markdown summary."""
+"""Announced findings in the markdown summary."""
 
 
 def pages_of(report: Report) -> RenderedReport:
@@ -136,11 +136,11 @@ def _paragraphs(report: Report) -> Iterator[str]:
     yield f"{markdown_code(run.cluster)}, {full(run.slot)}, {OUTCOME_WORDS[run.outcome]}"
     for said in filter(None, (run.detail, *run.warnings)):
         yield f"> {markdown_text(said)}"
-    told = [finding for finding in report.findings if is_news(finding)]
-    if told:
-        yield "\n".join(laid_out(_item, finding) for finding in told[:SUMMARY_FINDINGS])
-    if len(told) > SUMMARY_FINDINGS:
-        yield f"{len(told) - SUMMARY_FINDINGS:,} more in the report."
+    announced = [finding for finding in report.findings if is_news(finding)]
+    if announced:
+        yield "\n".join(laid_out(_item, finding) for finding in announced[:SUMMARY_FINDINGS])
+    if len(announced) > SUMMARY_FINDINGS:
+        yield f"{len(announced) - SUMMARY_FINDINGS:,} more in the report."
     closing = (known_words(report), searched_words(run.coverage, run.nouns))
     yield from map(markdown_text, filter(None, closing))
 

@@ -74,12 +74,12 @@ class DailyView:
 def daily_view(digest: Digest) -> DailyView:
     """Lay a destination's day out."""
     here = posixpath.dirname(daily_path(digest))
-    ranked = sorted(digest.announcements, key=lambda told: RANKS[told.finding.priority])
-    findings = [told.finding for told in ranked]
+    ranked = sorted(digest.announcements, key=lambda each: RANKS[each.finding.priority])
+    findings = [each.finding for each in ranked]
     searched = [day for day in digest.clusters if day.run and day.run.outcome.searched]
     headline = _day_headline(digest, findings, len(searched))
     news = cards_of(
-        [_announced(told, here) for told in ranked[:MAX_CARDS]],
+        [_announced(each, here) for each in ranked[:MAX_CARDS]],
         len(ranked),
         title=news_title(findings),
         nothing="No finding is new to this destination.",
@@ -116,10 +116,10 @@ def daily_path(digest: Digest) -> str:
     return f"daily/{digest.destination}/{digest.slot:%Y/%m/%d/%H%MZ}-{digest.id}.html"
 
 
-def _announced(told: Announcement, here: str) -> Card:
-    page = href(here, f"{told.run.folder}/report.html")
-    card = partial(cards.card, run=told.run, link=f"{page}#{told.finding.id}")
-    return laid_out(card, told.finding)
+def _announced(each: Announcement, here: str) -> Card:
+    page = href(here, f"{each.run.folder}/report.html")
+    card = partial(cards.card, run=each.run, link=f"{page}#{each.finding.id}")
+    return laid_out(card, each.finding)
 
 
 def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) -> str:
@@ -135,7 +135,7 @@ def _day_headline(digest: Digest, findings: Sequence[Finding], searched: int) ->
 
 
 def _recorded(digest: Digest) -> str:
-    return wording.baseline_words([told.finding for told in digest.baselines], digest.nouns)
+    return wording.baseline_words([each.finding for each in digest.baselines], digest.nouns)
 
 
 def _day_badge(digest: Digest, searched: int) -> Badge:
@@ -151,13 +151,13 @@ def _day_lede(digest: Digest) -> Iterator[str]:
         yield f"{_recorded(digest)}."
     if digest.undelivered:
         yield (
-            f"Slack did not get the digest of {times.days(digest.undelivered)}, or not all of "
-            "it: what it lacks is on this page."
+            f"The digest for {times.days(digest.undelivered)} was not delivered, or only in part: "
+            "the rest is on this page."
         )
     if digest.may_repeat:
         yield (
-            f"This day may repeat the one of {times.full(digest.may_repeat)}: the receipt for "
-            "its message was lost."
+            f"This page may repeat the one for {times.full(digest.may_repeat)}: Slack's receipt "
+            "for its message was lost."
         )
 
 
@@ -188,7 +188,7 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
 
 
 def _end_words(ended: Ended, digest: Digest, first: Finding) -> str:
-    several = [told.finding for told in ended.still] if len(ended.still) > 1 else []
+    several = [each.finding for each in ended.still] if len(ended.still) > 1 else []
     where = wording.on_hosts(several, digest.nouns) or f" on {cards.host_text(first)}"
     process = cards.process_text(first) + where
     word = ended.acknowledgement
@@ -219,9 +219,9 @@ def _day_tiles(
 def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
     run, seen = day.run, day.run.coverage if day.run else None
     new = sum(
-        told.finding.status is Status.NEW
-        and (told.run.cluster, told.run.hunt) == (day.cluster, day.hunt)
-        for told in digest.announcements
+        each.finding.status is Status.NEW
+        and (each.run.cluster, each.run.hunt) == (day.cluster, day.hunt)
+        for each in digest.announcements
     )
     return ClusterRow(
         day=day,

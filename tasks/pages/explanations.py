@@ -28,7 +28,7 @@ _EXPLANATIONS = (
         "back",
         "Back after long",
         "A known program that no run has seen for as long as the deployment sets "
-        "(announce_returned_after_days): told again, as somebody else may use it now.",
+        "(announce_returned_after_days): announced again, because someone else may use it now.",
     ),
     ("recorded", "Recorded", "Seen by the first run, which has nothing to compare with."),
     (

@@ -109,7 +109,7 @@ class MonthView(RunsView):
     """The page of a month, from top to bottom.
 
     Attributes:
-        stamp: tells whether the page shows what is there.
+        stamp: of the records that the page shows; another stamp means that it is out of date.
     """
 
     stamp: str

@@ -164,21 +164,23 @@ def badge(outcome: Outcome, run: Run | None = None) -> Badge:
     return plain
 
 
-def news_title(told: Sequence[Finding]) -> str:
-    """Call what is told what it is, for example `New findings and changed binaries`."""
+def news_title(announced: Sequence[Finding]) -> str:
+    """Name the kinds of news, for example `New findings and changed binaries`."""
     kinds = {
-        "new findings": any(each.status is Status.NEW for each in told),
-        "changed binaries": any(map(wording.is_changed, told)),
-        "programs that are back": any(map(wording.is_back, told)),
+        "new findings": any(each.status is Status.NEW for each in announced),
+        "changed binaries": any(map(wording.is_changed, announced)),
+        "programs that are back": any(map(wording.is_back, announced)),
     }
     *some, last = [kind for kind, is_told in kinds.items() if is_told] or ["new findings"]
     return capitalised(f"{', '.join(some)} and {last}" if some else last)
 
 
-def news_tiles(told: Sequence[Finding]) -> Iterator[Tile]:
-    """Count what is told by what it is: new in any case, the others where there are any."""
-    new = [finding for finding in told if finding.status is Status.NEW]
-    changed, back = (list(filter(kind, told)) for kind in (wording.is_changed, wording.is_back))
+def news_tiles(announced: Sequence[Finding]) -> Iterator[Tile]:
+    """Count every kind of news: new findings always, the other kinds where there are any."""
+    new = [finding for finding in announced if finding.status is Status.NEW]
+    changed, back = (
+        list(filter(kind, announced)) for kind in (wording.is_changed, wording.is_back)
+    )
     for label, about, these in (
         ("New", "new", new),
         ("Changed binaries", "changed", changed),

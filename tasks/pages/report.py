@@ -88,12 +88,12 @@ class ReportView:
 def report_view(report: Report) -> ReportView:
     """Lay a run's report out."""
     run, hunt = report.run, report.hunt
-    told = tuple(finding for finding in report.findings if _is_carded(finding))
+    announced = tuple(finding for finding in report.findings if _is_carded(finding))
     card = partial(cards.card, run=run, hunt=hunt)
     news = cards_of(
-        [laid_out(card, finding) for finding in told[:MAX_CARDS]],
-        len(told),
-        title="Recorded at the first run" if _is_first(report) else news_title(told),
+        [laid_out(card, finding) for finding in announced[:MAX_CARDS]],
+        len(announced),
+        title="Recorded at the first run" if _is_first(report) else news_title(announced),
         nothing=_nothing_new(report),
         counted=run.coverage is not None,
     )
@@ -104,17 +104,17 @@ def report_view(report: Report) -> ReportView:
         ),
         run=run,
         hunt=hunt,
-        look_first=news.rows[0] if told and told[0].priority is Priority.HIGH else None,
-        flood=_flood(told),
-        lede=tuple(_lede(report, told)),
-        alerts=tuple(_alerts(report, told)),
-        tiles=tuple(_tiles(report, told)),
+        look_first=news.rows[0] if announced and announced[0].priority is Priority.HIGH else None,
+        flood=_flood(announced),
+        lede=tuple(_lede(report, announced)),
+        alerts=tuple(_alerts(report, announced)),
+        tiles=tuple(_tiles(report, announced)),
         trend=charts.trend_chart(report.trend) if len(report.trend) > 1 else None,
         trend_title=f"Last {counted(len(report.trend), 'run')}",
         runs=report.trend[::-1],
         hosts=capitalised(run.nouns.host[1]),
         news=news,
-        known=_others(report, told[MAX_CARDS:]),
+        known=_others(report, announced[MAX_CARDS:]),
         acknowledged=listing(
             report.acknowledged,
             cards.acknowledged_row,
@@ -173,7 +173,7 @@ def _last_search(report: Report) -> Iterator[str]:
 
 
 def _known(report: Report) -> tuple[Finding, ...]:
-    """Give what is listed only: known findings that are not told again."""
+    """Give what is listed only: known findings that are not announced again."""
     known = report.having(Status.CONTINUING, Status.RETURNED)
     return tuple(finding for finding in known if not wording.is_news(finding))
 
@@ -204,19 +204,19 @@ def _window_words(run: Run) -> str:
     return f"{times.short(start)} to {run.clock.full(end)}, {days}"
 
 
-def _flood(told: Sequence[Finding]) -> ListedRow | None:
-    if (explained := wording.one_program(told)) is None:
+def _flood(announced: Sequence[Finding]) -> ListedRow | None:
+    if (explained := wording.one_program(announced)) is None:
         return None
     size, example = explained
     return laid_out(partial(cards.listed_row, note=number(size)), example)
 
 
-def _lede(report: Report, told: Sequence[Finding]) -> Iterator[str]:
+def _lede(report: Report, announced: Sequence[Finding]) -> Iterator[str]:
     """Say what else there is, behind what to look at first and what explains a flood."""
     run = report.run
     if words := wording.known_words(report):
         yield words
-    elif run.outcome.searched and not told:
+    elif run.outcome.searched and not announced:
         yield wording.searched_words(run.coverage, run.nouns)
 
 
@@ -226,7 +226,7 @@ def _is_first(report: Report) -> bool:
     return recorded or report.run.outcome is Outcome.BASELINE
 
 
-def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
+def _alerts(report: Report, announced: Sequence[Finding]) -> Iterator[Alert]:
     run = report.run
     if run.outcome in _OUTCOME_ALERTS:
         title, css = _OUTCOME_ALERTS[run.outcome]
@@ -238,7 +238,7 @@ def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
             "is announced.",
             "info",
         )
-    elif len(list(filter(wording.is_news, told))) > wording.FLOOD:
+    elif len(list(filter(wording.is_news, announced))) > wording.FLOOD:
         yield Alert(
             f"More than {wording.FLOOD} at once.", "They are announced as groups, not singly."
         )
@@ -246,17 +246,17 @@ def _alerts(report: Report, told: Sequence[Finding]) -> Iterator[Alert]:
         yield Alert("", warning)
 
 
-def _tiles(report: Report, told: Sequence[Finding]) -> Iterator[Tile]:
+def _tiles(report: Report, announced: Sequence[Finding]) -> Iterator[Tile]:
     """Count what is known; of a run that searched nothing there is nothing to count."""
     run, seen = report.run, report.run.coverage
     if seen is None:
         return
     found = [each for each in report.findings if each.status is not Status.QUIET]
     if _is_first(report):
-        priorities = wording.priorities_words(told)
-        yield Tile("Recorded", f"{len(told):,}", priorities, about="recorded")
+        priorities = wording.priorities_words(announced)
+        yield Tile("Recorded", f"{len(announced):,}", priorities, about="recorded")
     else:
-        yield from news_tiles(told)
+        yield from news_tiles(announced)
         yield from _known_tiles(report)
     if report.acknowledged:
         count = f"{len(report.acknowledged):,}"

@@ -163,7 +163,7 @@ class Channel:
             Slack's `ts` of it; of the first piece, where it was posted in pieces.
 
         Raises:
-            SlackRefused: Slack refused it, and will again until somebody acts.
+            SlackRefused: Slack refused it, and will refuse it again until its cause is mended.
             SlackBusy: Slack does not accept it now.
             SlackUnreachable: it did not reach Slack.
             ReceiptLost: it may or may not have been posted.
@@ -196,7 +196,7 @@ class Channel:
             Slack's `ts` by the part's number.
 
         Raises:
-            ChannelUnreadable: Slack does not let this app look, and will not until somebody acts.
+            ChannelUnreadable: the app may not read the channel.
             ReceiptLost: it cannot be looked up now.
         """
         oldest = f"{(since - CLOCKS_DIFFER).timestamp():.6f}"

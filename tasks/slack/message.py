@@ -168,7 +168,7 @@ def _block_violations(block: Block, prefixes: Sequence[str]) -> Iterator[str]:
     *parts, _ = _parts(block)  # The block itself comes last.
     for part in parts:
         if kind == "rich_text" and part["type"] not in _RICH_TEXT_ELEMENTS:
-            yield f"An element of type {part['type']} may mention somebody."
+            yield f"An element of type {part['type']} may mention people."
         if "text" in part and not 1 <= len(part["text"]) <= MAX_TEXT_OBJECT:
             yield f"A text has {len(part['text'])} characters, not 1 to {MAX_TEXT_OBJECT}."
         if "url" in part:
@@ -191,7 +191,7 @@ def _parts(value: object) -> Iterator[Block]:
 
 def _markup_violations(text: str, prefixes: Sequence[str]) -> Iterator[str]:
     if _MARKUP_NOT_LINK.search(text):
-        yield "A text has a `<` without a link: it may mention somebody."
+        yield "A text has a `<` without a link: it may mention people."
     for url in _URL.findall(text):
         yield from _link_violations(url, prefixes)
 

@@ -729,7 +729,7 @@ def test_a_day_says_what_was_not_searched_before_it():
     searched = replace(digest.clusters[0], gaps=(saturday,))
     words = text_of(render_daily(replace(digest, clusters=(searched,), undelivered=(day(-1),))))
     assert "was not searched, or not all of it, on Sat 21 Nov (unreachable)." in words
-    assert "Slack did not get the digest of Mon 23 Nov" in words
+    assert "The digest for Mon 23 Nov was not delivered" in words
 
 
 def test_a_day_links_each_finding_to_its_run_s_report():
