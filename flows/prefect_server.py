@@ -1,4 +1,4 @@
-"""Prefect servers of our own: one with everything deployed on it, or one for a command's flows."""
+"""Local Prefect servers: one with all deployments and a worker, or one for a command's flows."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from tasks.settings import home, writing_home
 POOL = "beaconhunt"
 
 START_SECONDS = 120
-"""How long the server may take until it is healthy; a small machine needs some 20 s."""
+"""Longest start of the server until it is healthy; a small machine needs some 20 s."""
 
 STOP_SECONDS = 30
 
 RUNS_A_CORE = 2
-"""How many runs a worker takes at once: they wait for their clusters half of the time."""
+"""Concurrent runs of a worker for each core: half of the time a run waits for its cluster."""
 
 HEARTBEAT_SECONDS = 60
-"""The automation calls a run dead after three of these."""
+"""The automation marks a run as crashed after three missed heartbeats."""
 
 QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
 }
-"""For a command's own process: the server gets every line, a person at a terminal gets ours."""
+"""For a command's own process: log lines go to the server, and only our output to the terminal."""
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -47,14 +47,14 @@ _LAST_LINES = 10
 
 
 def own_prefect(port: int, folder: Path) -> dict[str, str]:
-    """Turn this process away from the user's own Prefect, before it imports Prefect.
+    """Set this process to a local Prefect server instead of the user's, before importing Prefect.
 
     Args:
-        port: of the server that it will start, on loopback; 0 for any free one.
+        port: port on loopback of the server to start; 0 for any free one.
         folder: Prefect's home: its database, and its profiles, which it may switch.
 
     Returns:
-        The environment of what it starts; this process says less than that at the terminal.
+        The environment for processes to start; this process itself prints less.
 
     Raises:
         SettingsError: the port is taken.
@@ -71,7 +71,7 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
         "PREFECT_API_URL": api_url,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
-        # At a terminal it would ask about profiles, and nobody would see the question.
+        # At a terminal it would ask about profiles, and its question would not be shown.
         "PREFECT_CLI_PROMPT": "false",
         **_past_proxies(),
     }
@@ -81,18 +81,14 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
 
 
 def _past_proxies() -> dict[str, str]:
-    """Where the environment names a proxy, it is not for the server on this machine."""
+    """Exempt the server on this machine from the environment's proxy."""
     named = urllib.request.getproxies_environment()
     past = ",".join(filter(None, (named.get("no"), ADDRESS)))
     return {"no_proxy": past, "NO_PROXY": past} if named else {}
 
 
-def _is_prefects(variable: str) -> bool:
-    return variable.startswith("PREFECT_")
-
-
 def prefect_home() -> Path:
-    """Where the Prefect of `up`, and of a run by hand without a server, keeps its files."""
+    """Prefect's folder for `up`, and for commands that run without a server."""
     return home() / "prefect"
 
 
@@ -103,13 +99,13 @@ def start_process(
     ending: signal.Signals,
     output: IO[bytes] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a prefect command until the block ends, then signal its end and wait.
+    """Run a prefect command until the block ends, then send it the signal and wait.
 
-    It gets a session of its own: a Ctrl-C at the terminal reaches only us, and we end worker and
-    server in the order that loses nothing.
+    It gets its own session: a Ctrl-C at the terminal reaches only us, and we end worker and server
+    in the order that loses nothing.
     """
-    with _heard_by_children(ending):
-        process = subprocess.Popen(  # noqa: S603 - our own words, no shell.
+    with _not_ignored_by_children(ending):
+        process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell.
             _python("prefect", *arguments),
             env=env,
             start_new_session=True,
@@ -128,8 +124,8 @@ def start_process(
 
 
 @contextlib.contextmanager
-def _heard_by_children(ending: signal.Signals) -> Iterator[None]:
-    """Let no child ignore a signal because this process does, as a job in the background."""
+def _not_ignored_by_children(ending: signal.Signals) -> Iterator[None]:
+    """Reset a signal that this process ignores, as a background job does, for its children."""
     before = signal.getsignal(ending)
     if before is signal.SIG_IGN:
         signal.signal(ending, signal.SIG_DFL)
@@ -147,11 +143,11 @@ def _python(*arguments: str) -> list[str]:
 def start_server(
     env: Mapping[str, str], output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the server on loopback, and hand it over once it is healthy.
+    """Run the server on loopback; the block begins when the server is healthy.
 
     Args:
         env: from `own_prefect`.
-        output: where its lines go; by default to ours.
+        output: file for its output; default: this process's own output.
 
     Raises:
         SettingsError: it ended, or was not healthy in `START_SECONDS`.
@@ -168,7 +164,7 @@ def start_server(
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one server start at a time: of two that make the same database, one would fail."""
+    """Let one server start at a time: if two create the same database, one fails."""
     with writing_home():
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "starting").open("w")
@@ -183,7 +179,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
         if process.poll() is not None:
             raise SettingsError(
                 f"The Prefect server ended at once (exit code {process.returncode}).",
-                "Its last lines stand above.",
+                "Read its last lines above, and correct the cause.",
             )
         try:
             with _DIRECT.open(url, timeout=2):
@@ -192,15 +188,15 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
             time.sleep(0.1)
     raise SettingsError(
         f"The Prefect server was not healthy within {START_SECONDS} s.",
-        "Start it by hand with `prefect server start` and read what it says.",
+        "Start it by hand with `prefect server start` and read its output.",
     )
 
 
 def use_prefect_server() -> None:
-    """Have a server for the flows of this process: the one of Prefect's settings, else our own.
+    """Choose a server for this process's flows: the one in Prefect's settings, else a local one.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: the server cannot be used.
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - Prefect takes a second.
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
@@ -215,15 +211,15 @@ def use_prefect_server() -> None:
     except RuntimeError as error:
         raise SettingsError(
             f"The Prefect server at {url} cannot be used: {error}.",
-            "Start it, or correct PREFECT_API_URL; without that, the command runs its own server.",
+            "Start it, correct PREFECT_API_URL, or unset it: the command then runs its own server.",
         ) from error
 
 
 def serve_this_process(folder: Path) -> None:
-    """Start a server for the flows of this process; it ends after them, with the process.
+    """Start a server for this process's flows; it ends with the process.
 
     Args:
-        folder: Prefect's home, of the server and of this process.
+        folder: Prefect's home, for the server and this process.
 
     Raises:
         SettingsError: it did not start.
@@ -232,7 +228,7 @@ def serve_this_process(folder: Path) -> None:
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - reads the above.
 
     ending = contextlib.ExitStack()
-    # At exit, because Prefect sends the last events of a run when its process ends.
+    # At exit, because Prefect sends a run's last events when the process ends.
     atexit.register(ending.close)
     log = ending.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed at exit.
     try:
@@ -243,7 +239,7 @@ def serve_this_process(folder: Path) -> None:
         if not last:
             raise
         raise SettingsError(
-            "\n".join((error.problem, *last)), f"Correct what it names. It lives in {folder}."
+            "\n".join((error.problem, *last)), f"Correct the cause. The server's files: {folder}."
         ) from error
     refresh_global_settings_context()
 
@@ -251,60 +247,63 @@ def serve_this_process(folder: Path) -> None:
 def set_up(config: Path, env: Mapping[str, str]) -> None:
     """Create the work pool, deploy every deployment and install the automation.
 
-    Each step may be done again: nothing is made twice.
+    Every step can be repeated: it creates nothing twice.
     """
     _do(env, "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
     _do(env, "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(config))
-    # In a process of its own: Prefect reads its address once, when it is imported.
+    # In its own process: Prefect reads its address once, when it is imported.
     _do(env, "flows.zombie_automation")
 
 
 def _do(env: Mapping[str, str], *arguments: str) -> None:
-    done = subprocess.run(  # noqa: S603 - our own words, no shell.
+    done = subprocess.run(  # noqa: S603 - our own arguments, no shell.
         _python(*arguments), env=env, check=False, capture_output=True, text=True
     )
     if done.returncode:
         raise SettingsError(
             f"`python -m {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}",
-            "Correct what it names, then start again: every step may be repeated.",
+            "Correct the cause, then start again: every step can be repeated.",
         )
 
 
 def worker_start() -> tuple[str, ...]:
-    """Give the command of a worker that takes no more runs at once than the machine can.
+    """Give the command that starts a worker with as many concurrent runs as the machine can take.
 
-    Fifty at once keep the server on the same two cores from answering anybody.
+    With fifty runs at once, a server on the same two cores stops answering.
     """
     at_once = RUNS_A_CORE * (os.cpu_count() or 1)
     return ("worker", "start", "--pool", POOL, "--limit", str(at_once))
 
 
-def run_server_and_worker(env: Mapping[str, str], config: Path, say: Callable[[str], None]) -> None:
-    """Run server, deployments and worker until a Ctrl-C, then end them in that order reversed.
+def run_server_and_worker(
+    env: Mapping[str, str], config: Path, report: Callable[[str], None]
+) -> None:
+    """Start the server, deploy, and run a worker until a Ctrl-C; then end worker and server.
 
     Args:
         env: from `own_prefect`.
         config: the prefect.yaml to deploy.
-        say: told of each step.
+        report: called with a line for every step.
 
     Raises:
-        SettingsError: a step failed; what was started has been ended.
+        SettingsError: a step failed; server and worker have been ended.
     """
-    say(f"Starting the Prefect server on {env['PREFECT_API_URL']}")
+    report(f"Starting the Prefect server on {env['PREFECT_API_URL']}")
     with start_server(env) as serving:
-        say(f"Deploying {config}")
+        report(f"Deploying {config}")
         set_up(config, env)
-        # Interrupted, a worker tells its runs; terminated, it would leave them running for ever.
+        # On SIGINT a worker ends its runs; on SIGTERM it would leave them running for ever.
         with start_process(worker_start(), env, signal.SIGINT) as worker:
-            say(f"Ready: {env['PREFECT_API_URL'].removesuffix('/api')}  (Ctrl-C ends everything)")
+            url = env["PREFECT_API_URL"].removesuffix("/api")
+            report(f"Ready: {url}  (Ctrl-C ends everything)")
             try:
                 while serving.poll() is None and worker.poll() is None:
                     time.sleep(0.5)
             except KeyboardInterrupt:
-                say("Ending worker and server")
+                report("Ending worker and server")
                 return
             ended = "server" if worker.poll() is None else "worker"
             raise SettingsError(
                 f"The {ended} ended by itself.",
-                "Its last lines stand above. Start again: every step may be repeated.",
+                "Read its last lines above, then start again: every step can be repeated.",
             )

@@ -20,7 +20,7 @@ def prune(history_url: str, days: int | None) -> str:
     log = get_run_logger()
     before = datetime.now(UTC) - timedelta(days=days)
     done = prune_history(
-        history_url, before, tell=partial(log.info, "%d of %d old sightings looked at")
+        history_url, before, progress=partial(log.info, "%d of %d old sightings looked at")
     )
     log.info("Before %s: %d sightings deleted, %d kept", before, done.deleted, done.kept)
     return f"{counted(done.deleted, 'sighting')} older than {days} days deleted"

@@ -1,4 +1,4 @@
-"""The command line: each command calls a flow or a noun, and shows what came of it."""
+"""The command line: commands run a flow, or read and write one thing, and show the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _interrupted = threading.Event()
 
 
 def _leave() -> None:
-    """After a Ctrl-C, end before libraries tell what it kept them from giving back."""
+    """After a Ctrl-C, exit before libraries warn about resources that they could not release."""
     if _interrupted.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
@@ -38,19 +38,19 @@ def _leave() -> None:
 
 
 class Commands(TyperGroup):
-    """The commands; a Ctrl-C ends each with a sentence and the exit code that shells expect."""
+    """The commands; a Ctrl-C ends them with one sentence and the exit code that shells expect."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer has no name for them.
-        """Run the command that the words name."""
+        """Run the command named on the command line."""
         try:
             return super().invoke(ctx)
         except BaseException:
-            # Libraries turn what the signal raised into errors of their own.
+            # Libraries turn the signal's exception into errors of their own.
             if not interruption.was_interrupted():
                 raise
-        # Out here nothing holds on to what the command had open. The rest takes a second or two.
+        # Here the command's resources are released. The rest of the exit takes a second or two.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        err.print("Interrupted. What was recorded stays; run the command again to go on.")
+        err.print("Interrupted. Recorded runs are kept; run the command again to continue.")
         _interrupted.set()
         raise typer.Exit(interruption.EXIT_CODE)
 
@@ -71,12 +71,12 @@ app.add_typer(archive.commands, name="archive")
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 failed, 2 wrong use, 130 interrupted."""
-    atexit.register(_leave)  # The first is called last: threads and servers have ended by then.
+    atexit.register(_leave)  # Registered first, called last: threads and servers have ended.
     # Prefect reads these when it is imported.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    # It warns of what our errors say with a remedy.
+    # Its warnings repeat our errors, without the remedy.
     logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
     interruption.listen_for_interrupt()
     try:

@@ -1,4 +1,4 @@
-"""Say what is harmless, until when: `ack`, `unack`, `acks`."""
+"""Mark findings as harmless until a date: `ack`, `unack`, `acks`."""
 
 from __future__ import annotations
 
@@ -22,43 +22,49 @@ from tasks.model.wording import acknowledged_words, withdrawal_words
 
 commands = typer.Typer()
 
-FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="Its id, or how that begins.")]
-By = Annotated[str | None, typer.Option(help="Who says so; by default your login name.")]
+FindingId = Annotated[
+    str, typer.Argument(metavar="FINDING", help="Id of the finding, or its beginning.")
+]
+By = Annotated[str | None, typer.Option(help="Your name. Default: your login name.")]
 
 
 @commands.command(
-    epilog="Example: `beaconhunt ack BH-24A3C0CA --why 'agent of our own' --until 2026-12-24`"
+    epilog="Example: `beaconhunt ack BH-24A3C0CA --why 'our own agent' --until 2026-12-24`"
 )
 def ack(
     finding: FindingId,
-    why: Annotated[str, typer.Option(help="It is harmless: what it is, and how you know.")],
+    why: Annotated[str, typer.Option(help="What the program is, and why it is harmless.")],
     until: Annotated[
         datetime,
-        typer.Option(parser=parse_day_or_time, metavar="DATE", help="At most 365 days from now."),
+        typer.Option(
+            parser=parse_day_or_time,
+            metavar="DATE",
+            help="End of the acknowledgement, at most 365 days from now.",
+        ),
     ],
     everywhere: Annotated[
-        bool, typer.Option("--everywhere", help="On every host, also those that are seen later.")
+        bool, typer.Option("--everywhere", help="On every host, including hosts seen later.")
     ] = False,
     by: By = None,
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """Acknowledge a finding: until a day, it is not announced unless its binary changes.
+    """Acknowledge a finding as harmless: it is not announced until DATE or a changed binary.
 
-    A date is that day's first minute, in UTC.
+    A date without a time means midnight UTC, at the start of that day.
     """
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
     with History.open(chosen_history(history_url, config)) as history:
-        word, looked_at = history.acknowledgements.give(
+        acknowledgement, looked_at = history.acknowledgements.give(
             finding,
-            by=_who(by),
+            by=_author(by),
             why=why,
             until=until,
             everywhere=everywhere,
             now=datetime.now(UTC),
         )
-    out.print(acknowledged_words(word, looked_at))
+    out.print(acknowledged_words(acknowledgement, looked_at))
 
 
 @commands.command(epilog="Example: `beaconhunt unack BH-24A3C0CA`")
@@ -68,11 +74,11 @@ def unack(
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """End a finding's acknowledgement now; if it goes on, the next digest says so."""
+    """End a finding's acknowledgement now; if it is still active, the next digest announces it."""
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
     with History.open(chosen_history(history_url, config)) as history:
-        withdrawn = history.acknowledgements.end(finding, by=_who(by), now=datetime.now(UTC))
+        withdrawn = history.acknowledgements.end(finding, by=_author(by), now=datetime.now(UTC))
     out.print(withdrawal_words(withdrawn))
 
 
@@ -80,7 +86,7 @@ def unack(
 def acks(
     format: As = Format.TABLE, history_url: HistoryUrl = None, config: Config = CONFIG
 ) -> None:
-    """List acknowledgements, those that hold and those that ended, newest first."""
+    """List active and ended acknowledgements, newest first."""
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
     columns = (
@@ -91,30 +97,30 @@ def acks(
     with History.open(chosen_history(history_url, config)) as history:
         rows = [
             {
-                "finding": word.finding,
-                "state": "active" if now < word.end else "ended",
-                "until": word.until,
-                "by": word.by,
-                "why": word.why,
-                "cluster": "every cluster" if word.everywhere else finding.cluster,
-                "host": "every host" if word.everywhere else finding.host.name,
+                "finding": given.finding,
+                "state": "active" if now < given.end else "ended",
+                "until": given.until,
+                "by": given.by,
+                "why": given.why,
+                "cluster": "every cluster" if given.everywhere else finding.cluster,
+                "host": "every host" if given.everywhere else finding.host.name,
                 "process": finding.process.executable or finding.process.name,
                 "destination": finding.destination.address,
-                "given_at": word.given_at,
-                "ended_at": word.ended_at,
-                "ended_by": word.ended_by,
-                "sha256": word.hash_sha256,
+                "given_at": given.given_at,
+                "ended_at": given.ended_at,
+                "ended_by": given.ended_by,
+                "sha256": given.hash_sha256,
             }
-            for word, finding in history.acknowledgements.all()
+            for given, finding in history.acknowledgements.all()
         ]
     show_rows(columns, rows, format)
 
 
-def _who(by: str | None) -> str:
-    """Give who says so: the one who is named, else whoever is logged in.
+def _author(by: str | None) -> str:
+    """Give the name from `--by`, else the login name.
 
     Raises:
-        SettingsError: the machine knows none.
+        SettingsError: there is no login name.
     """
     if by is not None:
         return by
@@ -122,5 +128,5 @@ def _who(by: str | None) -> str:
         return getpass.getuser()
     except (OSError, KeyError) as error:  # The latter up to Python 3.12.
         raise SettingsError(
-            "This machine does not know who you are.", "Say who you are, with `--by`."
+            "This machine has no login name for you.", "Name yourself with `--by`."
         ) from error

@@ -1,4 +1,4 @@
-"""Look after the archive of reports: `archive verify`, `reindex`, `prune`."""
+"""Maintain the archive of reports: `archive verify`, `reindex`, `prune`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from flows.cli.output import out
 from tasks.settings import KEPT_DAYS_AT_LEAST
 from tasks.text.untrusted import visible
 
-commands = typer.Typer(no_args_is_help=True, help="Look after the archive of reports.")
+commands = typer.Typer(no_args_is_help=True, help="Maintain the archive of reports.")
 
 
 @commands.command(epilog="Example: `beaconhunt archive verify`")
 def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
-    """Render every run again and compare bytes; exit with 1 where a file was changed."""
-    from tasks.archive import verify_archive as verified  # noqa: PLC0415 - Prefect takes a second.
+    """Render every run again and compare the bytes; exit with 1 if a file was changed."""
+    from tasks.archive import verify_archive  # noqa: PLC0415 - Prefect takes a second.
     from tasks.report import pages_of  # noqa: PLC0415
 
     runs, changed = 0, False
-    for differences in verified(chosen_archive(archive_url, config), pages_of):
+    for differences in verify_archive(chosen_archive(archive_url, config), pages_of):
         runs += 1
-        for each in differences:
-            made = f" now; beaconhunt {each.version} made it" if each.version else ""
-            out.print(visible(f"{each.path} {each.reason}{made}"))
-            changed = changed or not each.version
+        for difference in differences:
+            version = difference.version
+            made = f" now; beaconhunt {version} made it" if version else ""
+            out.print(visible(f"{difference.path} {difference.reason}{made}"))
+            changed = changed or not version
     out.print(
         f"Runs read: {runs:,}. {'Files were changed.' if changed else 'No file was changed.'}"
     )
@@ -37,7 +38,7 @@ def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
 
 @commands.command(epilog="Example: `beaconhunt archive reindex`")
 def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
-    """Build the archive's index.html, and the pages of all months, from the records of its runs."""
+    """Rebuild index.html and the pages of all months from the archived runs."""
     from tasks.archive import write_index  # noqa: PLC0415 - Prefect takes a second.
 
     out.print(write_index(chosen_archive(archive_url, config), anew=True))
@@ -48,29 +49,29 @@ def prune(
     older_than: Annotated[
         int,
         typer.Option(
-            min=KEPT_DAYS_AT_LEAST, metavar="DAYS", help="Age of the runs and daily pages."
+            min=KEPT_DAYS_AT_LEAST, metavar="DAYS", help="Age of the runs and daily pages in days."
         ),
     ],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Remove them; without, they are only listed.")
+        bool, typer.Option("--yes", help="Remove them. Without it, they are only listed.")
     ] = False,
     archive_url: ArchiveUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """Remove old runs and daily pages, and files that were cut off; list them.
+    """Remove old runs, old daily pages and incomplete files, and list them.
 
-    The newest run of each cluster stays, and the newest complete one.
+    The newest run for each cluster is kept, and the newest complete run.
     """
     from tasks.archive import prune_archive  # noqa: PLC0415 - Prefect takes a second.
 
-    gone = prune_archive(
+    removed = prune_archive(
         chosen_archive(archive_url, config),
         datetime.now(UTC) - timedelta(days=older_than),
         dry_run=not yes,
-        tell=lambda path: out.print(visible(path)),
+        report=lambda path: out.print(visible(path)),
     )
     out.print(
-        f"Removed: {len(gone):,}"
+        f"Removed: {len(removed):,}"
         if yes
-        else f"To be removed: {len(gone):,}. Nothing was: remove them with --yes."
+        else f"To be removed: {len(removed):,}. Nothing was removed: add --yes to remove them."
     )

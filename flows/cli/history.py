@@ -1,4 +1,4 @@
-"""Look after the history: `history upgrade`, `check`, `backup`, `prune`."""
+"""Maintain the history: `history upgrade`, `check`, `backup`, `prune`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import CONFIG, Config, FormatOption, HistoryUrl, chosen_history
-from flows.cli.output import Telling, bar, err, out, show_facts
+from flows.cli.output import OutputFormat, bar, err, out, show_facts
 from tasks.settings import KEPT_DAYS_AT_LEAST
 
-commands = typer.Typer(no_args_is_help=True, help="Look after the history.")
+commands = typer.Typer(no_args_is_help=True, help="Maintain the history.")
 
 
 @commands.command(epilog="Example: `beaconhunt history upgrade`")
 def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
-    """Create the history, or bring it to this version's schema."""
+    """Create the history, or upgrade it to the schema of this version."""
     from tasks.history import upgrade_history  # noqa: PLC0415
 
     out.print(f"The history has schema {upgrade_history(chosen_history(history_url, config))}.")
@@ -26,14 +26,16 @@ def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
 
 @commands.command("check", epilog="Example: `beaconhunt history check`")
 def check_history(
-    format: FormatOption = Telling.TEXT, history_url: HistoryUrl = None, config: Config = CONFIG
+    format: FormatOption = OutputFormat.TEXT,
+    history_url: HistoryUrl = None,
+    config: Config = CONFIG,
 ) -> None:
-    """Read all of the history, and exit with 1 where it is not well."""
+    """Read the whole history; exit with 1 if it is damaged."""
     from tasks.history.upkeep import take_inventory  # noqa: PLC0415
 
     with err.status("Reading ..."):
         inventory = take_inventory(chosen_history(history_url, config))
-    if format is Telling.JSON:
+    if format is OutputFormat.JSON:
         show_facts(asdict(inventory))
     else:
         rows = ", ".join(f"{count:,} {name}" for name, count in inventory.rows.items())
@@ -42,11 +44,11 @@ def check_history(
 
 @commands.command(epilog="Example: `beaconhunt history backup history-2026-11-24.db`")
 def backup(
-    file: Annotated[Path, typer.Argument(help="To write; it must not be there yet.")],
+    file: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")],
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """Copy a history in SQLite, while runs and digests go on."""
+    """Copy a SQLite history; runs and digests may go on meanwhile."""
     from tasks.history.upkeep import back_up  # noqa: PLC0415
 
     with err.status("Copying ..."):
@@ -57,23 +59,24 @@ def backup(
 @commands.command(epilog="Example: `beaconhunt history prune --older-than 400`")
 def prune(
     older_than: Annotated[
-        int, typer.Option(min=KEPT_DAYS_AT_LEAST, metavar="DAYS", help="Age of the sightings.")
+        int,
+        typer.Option(min=KEPT_DAYS_AT_LEAST, metavar="DAYS", help="Age of the sightings in days."),
     ],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete them; without, they are only counted.")
+        bool, typer.Option("--yes", help="Delete them. Without it, they are only counted.")
     ] = False,
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """Delete old sightings that no later run or digest asks for, while runs go on."""
+    """Delete old sightings that no later run or digest needs; runs may go on meanwhile."""
     from tasks.history.retention import prune_history  # noqa: PLC0415
 
     before = datetime.now(UTC) - timedelta(days=older_than)
     with bar("Sightings") as progress:
         url = chosen_history(history_url, config)
-        done = prune_history(url, before, dry_run=not yes, tell=progress)
+        done = prune_history(url, before, dry_run=not yes, progress=progress)
     out.print(
-        f"Of {done.deleted + done.kept:,} sightings older than {older_than} days "
-        f"{done.deleted:,} {'were' if yes else 'would be'} deleted."
-        f"{'' if yes else ' Nothing was: delete them with --yes.'}"
+        f"{done.deleted:,} of {done.deleted + done.kept:,} sightings older than {older_than} days "
+        f"{'were' if yes else 'would be'} deleted."
+        f"{'' if yes else ' Nothing was deleted: add --yes to delete them.'}"
     )

@@ -1,4 +1,4 @@
-"""Hunt, tell, and check beforehand: `run`, `backfill`, `digest`, `check`."""
+"""Check, hunt and post digests: `run`, `backfill`, `digest`, `check`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import typer
 
 from flows.cli.in_process import flows_by_name, progress, run_here
 from flows.cli.options import CONFIG, Config, FormatOption, TimeOption, deployments_of
-from flows.cli.output import Format, Telling, err, out, quote, show_checks, show_facts, show_rows
+from flows.cli.output import (
+    Format,
+    OutputFormat,
+    err,
+    out,
+    quote,
+    show_checks,
+    show_facts,
+    show_rows,
+)
 from flows.deployments import Deployment, deployments
 from flows.prefect_server import use_prefect_server
 from tasks.preflight.checks import Check, Verdict
@@ -20,29 +29,29 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: `beaconhunt run prod-eu --slot 2026-11-24T06:00Z`")
 def run(
-    cluster: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
+    cluster: Annotated[str, typer.Argument(help="Name of the cluster in prefect.yaml.")],
     slot: TimeOption = None,
-    format: FormatOption = Telling.TEXT,
+    format: FormatOption = OutputFormat.TEXT,
     config: Config = CONFIG,
 ) -> None:
-    """Hunt one cluster now, or as of a slot, with the parameters of its deployment."""
+    """Hunt one cluster now, or for a past slot, with its deployment's parameters."""
     for deployment in deployments_of(config, "hunt_cluster", cluster):
         _hunt(deployment, slot, cluster, format)
 
 
 @commands.command(epilog="Example: `beaconhunt backfill prod-eu 2026-11-01 2026-11-14`")
 def backfill(
-    cluster: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
+    cluster: Annotated[str, typer.Argument(help="Name of the cluster in prefect.yaml.")],
     first: Annotated[
         datetime, typer.Argument(metavar="FROM", formats=["%Y-%m-%d"], help="First day, in UTC.")
     ],
     last: Annotated[
         datetime, typer.Argument(metavar="TO", formats=["%Y-%m-%d"], help="Last day, in UTC.")
     ],
-    format: FormatOption = Telling.TEXT,
+    format: FormatOption = OutputFormat.TEXT,
     config: Config = CONFIG,
 ) -> None:
-    """Hunt one cluster for each scheduled slot of these days that no run has searched."""
+    """Hunt one cluster for the scheduled slots in a range of days that no run has searched."""
     flows_by_name()
     from flows.backfill import backlog  # noqa: PLC0415 - Prefect takes a second.
 
@@ -53,11 +62,11 @@ def backfill(
             _hunt(deployment, slot, f"{cluster} {slot:%Y-%m-%d %H:%MZ}", format)
 
 
-def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: Telling) -> None:
-    """Hunt in this process, and tell how it ended."""
+def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: OutputFormat) -> None:
+    """Hunt in this process, and print the result."""
     with progress(f"Hunting {name}"):
         facts = run_here(deployment, slot=slot)
-    if format is Telling.JSON:
+    if format is OutputFormat.JSON:
         show_facts(facts)
     else:
         out.print(f"{name}: {facts['message']}\n  {facts['report']}")
@@ -65,19 +74,19 @@ def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: Tell
 
 @commands.command(epilog="Example: `beaconhunt digest secops --dry-run`")
 def digest(
-    destination: Annotated[str, typer.Argument(help="Its name in prefect.yaml.")],
+    destination: Annotated[str, typer.Argument(help="Name of the destination in prefect.yaml.")],
     slot: TimeOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the digest; post and record nothing.")
+        bool, typer.Option("--dry-run", help="Print the digest; post and record nothing.")
     ] = False,
-    format: FormatOption = Telling.TEXT,
+    format: FormatOption = OutputFormat.TEXT,
     config: Config = CONFIG,
 ) -> None:
-    """Tell a destination what is new since its last digest."""
+    """Post a digest to a destination: what is new since its last digest."""
     for deployment in deployments_of(config, "daily_digest", destination):
         with progress(f"Digest for {destination}"):
             facts = run_here(deployment, slot=slot, dry_run=dry_run)
-        if format is Telling.JSON:
+        if format is OutputFormat.JSON:
             show_facts(facts)
         else:
             quote(facts["digest"])
@@ -88,12 +97,14 @@ def digest(
 def check(
     clusters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CLUSTER]...", help="By default all, and every destination."),
+        typer.Argument(
+            metavar="[CLUSTER]...", help="Default: every cluster and every destination."
+        ),
     ] = None,
-    format: FormatOption = Telling.TEXT,
+    format: FormatOption = OutputFormat.TEXT,
     config: Config = CONFIG,
 ) -> None:
-    """Check what the deployments of prefect.yaml need; exit with 1 where something failed."""
+    """Check whether the deployments in prefect.yaml can run; exit with 1 if a check failed."""
     flows_by_name()
     from flows.check_cluster import scope_of  # noqa: PLC0415 - Prefect takes a second.
     from tasks.check import preflight  # noqa: PLC0415
@@ -106,7 +117,7 @@ def check(
         use_prefect_server()
     with err.status("Checking ..."):
         checks = preflight(site, datetime.now(UTC), read_block)
-    if format is Telling.JSON:
+    if format is OutputFormat.JSON:
         show_rows(Check.__slots__, [asdict(each) for each in checks], Format.JSON)
     else:
         show_checks(checks)

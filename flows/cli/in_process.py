@@ -1,4 +1,4 @@
-"""Run flows in this process: from a deployment to what its final state says."""
+"""Run flows in this process: from a deployment to the result of its flow run."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def flows_by_name() -> dict[str, Flow[..., Any]]:
         raise SettingsError(
             f"Prefect cannot start: {error.title}.{'.'.join(map(str, fault['loc']))}: "
             f"{fault['msg']}.",
-            "Correct that setting where it is set: a PREFECT_ variable, or Prefect's profile.",
+            "Correct the setting: it comes from a PREFECT_ variable or from Prefect's profile.",
         ) from error
     return {flow.name: flow for flow in (hunt_cluster, daily_digest, check_cluster, retention)}
 
 
 def run_here(deployment: Deployment, **chosen: object) -> dict[str, Any]:
-    """Run a deployment's flow in this process, and raise what made it fail.
+    """Run a deployment's flow in this process, and raise the error that made it fail.
 
     Args:
         deployment: with its parameters.
         chosen: parameters of this run.
 
     Returns:
-        What its final state says for scripts.
+        The facts about the run, for scripts.
 
     Raises:
         PipelineError: with the remedy.
@@ -63,7 +63,7 @@ def run_here(deployment: Deployment, **chosen: object) -> dict[str, Any]:
     try:
         state = cast("State[Any]", flow(**{**parameters, **chosen}, return_state=True))
     except Exception:
-        # Whatever it was: without its server Prefect cannot go on.
+        # If the server is gone, that is the error to report.
         use_prefect_server()
         raise
     if not state.is_failed():
@@ -76,9 +76,9 @@ def run_here(deployment: Deployment, **chosen: object) -> dict[str, Any]:
 
 @contextmanager
 def progress(text: str) -> Iterator[Spinner]:
-    """Show what is going on: the pipeline logs one line a step, and the newest is shown."""
+    """Show progress: the newest line that the pipeline logs, one for each step."""
     with err.status(text) as spinner:
-        flows_by_name()  # Prefect sets its loggers up when imported, and forgets other handlers.
+        flows_by_name()  # Prefect's import sets up its loggers, and removes other handlers.
         handler = _Newest(spinner)
         loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
         for logger in loggers:
@@ -91,7 +91,7 @@ def progress(text: str) -> Iterator[Spinner]:
 
 
 class _Newest(logging.Handler):
-    """Shows the newest line of a step beside the spinner, and none of the engine's own."""
+    """Shows a step's newest line beside the spinner, without the lines of Prefect's engine."""
 
     def __init__(self, spinner: Spinner) -> None:
         super().__init__(logging.INFO)

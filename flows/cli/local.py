@@ -1,4 +1,4 @@
-"""Everything on this machine: `demo`, `up`, `serve-archive`."""
+"""Run everything on this machine: `demo`, `up`, `serve-archive`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: `beaconhunt demo`")
 def demo() -> None:
-    """Hunt two made-up clusters for three days, and show what Slack would have heard."""
+    """Hunt two generated clusters for three days; print the messages it would post to Slack."""
     from flows import demo as story  # noqa: PLC0415 - Prefect takes a second.
 
     today = story.this_morning(datetime.now(UTC))
     story.start_over(today)
-    with bar("Making two clusters of events") as advance:
+    with bar("Generating two clusters of events") as advance:
         events = story.make_clusters(today, advance)
     for name, count in events.items():
         out.print(f"{name}: {count:,} events in {today.cluster_folder(name)}")
@@ -42,7 +42,7 @@ def demo() -> None:
     out.print(f"\nThe archive: {today.archive / 'index.html'}")
 
 
-Port = Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback to listen on.")]
 
 
 @commands.command(epilog="Example: `beaconhunt up --port 4300`")
@@ -50,7 +50,7 @@ def up(
     port: Port = 4200,
     config: Config = CONFIG,
 ) -> None:
-    """Run a Prefect server, deploy prefect.yaml on it, and work until Ctrl-C."""
+    """Run a Prefect server and a worker with the deployments of prefect.yaml, until Ctrl-C."""
     from flows import demo as story  # noqa: PLC0415 - starts faster without.
     from tasks.history import upgrade_history  # noqa: PLC0415
 
@@ -59,18 +59,18 @@ def up(
     for deployment in deployments(config):
         if deployment.flow_name in flows:
             deployment.checked(flows[deployment.flow_name])
-    with bar("Making the demo cluster") as advance:
+    with bar("Generating the demo cluster") as advance:
         made = story.make_live_cluster(datetime.now(UTC), advance)
     out.print(f"The demo cluster: {made}")
     out.print(f"The history has schema {upgrade_history(chosen_history(None, config))}.")
-    run_server_and_worker(env, config, say=out.print)
+    run_server_and_worker(env, config, report=out.print)
 
 
 @commands.command(epilog="Example: `beaconhunt serve-archive --port 8601`")
 def serve_archive(
     archive_url: ArchiveUrl = None, port: Port = 8600, config: Config = CONFIG
 ) -> None:
-    """Show the archive to browsers on this machine, read only, until Ctrl-C."""
+    """Serve the archive read-only to browsers on this machine, until Ctrl-C."""
     from flows import archive_server  # noqa: PLC0415 - starts faster without.
 
     archive = chosen_archive(archive_url, config)

@@ -22,13 +22,13 @@ from tasks.preflight.checks import Check, Verdict, verdict_counts
 from tasks.text.untrusted import shortened, spreadsheet_safe, visible
 
 COLUMN_AT_MOST = 40
-"""Characters of a table's column at a terminal, where a longer cell has several lines."""
+"""Widest column of a table at a terminal, in characters; a longer cell takes several lines."""
 
 COLUMN_WIDTH = 80
-"""Characters of a table's cell at a terminal; everything else has all of them."""
+"""Longest cell of a table at a terminal, in characters; every other output has the whole cell."""
 
 UNBOUNDED = 1_000_000
-"""Characters of a line that goes into a pipe or a file: there every row is one line."""
+"""Width of a pipe or a file, in characters: every row is one line there."""
 
 out = Console(
     highlight=False,
@@ -48,8 +48,8 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-class Telling(StrEnum):
-    """How a command tells how a run ended."""
+class OutputFormat(StrEnum):
+    """How a command writes its result."""
 
     TEXT = "text"
     JSON = "json"
@@ -80,13 +80,13 @@ def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format:
 
 
 def _fits(table: Table) -> bool:
-    """Whether no column must be narrowed further: nobody can copy an id that is folded."""
+    """Whether every column fits without being folded further: a folded id cannot be copied."""
     unbounded = out.options.update(max_width=UNBOUNDED)
     return out.measure(table, options=unbounded).maximum <= out.width
 
 
 def _records(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay rows out one below the other, with a line for each cell that is not empty."""
+    """Lay rows out one below the other, with one line for every cell that is not empty."""
     records = Table.grid(
         Column(style="bold", max_width=COLUMN_AT_MOST, overflow="fold"),
         Column(overflow="fold"),
@@ -128,13 +128,13 @@ def _cell(value: object) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%MZ}"
         case list() | tuple():
-            return ", ".join(_cell(each) for each in value)
+            return ", ".join(_cell(item) for item in value)
         case _:
             return str(value)
 
 
 def _csv_cell(value: object) -> object:
-    """Give a number as it is, and anything else as text that is safe to open."""
+    """Give a number as it is, and anything else as text that a spreadsheet can safely open."""
     match value:
         case int() | float() if not isinstance(value, bool):
             return value
@@ -145,7 +145,7 @@ def _csv_cell(value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """What JSON does not know by itself."""
+    """Turn a value that JSON has no type for into text."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
@@ -158,23 +158,23 @@ _COLOURS = {
 
 
 def show_checks(checks: Sequence[Check]) -> None:
-    """Write checks as a table, the remedy below what is wrong, and count them.
+    """Write checks as a table, with the remedy below the problem, and their counts.
 
-    What was not tried for one reason is one row.
+    Checks that were skipped for the same reason share a row.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("subject", "check", "verdict", "said"):
+    for column in ("subject", "check", "verdict", "result"):
         table.add_column(column, overflow="fold")
     before = None
     for (subject, verdict, text, remedy), alike in groupby(checks, _alike):
-        said = Text(visible_lines(text))
+        result = Text(visible_lines(text))
         if remedy:
-            said.append(f"\nremedy: {visible_lines(remedy)}", style="bold")
+            result.append(f"\nremedy: {visible_lines(remedy)}", style="bold")
         table.add_row(
             Text("" if subject == before else visible(subject)),
             _first_and_more([each.name for each in alike]),
             Text(verdict, style=_COLOURS[verdict]),
-            said,
+            result,
         )
         before = subject
     out.print(table)
@@ -190,19 +190,19 @@ def _alike(check: Check) -> tuple[str, Verdict, str, str]:
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:
-    """Write how a run ended as a JSON object."""
+    """Write a command's result as a JSON object."""
     sys.stdout.write(json.dumps(facts, indent=1) + "\n")
 
 
 def quote(message: str) -> None:
-    """Show a Slack message as it would read there, set off by a bar; nothing for an empty one."""
+    """Show a Slack message as Slack would, set off by a bar; an empty one is not shown."""
     for line in message.splitlines():
         out.print(Text.assemble(("  │ ", "dim"), line))
 
 
 @contextmanager
 def bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how much of a countable work is done."""
+    """Show a progress bar for work that can be counted."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
         task = progress.add_task(text, total=None)
@@ -216,5 +216,5 @@ def complain(error: PipelineError) -> None:
 
 
 def visible_lines(text: str) -> str:
-    """Show hidden characters of each line; the line breaks are ours."""
+    """Make the hidden characters in every line visible; the line breaks are ours."""
     return "\n".join(visible(line) for line in text.split("\n"))

@@ -1,4 +1,4 @@
-"""Read events and what was found in them: `query`, `runs`, `findings`."""
+"""Read events, runs and findings: `query`, `runs`, `findings`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ commands = typer.Typer()
     epilog="Example: `beaconhunt query data 'FROM logs-* | STATS COUNT(*) BY host.name'`"
 )
 def query(
-    folder: Annotated[Path, typer.Argument(help="Of events: one folder a data stream in it.")],
-    text: Annotated[str, typer.Argument(metavar="ES|QL", help="The question.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of events, with one subfolder for each data stream.")
+    ],
+    text: Annotated[str, typer.Argument(metavar="ES|QL", help="The query.")],
     format: As = Format.TABLE,
     skip_bad_lines: Annotated[
-        bool, typer.Option(help="Count unreadable NDJSON lines instead of stopping.")
+        bool, typer.Option(help="Skip and count unreadable NDJSON lines instead of stopping.")
     ] = False,
 ) -> None:
-    """Ask a folder of events a question in ES|QL."""
+    """Run an ES|QL query against a folder of events."""
     from tasks.clusters import Question, ask, connect  # noqa: PLC0415 - DuckDB takes its time.
 
     if not folder.expanduser().is_dir():
         raise SettingsError(
             f"There is no folder {folder}.",
-            "Name a folder of events, with one folder a data stream in it.",
+            "Name a folder of events, with one subfolder for each data stream.",
         )
     url = folder.expanduser().absolute().as_uri()
     cluster = Cluster(name="folder", url=url, skip_bad_lines=skip_bad_lines)
@@ -47,8 +49,8 @@ def query(
 
 @commands.command(epilog="Example: `beaconhunt runs --cluster prod-eu --format json`")
 def runs(
-    cluster: Annotated[str | None, typer.Option(help="Only of this cluster.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    cluster: Annotated[str | None, typer.Option(help="Only runs on this cluster.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of runs.")] = 30,
     format: As = Format.TABLE,
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
@@ -84,16 +86,16 @@ _KNOWN = (Status.BASELINE, Status.CONTINUING, Status.RETURNED)
 
 @commands.command(epilog="Example: `beaconhunt findings --status new --format csv`")
 def findings(
-    status: Annotated[Status | None, typer.Option(help="Only with this status.")] = None,
-    cluster: Annotated[str | None, typer.Option(help="Only of this cluster.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    status: Annotated[Status | None, typer.Option(help="Only findings with this status.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Only findings on this cluster.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of findings.")] = 100,
     format: As = Format.TABLE,
     history_url: HistoryUrl = None,
     config: Config = CONFIG,
 ) -> None:
-    """List findings as the newest run left them that searched their cluster.
+    """List findings as of the last run that searched their cluster.
 
-    A later run that failed or had no data does not hide what is known.
+    A later run that failed or had no data does not hide them.
     """
     from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
 
@@ -114,8 +116,8 @@ def findings(
                 "destination": finding.destination.address,
                 "first_seen": finding.first_seen,
                 "last_seen": finding.last_seen,
-                "acknowledged_by": word.by if (word := finding.acknowledgement) else None,
-                "acknowledged_until": word.end if word else None,
+                "acknowledged_by": given.by if (given := finding.acknowledgement) else None,
+                "acknowledged_until": given.end if given else None,
                 "why": finding.why,
             }
             for finding in history.findings(status, cluster, limit, now=datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Prune an archive: from an age to the runs and days that are gone."""
+"""Prune an archive: from an age to the runs and daily pages that were removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.model.digests import DAY
 from tasks.pages.records import Record, standing_runs
 
 ABANDONED = timedelta(days=1)
-"""What was cut off so long ago, nobody is writing any more."""
+"""An incomplete file older than this has no writer any more."""
 
 
 def prune_archive(
@@ -30,42 +30,42 @@ def prune_archive(
     before: datetime,
     *,
     dry_run: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
-    """Remove the runs of slots before a moment, the days that tell of them, and what was cut off.
+    """Remove runs for slots before a moment, the daily pages about them, and incomplete files.
 
-    The newest run of each hunt on each cluster stays, and the newest one that is complete. Of a run
-    the record goes first: whatever is left of it then counts as cut off, and goes the next time.
+    The newest run for each hunt and cluster is kept, and the newest complete one. A run's record is
+    removed first: if the process is interrupted, the rest counts as incomplete and goes next time.
 
     Args:
         archive_url: a folder or an fsspec URL.
         before: slots before it are old, aware UTC.
         dry_run: remove nothing.
-        tell: called with each path, before it is removed.
+        report: called with every path, before it is removed.
 
     Returns:
-        What is removed, or would be: the folders of runs, daily pages with their messages, and
-        files that were cut off, relative to the archive.
+        Paths that were removed, or would be, relative to the archive: folders of runs, daily pages
+        with their messages, and incomplete files.
 
     Raises:
         ArchiveError: it cannot be read or written.
     """
     folder = Folder.at(archive_url)
-    gone = []
+    removed = []
     try:
         for path, files in _old(folder, before):
-            tell(path)
-            gone.append(path)
+            report(path)
+            removed.append(path)
             for file in () if dry_run else files:
                 folder.remove(file)
     finally:
-        if gone and not dry_run:
+        if removed and not dry_run:
             write_index(archive_url)
-    return tuple(gone)
+    return tuple(removed)
 
 
 def _old(folder: Folder, before: datetime) -> Iterator[tuple[str, Sequence[str]]]:
-    """Give what goes, and of each the files in the order in which they go."""
+    """Give the runs and pages to remove, with their files in the order of removal."""
     listed = folder.listed()
     for path in filter(is_temporary, listed):
         if _is_abandoned(folder, path):
@@ -84,12 +84,12 @@ def _old(folder: Folder, before: datetime) -> Iterator[tuple[str, Sequence[str]]
         if goes:
             yield run, sorted(files, key=lambda file: file != record)
     for path in filter(is_day_file, listed):
-        if slot_of(path) - DAY < before:  # It leads to reports that go.
+        if slot_of(path) - DAY < before:  # It links to reports that are removed.
             yield path, [path]
 
 
 def _kept(records: Mapping[str, Record]) -> frozenset[str]:
-    """Give the newest run of each hunt on each cluster, and the newest complete one."""
+    """Give the newest run for each hunt and cluster, and the newest complete one."""
     newest: dict[str, str] = {}
     complete: dict[str, str] = {}
     for folder, record in standing_runs(records):

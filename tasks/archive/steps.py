@@ -1,4 +1,4 @@
-"""Archive runs and days, and discard the old: what the flows do with an archive."""
+"""The flows' steps on an archive: store reports and daily pages, and discard old ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.text.numbers import counted
 def store(
     archive_url: str, report: Report, pages: RenderedReport, report_base_url: str | None
 ) -> str:
-    """Archive a run and give its report's address: as people open it, else where it stands."""
+    """Archive a run and give its report's address: the public URL, else where the file is."""
     address = write_run(archive_url, report, pages)
     if report_base_url:
         address = f"{report_base_url.rstrip('/')}/{report.run.folder}/report.html"
@@ -32,7 +32,7 @@ def store(
 
 @step  # No retries: as above.
 def write_index_page(archive_url: str) -> None:
-    """Build the archive's first page anew."""
+    """Rebuild the archive's first page."""
     get_run_logger().info("Archive: %s", write_index(archive_url))
 
 
@@ -47,9 +47,10 @@ def store_daily(archive_url: str, digest: Digest, message: Message | None, html:
 
 @step  # No retries: the next run goes on where this one ended.
 def discard(archive_url: str, days: int | None) -> str:
-    """Prune the archive, and say what was deleted; without a number of days nothing is."""
+    """Prune the archive, and give a summary; without a number of days, keep everything."""
     if days is None:
         return "every report kept"
     before = datetime.now(UTC) - timedelta(days=days)
-    gone = prune_archive(archive_url, before, tell=partial(get_run_logger().info, "Deleted: %s"))
-    return f"{counted(len(gone), 'report')} older than {days} days deleted"
+    report = partial(get_run_logger().info, "Deleted: %s")
+    removed = prune_archive(archive_url, before, report=report)
+    return f"{counted(len(removed), 'report')} older than {days} days deleted"

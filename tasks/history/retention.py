@@ -1,4 +1,4 @@
-"""Retention: from a moment to the sightings before it that nothing asks for any more."""
+"""Retention: from a moment to the earlier sightings that are no longer needed."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tasks.history.models import DeliveryRow, RunRow, ScopeRow, SightingRow
 from tasks.model.findings import Status
 
 SIGHTINGS_AT_ONCE = 50_000
-"""Looked at in one transaction, which takes about half a second."""
+"""Sightings for one transaction, which takes about half a second."""
 
 PAUSE_SECONDS = 0.2
-"""Between transactions: whoever waits for SQLite's lock looks for it every tenth of a second."""
+"""Pause between transactions: processes waiting for SQLite's lock try every tenth of a second."""
 
 _OTHER = aliased(SightingRow)
 
-Tell = Callable[[int, int], None]
-"""Told how many sightings have been looked at, and of how many."""
+ReportProgress = Callable[[int, int], None]
+"""Called with the number of sightings looked at so far, and their total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Pruned:
     """What a pruning did, or would do.
 
     Attributes:
-        deleted: how many sightings went.
-        kept: how many of those before its moment stayed.
+        deleted: number of sightings that were deleted.
+        kept: number of sightings from before the moment that were kept.
     """
 
     deleted: int
@@ -51,26 +51,26 @@ class Pruned:
 
 
 def prune_history(
-    url: str, before: datetime, *, dry_run: bool = False, tell: Tell | None = None
+    url: str, before: datetime, *, dry_run: bool = False, progress: ReportProgress | None = None
 ) -> Pruned:
-    """Delete the sightings before a moment that no run or digest of a later slot asks for.
+    """Delete the sightings before a moment that no run or digest for a later slot needs.
 
-    There stay, of each finding, the first sighting, the newest, and the newest with a known hash;
-    all of the newest run of each hunt on each cluster that searched, and of the newest that can be
-    compared with; and news that a destination has not heard. Runs with their counts, findings,
-    acknowledgements and what destinations were told stay all.
+    Kept are every finding's first sighting, its newest, and its newest with a known hash; for each
+    hunt and cluster, all sightings in the newest run that searched and in the newest comparable
+    run; and news that is not yet delivered to a destination. All runs with their counts, findings,
+    acknowledgements and deliveries are kept.
 
-    It goes in transactions that others do not wait long for. What is interrupted is as good as
-    what is whole: another one goes on.
+    Transactions are short, so other processes do not wait long. An interrupted pruning leaves a
+    valid history, and the next one goes on from there.
 
     Args:
         url: of the history.
         before: aware UTC.
         dry_run: only count what would be deleted.
-        tell: called after each transaction.
+        progress: called after each transaction.
 
     Raises:
-        HistoryError: it cannot be read or written, or does not fit this code.
+        HistoryError: it cannot be read or written, or has another version's schema.
     """
     with connect_database(url) as database:
         schema.require_current_schema(database)
@@ -79,20 +79,20 @@ def prune_history(
             newest = _newest(session, before)
         if sizes and not dry_run:
             with database.writing() as session:
-                # First of all: from now on no run is compared with what may be gone.
+                # First, so that no later run is compared with sightings that may be gone.
                 session.execute(update(RunRow).where(RunRow.slot < before).values(pruned=True))
         old = {key: size for key, size in sizes.items() if key not in newest}
         looked_at, deleted = 0, 0
         for keys in _batches(old):
             deleted += _prune_runs(database, keys, before, dry_run=dry_run)
             looked_at += sum(old[key] for key in keys)
-            if tell:
-                tell(looked_at, sum(old.values()))
+            if progress:
+                progress(looked_at, sum(old.values()))
     return Pruned(deleted, kept=sum(sizes.values()) - deleted)
 
 
 def _sizes(session: Session, before: datetime) -> Mapping[int, int]:
-    """Count the sightings of each run before a moment, oldest run first."""
+    """Count the sightings in the runs before a moment, by run, oldest run first."""
     counted = (
         select(SightingRow.run_key, func.count())
         .join(RunRow, RunRow.key == SightingRow.run_key)
@@ -104,7 +104,7 @@ def _sizes(session: Session, before: datetime) -> Mapping[int, int]:
 
 
 def _newest(session: Session, before: datetime) -> frozenset[int]:
-    """Give the runs before a moment with which later ones are compared, or which are listed."""
+    """Give the runs before a moment that are still compared with, or listed."""
     runs = (
         select(RunRow.key, RunRow.cluster, RunRow.hunt_uuid, RunRow.hunt, RunRow.outcome)
         .where(RunRow.slot < before)
@@ -120,7 +120,7 @@ def _newest(session: Session, before: datetime) -> frozenset[int]:
 
 
 def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
-    """Cut runs into lists of so many that one transaction takes their sightings."""
+    """Split runs into batches whose sightings fit one transaction."""
     batch: list[int] = []
     held = 0
     for key, size in sizes.items():
@@ -134,7 +134,7 @@ def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
 
 
 def _prune_runs(database: Database, keys: list[int], before: datetime, *, dry_run: bool) -> int:
-    """Delete what goes of some runs' sightings, or only count it."""
+    """Delete the superfluous sightings in some runs, or only count them."""
     going = and_(SightingRow.run_key.in_(keys), _is_superfluous(before))
     if dry_run:
         with database.reading() as session:
@@ -147,7 +147,7 @@ def _prune_runs(database: Database, keys: list[int], before: datetime, *, dry_ru
 
 
 def _is_superfluous(before: datetime) -> ColumnElement[bool]:
-    """Take sightings that neither tell first, last or hash as of a later slot, nor are unheard."""
+    """Match sightings that give no finding's first slot, last slot or hash, and no pending news."""
     later = and_(_OTHER.slot > SightingRow.slot, _OTHER.slot < before)
     known_hash = _OTHER.hash_sha256.is_not(None)
     in_between = and_(
@@ -155,19 +155,19 @@ def _is_superfluous(before: datetime) -> ColumnElement[bool]:
         _other(later),
         or_(SightingRow.hash_sha256.is_(None), _other(later, known_hash)),
     )
-    return and_(or_(SightingRow.status == Status.QUIET, in_between), not_(_is_unheard()))
+    return and_(or_(SightingRow.status == Status.QUIET, in_between), not_(_is_undelivered()))
 
 
 def _other(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether there is another sighting of the finding that saw it."""
+    """Whether the finding has another sighting, in a run that saw it."""
     return exists().where(
         _OTHER.finding_key == SightingRow.finding_key, _OTHER.status != Status.QUIET, *conditions
     )
 
 
-def _is_unheard() -> ColumnElement[bool]:
-    """Whether a sighting is news to a destination that should hear of it."""
-    heard = (
+def _is_undelivered() -> ColumnElement[bool]:
+    """Whether a sighting's news is still to be delivered to a destination with it in scope."""
+    delivered = (
         exists()
         .where(
             DeliveryRow.destination_key == ScopeRow.destination_key,
@@ -176,11 +176,11 @@ def _is_unheard() -> ColumnElement[bool]:
         )
         .correlate(ScopeRow, SightingRow)
     )
-    listening = exists().where(
+    in_scope = exists().where(
         RunRow.key == SightingRow.run_key,
         ScopeRow.cluster == RunRow.cluster,
         ScopeRow.hunt == RunRow.hunt,
         ScopeRow.since < RunRow.slot,
-        ~heard,
+        ~delivered,
     )
-    return and_(SightingRow.news.is_not(None), listening)
+    return and_(SightingRow.news.is_not(None), in_scope)

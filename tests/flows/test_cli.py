@@ -274,7 +274,7 @@ def at_a_terminal(site: Path, *arguments: str) -> Terminal:
     return Terminal(site / "said", *arguments, env=env, folder=site)
 
 
-INTERRUPTED = "Interrupted. What was recorded stays; run the command again to go on."
+INTERRUPTED = "Interrupted. Recorded runs are kept; run the command again to continue."
 
 
 def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_a_sentence(site, silent_cluster):
@@ -525,11 +525,13 @@ def test_a_history_is_pruned_only_when_somebody_says_so(site, command):
     code, said, _ = command(*prune)
     assert (code, said) == (
         0,
-        "Of 4 sightings older than 400 days 2 would be deleted. "
-        "Nothing was: delete them with --yes.\n",
+        "2 of 4 sightings older than 400 days would be deleted. "
+        "Nothing was deleted: add --yes to delete them.\n",
     )
-    for deleted in (2, 0):
-        assert f" {deleted} were deleted.\n" in command(*prune, "--yes")[1]
+    for deleted, old in ((2, 4), (0, 2)):
+        assert command(*prune, "--yes")[1] == (
+            f"{deleted} of {old} sightings older than 400 days were deleted.\n"
+        )
 
 
 @pytest.fixture
@@ -687,7 +689,7 @@ def test_old_reports_are_listed_and_then_removed(site, command):
     code, said, _ = command("archive", "prune", "--older-than", "400")
     assert code == 0
     assert old.run.folder in said
-    assert said.endswith("To be removed: 1. Nothing was: remove them with --yes.\n")
+    assert said.endswith("To be removed: 1. Nothing was removed: add --yes to remove them.\n")
     assert (site / "archive" / old.run.folder).exists()
     assert command("archive", "prune", "--older-than", "400", "--yes")[1].endswith("Removed: 1\n")
     assert not (site / "archive" / old.run.folder).exists()

@@ -175,7 +175,7 @@ def test_what_is_interrupted_goes_on_when_it_is_run_again(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prune_history(history_url, day(7), tell=interrupt)
+        prune_history(history_url, day(7), progress=interrupt)
     assert days_of("mac-a", history_url) == [0, 3, 4, 5, 6, 7]
 
     assert prune_history(history_url, day(7)).deleted == 3
@@ -196,7 +196,7 @@ def test_others_write_while_it_goes_on(
         with History.open(f"{history_url}{impatient}") as other:
             other.record(report(run(day(10 + done)), finding(slot=day(10 + done))))
 
-    prune_history(history_url, day(5), tell=record)
+    prune_history(history_url, day(5), progress=record)
 
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(history.runs()) == 10
