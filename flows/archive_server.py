@@ -1,7 +1,7 @@
-"""The archive in a browser of this machine: from a file's path to its bytes, and nothing else.
+"""Serve the archive to browsers on this machine: from a file's path to its bytes.
 
-It listens on loopback only, reads only, and lists nothing. A path is compared with what an archive
-can hold before anything is read: no other name gets as far as the file system.
+The server listens on loopback only, is read-only, and lists no folders. A path must match a name
+that an archive can contain: any other path is refused without touching the file system.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ TYPES = {
 }
 
 _FILE = re.compile(rf"([0-9a-z][\w.-]*/)*[0-9a-z][\w.-]*\.({'|'.join(TYPES)})", re.ASCII)
-"""Neither hidden nor `..`, and no temporary name."""
+"""Matches no hidden file, no `..` and no temporary file."""
 
 _HOST = re.compile(rf"({re.escape(ADDRESS)}|localhost)(:[0-9]+)?")
 
 _HEADERS = {
-    # Inline, because a page brings its style and script along and allows them by their hashes, in
-    # a policy of its own. A browser applies both; this one also holds for what older versions made.
+    # Inline, because pages contain their style and script, and allow them by hash in their own
+    # policy. A browser applies both policies; this one also covers pages from older versions.
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    # No site that is open beside it can draw it in, as a script or a picture.
+    # No other open site can load it as a script or an image.
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    # The index is rewritten by every run, and findings are not for a browser's cache on disk.
+    # Every run rewrites the index, and findings do not belong in a browser's cache on disk.
     "Cache-Control": "no-store",
 }
 
@@ -62,11 +62,11 @@ _NOTE = """<!doctype html>
 """
 
 _END_SECONDS = 1
-"""How long the last answers may take after a Ctrl-C."""
+"""Time for the last responses after a Ctrl-C."""
 
 
 class ArchiveServer:
-    """An ASGI application that gives an archive's files."""
+    """An ASGI application that serves an archive's files."""
 
     def __init__(self, archive_url: str) -> None:
         """Open the archive.
@@ -75,13 +75,13 @@ class ArchiveServer:
             archive_url: a folder or an fsspec URL.
 
         Raises:
-            ArchiveError: there is none yet, or it cannot be read.
+            ArchiveError: there is no archive yet, or it cannot be read.
         """
         self._folder = Folder.at(archive_url)
         if self._folder.read_inside(ARCHIVE_INDEX) is None:
             raise ArchiveError(
                 f"There is no archive in {archive_url} yet: it has no {ARCHIVE_INDEX}.",
-                "Run a hunt, which makes one, or name the archive with --archive-url.",
+                "Run a hunt to create it, or name another archive with --archive-url.",
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,15 +91,15 @@ class ArchiveServer:
         await response(scope, receive, send)
 
     def _answer(self, request: Request) -> Response:
-        """Give the file that a request names, or say in words why not."""
+        """Give the requested file, or a page that says why there is none."""
         if not _HOST.fullmatch(request.headers.get("host", "").lower()):
-            # A site that has its own name resolve to this machine asks under that name.
+            # Against DNS rebinding: a site whose name resolves to this machine sends that name.
             return _note(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                f"This server answers as {ADDRESS} and as localhost, and under no other name.",
+                f"This server answers only to the names {ADDRESS} and localhost.",
             )
         if request.method not in {"GET", "HEAD"}:
-            refusal = _note(HTTPStatus.METHOD_NOT_ALLOWED, "The archive can only be read.")
+            refusal = _note(HTTPStatus.METHOD_NOT_ALLOWED, "The archive is read-only.")
             refusal.headers["Allow"] = "GET, HEAD"
             return refusal
         path = request.scope["path"].removeprefix("/") or ARCHIVE_INDEX
@@ -110,7 +110,7 @@ class ArchiveServer:
         if content is None:
             return _note(
                 HTTPStatus.NOT_FOUND,
-                "The archive has no such page. It may have been removed when its time was over.",
+                "The archive has no such page. Retention may have removed it.",
             )
         return Response(content, headers={"Content-Type": TYPES[path.rpartition(".")[2]]})
 
@@ -121,11 +121,11 @@ def serve_archive(archive_url: str, port: int, say: Callable[[str], None]) -> No
     Args:
         archive_url: a folder or an fsspec URL.
         port: to listen on.
-        say: told when it answers, and when it does no more.
+        say: called with a line when the server is ready, and when it has ended.
 
     Raises:
         ArchiveError: there is no archive yet, or it cannot be read.
-        SettingsError: the port cannot be had.
+        SettingsError: the port is not available.
     """
     config = uvicorn.Config(
         ArchiveServer(archive_url),
@@ -143,11 +143,11 @@ def serve_archive(archive_url: str, port: int, say: Callable[[str], None]) -> No
         try:
             _Server(config, f"http://{ADDRESS}:{port}/", say).run([listening])
         except KeyboardInterrupt:
-            say("Ended: the archive is not served any more.")
+            say("Ended: the archive is no longer served.")
 
 
 class _Server(uvicorn.Server):
-    """Says where it answers, once it does."""
+    """Prints its address as soon as it is ready."""
 
     def __init__(self, config: uvicorn.Config, address: str, say: Callable[[str], None]) -> None:
         super().__init__(config)
@@ -158,20 +158,20 @@ class _Server(uvicorn.Server):
         self._say(f"Ready: {self._address}  (Ctrl-C ends it)")
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        # That the end cuts an answer off is no error.
+        # A response cut off by the shutdown is no error.
         logging.getLogger("uvicorn.error").disabled = True
         await super().shutdown(sockets)
 
 
 def _aside(work: Callable[[], Response]) -> Future[Response]:
-    """Do work in a thread that the end does not wait for: a store may be silent for minutes."""
+    """Work in a thread that does not delay the exit: an object store may hang for minutes."""
     done: Future[Response] = Future()
     done.set_running_or_notify_cancel()
 
     def do() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised where somebody waits.
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited.
             done.set_exception(error)
 
     Thread(target=do, daemon=True).start()
@@ -179,6 +179,6 @@ def _aside(work: Callable[[], Response]) -> Future[Response]:
 
 
 def _note(status: HTTPStatus, text: str) -> Response:
-    """Say in words why there is no file."""
+    """Make a page that says why there is no file."""
     page = _NOTE.format(title=html.escape(status.phrase), text=html.escape(text))
     return Response(page, status, media_type="text/html")

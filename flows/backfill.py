@@ -1,4 +1,4 @@
-"""Backfill: from a deployment and some past days to the slots that no run has searched."""
+"""Backfill: from a deployment and a range of days to the slots that no run has searched."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tasks.model.hunts import load_hunt
 def backlog(
     deployment: Deployment, first: date, last: date, *, now: datetime
 ) -> tuple[datetime, ...]:
-    """Give the slots of a hunt within some days that no run has searched, oldest first.
+    """Give the slots in a range of days that no run has searched, oldest first.
 
     Args:
-        deployment: of the hunt.
+        deployment: the hunt's deployment.
         first: the first day, in UTC.
-        last: the last day, which counts too.
-        now: aware; what is not due yet does not count.
+        last: the last day, included, in UTC.
+        now: aware; slots that are not due yet are left out.
 
     Raises:
-        SettingsError: a parameter does not fit, or no schedule says which slots there are.
+        SettingsError: a parameter is invalid, or no schedule defines the slots.
         HuntError: the hunt's file cannot be used.
         HistoryError: the history cannot be read.
     """
@@ -33,8 +33,8 @@ def backlog(
     timetable = Timetable.of(deployment.schedules, settings["delay_minutes"])
     if not timetable.schedules:
         raise SettingsError(
-            f"Deployment {deployment.name}: no schedule is active, so no slot is due.",
-            f"Make one active, or run a slot with `beaconhunt run {cluster} --slot TIME`.",
+            f"Deployment {deployment.name} has no active schedule, so no slot is due.",
+            f"Activate a schedule, or run a slot with `beaconhunt run {cluster} --slot TIME`.",
         )
     after = datetime.combine(first, time(), UTC) - timedelta(minutes=1)
     before = min(datetime.combine(last, time(), UTC) + timedelta(days=1), now - timetable.delay)

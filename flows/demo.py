@@ -1,4 +1,4 @@
-"""The demo: two made-up clusters, hunted for three daily slots, with a digest after each."""
+"""The demo: two generated clusters, hunted for three daily slots, with a digest every day."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 Progress = Callable[[int, int], None]
-"""Called now and then with how many hosts of a cluster are done, and of how many."""
+"""Called now and then with the number of finished hosts in a cluster, and their total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Where the demo lives, and when its last slot is.
+    """The demo's folder and its last slot.
 
     Attributes:
-        folder: of its events, history and archive; made anew each time.
+        folder: holds its events, history and archive; every demo starts with an empty one.
         end: its last slot, aware UTC.
     """
 
@@ -36,27 +36,27 @@ class Demo:
 
     @property
     def history_url(self) -> str:
-        """Its own history, so that it starts over each time."""
+        """The demo's own history, so that every demo starts over."""
         return f"sqlite:///{self.folder}/history.db"
 
     @property
     def archive(self) -> Path:
-        """Its own archive."""
+        """The demo's own archive."""
         return self.folder / "archive"
 
     def cluster_folder(self, name: str) -> Path:
-        """Where the events of one of its clusters are."""
+        """The folder with the events of one cluster."""
         return self.folder / "clusters" / name
 
 
 def this_morning(now: datetime) -> Demo:
-    """Give the demo whose last slot is the newest 06:00 UTC, as a real one's would be."""
+    """Give the demo for the newest 06:00 UTC as its last slot, like a real deployment's."""
     six = now.astimezone(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
     return Demo(home() / "demo", six if six <= now else six - timedelta(days=1))
 
 
 def start_over(demo: Demo) -> None:
-    """Remove what an earlier demo left, and nothing else.
+    """Remove the files of an earlier demo, and nothing else.
 
     Raises:
         SettingsError: the folder cannot be written.
@@ -73,7 +73,7 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
     """Write the events of the demo's clusters.
 
     Returns:
-        How many events, by cluster name.
+        Number of events by cluster name.
 
     Raises:
         SettingsError: the events cannot be written.
@@ -87,7 +87,7 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
 
 
 def make_live_cluster(now: datetime, progress: Progress) -> Path:
-    """Write the demo cluster of prefect.yaml anew, with events up to now.
+    """Replace the demo cluster of prefect.yaml by one with events up to now.
 
     Raises:
         SettingsError: as `make_clusters`.
@@ -102,12 +102,12 @@ def make_live_cluster(now: datetime, progress: Progress) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class DemoStep:
-    """One flow run of the demo, as it ended.
+    """One finished flow run of the demo.
 
     Attributes:
-        name: what ran, for example `corp-us 2026-11-24 06:00Z`.
-        message: its final state in words.
-        digest: as it would read in Slack; empty for a hunt, and where nothing is new.
+        name: subject and slot, for example `corp-us 2026-11-24 06:00Z`.
+        message: message of its final state.
+        digest: the Slack message as text; empty for a hunt, and if there is nothing to post.
     """
 
     name: str
@@ -116,9 +116,9 @@ class DemoStep:
 
 
 def steps(demo: Demo) -> Iterator[DemoStep]:
-    """Run the demo, flow run by flow run, on the Prefect server that is set.
+    """Run the demo, one flow run after the other, on the current Prefect server.
 
-    Each is an ordinary run of an ordinary flow; only the slots are given.
+    They are ordinary flow runs; only their slots are given.
     """
     from prefect.settings import (  # noqa: PLC0415 - Prefect takes a second.
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -132,23 +132,23 @@ def steps(demo: Demo) -> Iterator[DemoStep]:
     storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}
     names = sorted(path.name for path in (demo.folder / "clusters").iterdir())
     destination = Destination(name="secops", channel="C0000000000", clusters=tuple(names))
-    # Nothing watches for heartbeats here, and ending their thread takes a second a run.
+    # Nothing watches for heartbeats here, and ending their thread costs a second for each run.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         for slot in slots(demo.end):
             for name in names:
                 cluster = Cluster(name=name, url=demo.cluster_folder(name).as_uri())
                 state = hunt_cluster(cluster, slot=slot, **storage, return_state=True)
-                yield DemoStep(f"{name} {slot:%Y-%m-%d %H:%MZ}", _words(state))
+                yield DemoStep(f"{name} {slot:%Y-%m-%d %H:%MZ}", _message(state))
             state = daily_digest(destination, slot=slot, **storage, return_state=True)
             digest = cast("dict[str, str]", state.result())["digest"]
-            yield DemoStep(f"digest {slot:%Y-%m-%d}", _words(state), digest)
+            yield DemoStep(f"digest {slot:%Y-%m-%d}", _message(state), digest)
 
 
-def _words(state: State[Any]) -> str:
-    """Give the final state's words.
+def _message(state: State[Any]) -> str:
+    """Give the final state's message.
 
     Raises:
-        PipelineError: what made the run fail.
+        PipelineError: the error that made the run fail.
     """
     if state.is_failed():
         state.result()

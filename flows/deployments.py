@@ -1,4 +1,4 @@
-"""The deployments of a prefect.yaml: from the file to parameters that fit their flow."""
+"""The deployments of a prefect.yaml: from the file to validated parameters of their flow."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 SUBJECTS = {"hunt_cluster": "cluster", "daily_digest": "destination"}
-"""What a deployment of a flow is for: the parameter whose name people call it by."""
+"""The parameter that names a deployment's subject, by flow."""
 
 
 class Deployment(BaseModel):
-    """One deployment, as the file has it.
+    """One deployment, as written in the file.
 
     Attributes:
         name: unique among the deployments of a flow.
         entrypoint: import path of its flow.
-        parameters: of its flow, as they are written: `checked` checks them.
-        schedules: likewise: `flows.slots` reads them.
+        parameters: parameters of its flow, unvalidated; see `checked`.
+        schedules: its schedules, unvalidated; see `flows.slots`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,13 +45,13 @@ class Deployment(BaseModel):
 
     @property
     def subject(self) -> str | None:
-        """Name of the cluster or destination that it is for; None where that is not to be had."""
+        """Name of its cluster or destination; None if the parameters have no such name."""
         subject = self.parameters.get(SUBJECTS.get(self.flow_name, ""))
         return str(subject.get("name")) if isinstance(subject, Mapping) else None
 
     @property
     def history_url(self) -> str:
-        """Where its findings are.
+        """URL of its history.
 
         Raises:
             SettingsError: as `checked`.
@@ -60,7 +60,7 @@ class Deployment(BaseModel):
 
     @property
     def archive_url(self) -> str:
-        """Where its reports are.
+        """URL of its archive.
 
         Raises:
             SettingsError: as `checked`.
@@ -78,10 +78,10 @@ class Deployment(BaseModel):
             raise self._refused(f"{fault['loc'][0]}: {fault['msg']}.") from None
 
     def checked(self, flow: Flow[..., Any]) -> dict[str, Any]:
-        """Give the parameters as the flow will get them, its defaults among them.
+        """Give the validated parameters, with the flow's defaults for those that are not set.
 
         Raises:
-            SettingsError: one of them does not fit; the text names it, and has no value.
+            SettingsError: a parameter is invalid; the text has its name and never its value.
         """
         from prefect.exceptions import ParameterTypeError  # noqa: PLC0415 - Prefect takes a second.
 
@@ -108,7 +108,7 @@ class Deployment(BaseModel):
 
 
 class Storage(BaseModel):
-    """The parameters that commands need which run no flow, by the rules of those that run one."""
+    """Parameters that commands need without running a flow, validated as for a flow."""
 
     history_url: Url = HISTORY_URL
     archive_url: Url = ARCHIVE_URL
@@ -121,7 +121,7 @@ def deployments(path: Path) -> list[Deployment]:
     """Read the deployments of a prefect.yaml.
 
     Raises:
-        SettingsError: no such file, or not a prefect.yaml.
+        SettingsError: there is no such file, or it is not a prefect.yaml.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def deployments(path: Path) -> list[Deployment]:
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read: {error}.", "Correct the file.") from error
-    shape = "See prefect.yaml in the repository for the shape."
+    shape = "Take the prefect.yaml in the repository as an example."
     if not isinstance(document, dict) or not document.get("deployments"):
         raise SettingsError(f"{path} lists no deployments.", shape)
     try:

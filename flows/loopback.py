@@ -1,4 +1,4 @@
-"""Ports of this machine's loopback, which nobody else on the network reaches."""
+"""Ports on loopback, which only this machine can reach."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ ADDRESS = "127.0.0.1"
 
 
 def bind_loopback(port: int) -> socket.socket:
-    """Have a port: whoever listens there could answer in place of our server.
+    """Take a port, so that no other process can answer in place of our server.
 
     Args:
         port: its number; 0 for any free one.
 
     Raises:
-        SettingsError: somebody has it, or it is not for this user.
+        SettingsError: the port is in use, or this user may not have it.
     """
     server = socket.socket()
-    # What the last server left behind is not somebody else.
+    # Connections left over from the last server do not count as a port in use.
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         server.bind((ADDRESS, port))
     except OSError as error:
         server.close()
         remedy = (
-            "Choose one from 1024 on with --port: those below are for root."
+            "Choose a port from 1024 on with --port: lower ports need root."
             if error.errno == errno.EACCES
-            else "Choose another with --port, or end what listens there."
+            else "Choose another port with --port, or end the process that uses this one."
         )
-        raise SettingsError(f"Port {port} cannot be had: {error.strerror}.", remedy) from error
+        raise SettingsError(f"Port {port} is not available: {error.strerror}.", remedy) from error
     return server

@@ -1,4 +1,4 @@
-"""Slots to catch up: from a deployment's schedules and the history to those that were never run."""
+"""Slots to catch up: from a deployment's schedules and the history to the slots never run."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ from tasks.model.runs import Plan, minute
 _MINUTE = timedelta(minutes=1)
 
 _UNSURE = timedelta(hours=4)
-"""Near its bounds Prefect's answer depends on them, where the clocks go back: it compares times of
-day, which come twice. Twice the widest change (two hours, at Troll in Antarctica) is far enough."""
+"""Margin around the bounds of a query for a schedule's times. When clocks go back, Prefect compares
+times of day that come twice, so its result near a bound is wrong. Twice the largest change of a
+clock (two hours, at Troll in Antarctica) is enough."""
 
-# The server's own, for only they can tell their times.
+# The server's own types: only they compute a schedule's times.
 _SCHEDULE: TypeAdapter[SCHEDULE_TYPES] = TypeAdapter(SCHEDULE_TYPES)
 _TIMES = frozenset({"cron", "day_or", "interval", "anchor_date", "rrule", "timezone"})
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """Which slots the runs of a deployment stand for.
+    """The slots of a deployment's scheduled runs.
 
     Attributes:
-        schedules: as Prefect's server reads them.
-        delay: from a slot to the scheduled start of its run.
-        waiting_since: slot of the oldest run that waits to be started; None without one.
+        schedules: the active schedules, as Prefect's server reads them.
+        delay: time from a slot to the scheduled start of its run.
+        waiting_since: slot of the oldest run that waits to start; None if no run waits.
     """
 
     schedules: Sequence[SCHEDULE_TYPES]
@@ -55,16 +56,16 @@ class Timetable:
 
     @classmethod
     def of(cls, schedules: Iterable[Mapping[str, Any]], delay_minutes: int) -> Timetable:
-        """Read schedules as prefect.yaml writes them; those that are not active do not count.
+        """Read schedules from prefect.yaml; inactive ones are left out.
 
         Raises:
-            SettingsError: one of them is none.
+            SettingsError: a schedule is invalid.
         """
         active = [each for each in schedules if each.get("active", True)]
         return cls([_read(each) for each in active], timedelta(minutes=delay_minutes))
 
     def slots(self, after: datetime, before: datetime) -> tuple[datetime, ...]:
-        """Give the slots between two moments, neither of which counts, oldest first."""
+        """Give the slots between two moments, without the moments, oldest first."""
         starts = (
             start
             for schedule in self.schedules
@@ -79,13 +80,13 @@ def _read(schedule: Mapping[str, Any]) -> SCHEDULE_TYPES:
         return _SCHEDULE.validate_python({k: v for k, v in schedule.items() if k in _TIMES})
     except ValidationError as error:
         raise SettingsError(
-            f"The schedule {dict(schedule)} has no times: {error.errors()[0]['msg']}.",
-            "Give it a `cron` and a `timezone`, under `schedules` of its deployment.",
+            f"The schedule {dict(schedule)} is invalid: {error.errors()[0]['msg']}.",
+            "Give it a `cron` and a `timezone`, under `schedules` in its deployment.",
         ) from None
 
 
 def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Iterator[datetime]:
-    """Give a schedule's times in whole minutes: Prefect gives about a thousand at once."""
+    """Give a schedule's times in whole minutes; Prefect gives about a thousand at a time."""
     while True:
         dates = schedule.get_dates(start=since - _UNSURE, end=until + _UNSURE)
         times = map(minute, cast("list[datetime]", run_coro_as_sync(dates)))
@@ -97,11 +98,11 @@ def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Itera
 
 
 def slot_of_run(given: datetime | None, delay_minutes: int = 0) -> datetime:
-    """Give the slot of the current flow run: the named one, else its scheduled start.
+    """Give the current flow run's slot: the `slot` parameter, else from its scheduled start.
 
     Args:
-        given: named by whoever started the run.
-        delay_minutes: how long the schedule waits for late events.
+        given: the run's `slot` parameter.
+        delay_minutes: time that the schedule leaves for late events.
     """
     if given is not None:
         return minute(given)
@@ -113,7 +114,7 @@ def run_name(subject: str) -> Callable[[], str]:
     """Name flow runs in Prefect's UI by their subject and slot: `prod-us 2026-11-24 06:00Z`.
 
     Args:
-        subject: parameter of the flow that holds a cluster or destination.
+        subject: the flow's parameter for its cluster or destination.
     """
 
     def name() -> str:
@@ -125,10 +126,10 @@ def run_name(subject: str) -> Callable[[], str]:
 
 
 def timetable(delay_minutes: int) -> Timetable | None:
-    """Ask Prefect for the timetable of the deployment whose schedule started this flow run.
+    """Ask Prefect for the timetable of this flow run's deployment.
 
     Returns:
-        None in a run that somebody started by hand, also from Prefect's UI.
+        None for a run that was started by hand, in Prefect's UI or elsewhere.
     """
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
@@ -150,19 +151,19 @@ def timetable(delay_minutes: int) -> Timetable | None:
 
 
 def never_run(history: History, plan: Plan, timetable: Timetable) -> tuple[datetime, ...]:
-    """Give the slots before a plan's own that no run has answered for, oldest first.
+    """Give the slots before a plan's slot that have no recorded run, oldest first.
 
-    They begin after the newest slot that a schedule's run searched or found without data: failed
-    runs have answered for their own slots, and not for those that they could not catch up. Where
-    no schedule's run has yet, they begin with the oldest run that waits.
+    They begin after the newest slot with a scheduled run that did not fail: a failed run is
+    recorded for its own slot, but it did not catch up the slots before. If there is no such run
+    yet, they begin with the oldest run that waits.
     """
     since = history.last_scheduled(plan.hunt.uuid, plan.cluster, plan.slot)
     if since is None:
         if timetable.waiting_since is None:
             return ()
         since = timetable.waiting_since - _MINUTE
-    answered = history.outcomes(plan.hunt.uuid, plan.cluster, since, plan.slot)
-    return tuple(slot for slot in timetable.slots(since, plan.slot) if slot not in answered)
+    recorded = history.outcomes(plan.hunt.uuid, plan.cluster, since, plan.slot)
+    return tuple(slot for slot in timetable.slots(since, plan.slot) if slot not in recorded)
 
 
 def _waiting(deployment_id: UUID) -> FlowRunFilter:

@@ -1,7 +1,7 @@
-"""The automation that ends runs whose process died without a word; installed once, by its name.
+"""The automation that crashes runs without a heartbeat; it is installed once, by name.
 
-When worker and flow are killed together, Prefect goes on believing that the run is running, and a
-deployment that runs one at a time waits for it.
+When worker and flow process are killed together, Prefect keeps the run as running, and a
+deployment that allows one run at a time waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 NAME = "beaconhunt: crash runs without a heartbeat"
 
 SILENCE = timedelta(minutes=3)
-"""Three heartbeats missed, at one a minute."""
+"""Three missed heartbeats, at one per minute."""
 
 _SIGNS_OF_AN_END = {
     f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")
@@ -25,7 +25,7 @@ _SIGNS_OF_AN_END = {
 
 
 def automation() -> Automation:
-    """Give the automation: no heartbeat and no end for `SILENCE` after a heartbeat is a crash."""
+    """Crash a run if neither a heartbeat nor an end follows a heartbeat within `SILENCE`."""
     heartbeat = "prefect.flow-run.heartbeat"
     trigger = EventTrigger(
         after={heartbeat},
@@ -37,13 +37,13 @@ def automation() -> Automation:
         within=SILENCE,
     )
     crash = ChangeFlowRunState(
-        state=StateType.CRASHED, message="No heartbeat for 3 minutes: its process is gone."
+        state=StateType.CRASHED, message="No heartbeat for 3 minutes: the run's process is gone."
     )
     return Automation(name=NAME, trigger=trigger, actions=[crash])
 
 
 async def install() -> None:
-    """Create the automation on the server that is set, unless it is there already."""
+    """Create the automation on the current server, unless it exists already."""
     try:
         await Automation.aread(name=NAME)
     except ValueError:

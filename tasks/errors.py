@@ -1,4 +1,4 @@
-"""What can go wrong, each with its remedy: every error a person reads comes from this tree."""
+"""Errors with their remedies: every error that people read is a class of this tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class PipelineError(Exception):
     Attributes:
         problem: what is wrong, naming the thing (a file, a cluster, a column).
         remedy: what the reader can do about it.
-        reason: one word for the run record, when this ends a run: see `Outcome.FAILED`.
+        reason: key of the reason in the record of a failed run: see `Outcome.FAILED`.
     """
 
     reason = "internal"
@@ -23,20 +23,20 @@ class PipelineError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """Problem and remedy, as a log line shows them."""
+        """Problem and remedy, as in a log line."""
         return f"{self.problem} {self.remedy}"
 
 
 UNEXPECTED = "Unexpected error: "
-"""How the problem begins of what nobody foresaw."""
+"""Beginning of the problem in an `Unexpected` error."""
 
 
 class Unexpected(PipelineError):
-    """What nobody foresaw: a fault of ours, or of what we build on."""
+    """An unexpected error: a fault in beaconhunt or in a library."""
 
     @classmethod
     def of(cls, fault: Exception) -> Unexpected:
-        """Name what nobody foresaw by its type; its message may hold a secret of a library's."""
+        """Name a fault by its type only: its message may contain a secret."""
         return cls(
             f"{UNEXPECTED}{type(fault).__name__}.",
             "Please report it, with the traceback in the log of the flow run.",
@@ -44,11 +44,11 @@ class Unexpected(PipelineError):
 
 
 class TransientError(PipelineError):
-    """A problem that may pass by itself: the only kind that a task retries."""
+    """A problem that may pass by itself: the only kind of error that a task retries."""
 
 
 class SettingsError(PipelineError):
-    """A setting, or something that a setting names, cannot be used."""
+    """A setting cannot be used, or a thing that it names."""
 
     reason = "settings"
 
@@ -64,25 +64,25 @@ class ClusterError(PipelineError):
 
 
 class Unreachable(ClusterError, TransientError):
-    """No answer came, or one that says: later."""
+    """The cluster did not answer, or answered that it is too busy."""
 
     reason = "unreachable"
 
 
 class NotTrusted(ClusterError):
-    """The cluster's certificate does not show that it is the cluster."""
+    """The cluster's certificate does not prove its identity."""
 
     reason = "unreachable"
 
 
 class Unauthorised(ClusterError):
-    """The cluster does not accept the key, or the key may not read."""
+    """The cluster does not accept the API key, or the key may not read."""
 
     reason = "unauthorised"
 
 
 class QueryRefused(ClusterError):
-    """The cluster understood the request and will not answer it."""
+    """The cluster understood the request and refused it."""
 
     reason = "query"
 
@@ -94,15 +94,15 @@ class DeadlineExceeded(ClusterError):
 
 
 class HistoryError(PipelineError):
-    """The history cannot be read or written; nothing is sent while that is so."""
+    """The history cannot be read or written; until it can, nothing is posted."""
 
 
 class RunInProgress(HistoryError):
-    """Another process records the same slot, or sends the same digest, right now."""
+    """Another process is recording the same slot, or posting the same digest."""
 
 
 class SlotPruned(PipelineError):
-    """The history has forgotten too much for a run of so old a slot."""
+    """The history no longer has the sightings that a run for such an old slot needs."""
 
     reason = "settings"
 
@@ -116,15 +116,15 @@ class ArchiveError(PipelineError):
 
 
 class SlackError(PipelineError):
-    """Slack did not take the digest."""
+    """Slack did not accept the digest."""
 
 
 class SlackRefused(SlackError):
-    """Slack answered no, and will until somebody changes something."""
+    """Slack refused, and will refuse again until a setting is changed."""
 
 
 class SlackBusy(SlackError, TransientError):
-    """Slack answered: later. Nothing was posted."""
+    """Slack is rate limiting or failing. Nothing was posted."""
 
 
 class SlackUnreachable(SlackError, TransientError):
@@ -132,8 +132,8 @@ class SlackUnreachable(SlackError, TransientError):
 
 
 class ReceiptLost(SlackError):
-    """No answer came: the message may or may not have been posted, and must be looked up first."""
+    """Slack did not answer: the message may have been posted, and must be looked up first."""
 
 
 class ChannelUnreadable(ReceiptLost):
-    """No answer came, and whether the message was posted cannot be looked up."""
+    """Slack did not answer, and the message cannot be looked up."""

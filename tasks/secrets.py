@@ -1,4 +1,4 @@
-"""Prefect's Secret blocks: from a block's name to the secret in it."""
+"""Prefect's Secret blocks: from a block's name to its secret."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tasks.errors import SettingsError
 
 
 def read_block(name: str) -> str | None:
-    """Read a Secret block of the Prefect server that this process talks to; None without one.
+    """Read a Secret block from this process's Prefect server; None if there is no such block.
 
     Raises:
-        SettingsError: it holds something else than text.
+        SettingsError: the block holds something other than text.
     """
     try:
         block = cast("Secret[Any]", Secret.load(name))
-    except ValueError:  # What Prefect raises where there is no such block.
+    except ValueError:  # Prefect raises it if there is no such block.
         return None
     value = block.value.get_secret_value()
     if not isinstance(value, str):
         raise SettingsError(
-            f"The Prefect Secret block {name} holds no text.", "Store the secret alone, as text."
+            f"The Prefect Secret block {name} is not text.", "Store only the secret, as text."
         )
     return value

@@ -1,4 +1,4 @@
-"""What a deployment sets: from prefect.yaml's parameters to checked, frozen values."""
+"""A deployment's settings: from the parameters in prefect.yaml to validated, frozen values."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from pydantic import (
 from tasks.errors import SettingsError
 
 HOME_VARIABLE = "BEACONHUNT_HOME"
-"""Where history, archive and demo live on the machine that runs them; else `~/.beaconhunt`."""
+"""Environment variable for the folder of history, archive and demo; default `~/.beaconhunt`."""
 
 HISTORY_URL = f"sqlite:///${HOME_VARIABLE}/history.db"
 ARCHIVE_URL = f"${HOME_VARIABLE}/archive"
 
 KEPT_DAYS_AT_LEAST = 30
-"""What is younger, late runs and digests may still need."""
+"""Late runs and digests may still need anything younger."""
 
 KeptDays = Annotated[int, Field(ge=KEPT_DAYS_AT_LEAST)]
 
 
 def _without_password(url: str, about: ValidationInfo) -> str:
-    """Refuse a secret where it would be shown and stored in clear.
+    """Refuse a password in a URL, which is shown and stored in clear text.
 
-    Not as a `ValueError`: pydantic would repeat the URL in its message.
+    Not with a `ValueError`: pydantic would repeat the URL in its message.
     """
     try:
         parts = urlsplit(url)
@@ -57,19 +57,19 @@ def _without_password(url: str, about: ValidationInfo) -> str:
         raise SettingsError(
             f"`{about.field_name}` must not hold a password.",
             "For Elasticsearch set `api_key_env`; for PostgreSQL set PGPASSWORD or use ~/.pgpass "
-            "on the worker; for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY there.",
+            "on the worker; for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY on the worker.",
         )
     return url
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
-"""Of a cluster or destination: in paths, artifact keys and commands."""
+"""Name of a cluster or destination: it appears in paths, artifact keys and commands."""
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-"""Name of an environment variable of the worker."""
+"""Name of an environment variable on the worker."""
 
 BlockName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
-"""Of a Prefect Secret block."""
+"""Name of a Prefect Secret block."""
 
 Url = Annotated[str, AfterValidator(_without_password)]
 """An address without a password; `$BEACONHUNT_HOME` is filled in where it is used."""
@@ -86,7 +86,7 @@ def _known_zone(name: str) -> str:
 def _with_zone(
     given: object, check: ValidatorFunctionWrapHandler, about: ValidationInfo
 ) -> datetime:
-    """Refuse a time that every worker would read as another moment."""
+    """Refuse a time without a zone, which workers would read differently."""
     try:
         return cast("datetime", check(given))
     except ValidationError:
@@ -100,23 +100,23 @@ Moment = Annotated[AwareDatetime, WrapValidator(_with_zone)]
 """A time with its zone, as people type it into Prefect's UI."""
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
-"""Name of a time zone, as schedules have it."""
+"""Name of a time zone, as in schedules."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretName:
-    """Where a secret is: in a variable of the worker's environment, or in a Prefect Secret block.
+    """Where a secret is: in an environment variable on the worker, or a Prefect Secret block.
 
     Attributes:
-        name: of the variable or block.
-        is_block: which of the two.
+        name: name of the variable or block.
+        is_block: whether it is a block.
     """
 
     name: str
     is_block: bool = False
 
     def __str__(self) -> str:
-        """The name, as errors say it."""
+        """The name, as shown in errors."""
         return f"block {self.name}" if self.is_block else self.name
 
     @classmethod
@@ -132,19 +132,19 @@ class SecretName:
 
 
 class Cluster(BaseModel):
-    """An Elasticsearch cluster that is hunted.
+    """An Elasticsearch cluster to hunt on.
 
     Attributes:
-        name: what people call it; part of every finding's identity, so never change it.
+        name: its name for people; part of every finding's identity, so never change it.
         url: `https://...` for a remote one; `file:///folder` for an embedded one, a folder of
             events.
         api_key_env: name of the worker's environment variable that holds the API key.
-        api_key_block: instead of it, name of the Prefect Secret block that holds the API key.
-        kibana_url: of the Kibana where people see the cluster's events, for links.
+        api_key_block: alternatively, name of the Prefect Secret block that holds the API key.
+        kibana_url: URL of the Kibana for the cluster's events, used in links.
         kibana_space: id of Kibana's space, if not the default one.
         ca_certs: PEM file of the authority that signed the server's certificate.
         ca_fingerprint: SHA-256 of that authority's or the server's certificate, instead of a file.
-        deadline_minutes: how long the answer to one question may take.
+        deadline_minutes: time limit for the answer to one query.
         skip_bad_lines: embedded only: count unreadable NDJSON lines instead of refusing the folder.
     """
 
@@ -163,7 +163,7 @@ class Cluster(BaseModel):
 
     @property
     def api_key(self) -> SecretName | None:
-        """Where the API key is; None for a cluster that wants none."""
+        """Where the API key is; None for a cluster without one."""
         return SecretName.of(self.api_key_env, self.api_key_block)
 
     @property
@@ -181,17 +181,17 @@ class Cluster(BaseModel):
 
 
 class Destination(BaseModel):
-    """A Slack channel, with what it wants to hear of.
+    """A Slack channel, with the clusters and hunts in its scope.
 
     Attributes:
-        name: what people call it; its ledger of deliveries stands under this name.
+        name: its name for people; the history keeps its deliveries under this name.
         channel: Slack's channel id, for example `C0123456789`.
         clusters: names of the clusters in its scope.
         hunts: slugs of the hunts in its scope.
         token_env: name of the worker's environment variable that holds the bot token; without
             `token_block` it is `SLACK_BOT_TOKEN`.
-        token_block: instead of it, name of the Prefect Secret block that holds the bot token.
-        api_url: Slack's API; GovSlack has another one.
+        token_block: alternatively, name of the Prefect Secret block that holds the bot token.
+        api_url: URL of Slack's API; GovSlack has its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -216,45 +216,45 @@ class Destination(BaseModel):
 
 
 def home() -> Path:
-    """Give the folder that `$BEACONHUNT_HOME` stands for on this machine."""
+    """Give the folder for `$BEACONHUNT_HOME` on this machine."""
     return Path(os.environ.get(HOME_VARIABLE) or "~/.beaconhunt").expanduser().absolute()
 
 
 @contextmanager
 def writing_home() -> Iterator[None]:
-    """Say what to do when a file or folder below `home` cannot be written.
+    """Translate errors from writing below `home`, and add the remedy.
 
     Raises:
-        SettingsError: with the place.
+        SettingsError: the named file or folder cannot be written.
     """
     try:
         yield
     except OSError as error:
         raise SettingsError(
             f"{error.filename or home()} cannot be written: {error.strerror}.",
-            f"Make room and let this user write there, or set {HOME_VARIABLE} to another folder.",
+            f"Make room, let this user write there, or set {HOME_VARIABLE} to another folder.",
         ) from error
 
 
 def located(url: str) -> str:
-    """Fill `$BEACONHUNT_HOME` and a leading `~` into a URL or path."""
+    """Expand `$BEACONHUNT_HOME` and a leading `~` in a URL or path."""
     filled = url.replace(f"${HOME_VARIABLE}", str(home()))
     return str(Path(filled).expanduser()) if filled.startswith("~") else filled
 
 
 ReadBlock = Callable[[str], str | None]
-"""Gives what a Prefect Secret block holds; None when there is no such block."""
+"""Gives the content of a Prefect Secret block; None if there is no such block."""
 
 
 def no_block(_: str) -> None:
-    """Where there is no Prefect, there is no block."""
+    """Find no block: for callers without a Prefect server."""
 
 
 def secret(name: SecretName, purpose: str, read_block: ReadBlock = no_block) -> SecretStr:
     """Read a secret from this process's environment or a Prefect Secret block.
 
     Raises:
-        SettingsError: it is not there, or cannot be one; the text has its name, never its value.
+        SettingsError: it is missing or malformed; the text has its name, never its value.
     """
     value = secret_if_any(name, purpose, read_block)
     if value is None:
@@ -271,17 +271,18 @@ def secret(name: SecretName, purpose: str, read_block: ReadBlock = no_block) -> 
 def secret_if_any(
     name: SecretName, purpose: str, read_block: ReadBlock = no_block
 ) -> SecretStr | None:
-    """Read a secret that may be missing; an empty one is as good as none.
+    """Read a secret that may be missing; an empty one counts as missing.
 
     Raises:
-        SettingsError: it cannot be a secret.
+        SettingsError: it is malformed.
     """
     value = (read_block(name.name) if name.is_block else os.environ.get(name.name)) or ""
     value = value.strip()
     if not (value.isascii() and value.isprintable()):
-        # No header can hold it, and the error of whoever tries would repeat it.
+        # It does not fit into a header, and the HTTP client's error would repeat it.
         raise SettingsError(
-            f"The secret {name} ({purpose}) holds characters that no such secret has.",
-            "Put the secret alone there, on one line: of Elasticsearch's answer the `encoded`.",
+            f"The secret {name} ({purpose}) contains characters that are not allowed in one.",
+            "Store only the secret, on one line; for Elasticsearch that is the key's `encoded` "
+            "value.",
         )
     return SecretStr(value) if value else None

@@ -251,8 +251,8 @@ def test_a_second_one_is_refused_with_a_remedy(served, tmp_path):
         env=without_prefect(),
     ) as second:
         assert second.end() == 1
-    assert f"error: Port {served.port} cannot be had: Address already in use." in second.said
-    assert "remedy: Choose another with --port" in second.said
+    assert f"error: Port {served.port} is not available: Address already in use." in second.said
+    assert "remedy: Choose another port with --port" in second.said
 
 
 def test_ctrl_c_ends_it_with_a_sentence(served):
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_it_with_a_sentence(served):
     held.close()
     after = served.terminal.said.partition("Ready: ")[2].splitlines()[1:]
     assert [line.removeprefix("^C") for line in after if line not in {"", "^C"}] == [
-        "Ended: the archive is not served any more."
+        "Ended: the archive is no longer served."
     ]
 
 
@@ -332,7 +332,7 @@ def test_ctrl_c_does_not_wait_for_a_store_that_is_silent(bucket, tmp_path):
     browser.close()
     store.shutdown()
     store.server_close()
-    assert terminal.said.splitlines()[-1].endswith("Ended: the archive is not served any more.")
+    assert terminal.said.splitlines()[-1].endswith("Ended: the archive is no longer served.")
 
 
 def test_where_there_is_no_archive_yet_the_remedy_is_a_run(tmp_path):
@@ -360,5 +360,5 @@ def test_a_port_for_root_is_refused_with_a_remedy(monkeypatch):
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(SettingsError) as caught:
         bind_loopback(80)
-    assert caught.value.problem == "Port 80 cannot be had: Permission denied."
+    assert caught.value.problem == "Port 80 is not available: Permission denied."
     assert "1024" in caught.value.remedy

@@ -169,8 +169,8 @@ def test_a_second_one_is_refused_before_it_touches_the_first(product):
     events = sorted(product.home.glob("demo-cluster/**/*"))
     with product.up("second") as second:
         assert second.end() == 1
-    assert f"error: Port {product.port} cannot be had: " in second.said
-    assert "remedy: Choose another with --port" in second.said
+    assert f"error: Port {product.port} is not available: " in second.said
+    assert "remedy: Choose another port with --port" in second.said
     assert sorted(product.home.glob("demo-cluster/**/*")) == events
 
 
@@ -230,4 +230,4 @@ def test_a_step_that_fails_is_named_with_what_it_said(stand_in):
         set_up(ROOT / "prefect.yaml", env)
     assert caught.value.problem.startswith("`python -m flows.zombie_automation` failed:")
     assert "No module named 'prefect.automations'" in caught.value.problem
-    assert "may be repeated" in caught.value.remedy
+    assert "can be repeated" in caught.value.remedy
