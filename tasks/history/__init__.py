@@ -1,4 +1,4 @@
-"""The history: what every run found, and what every destination was told. Only this speaks SQL."""
+"""The history: every run's findings, and every delivery. The only package with SQL."""
 
 from tasks.history.acknowledgements import AcknowledgedFinding, Acknowledgements
 from tasks.history.ledger import Ledger, Unsettled

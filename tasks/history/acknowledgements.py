@@ -1,4 +1,4 @@
-"""The history's acknowledgements: from an analyst's word to a row, and to what later runs know."""
+"""The history's acknowledgements: from an analyst's entry to a row, and to later runs."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from tasks.model.acknowledgements import (
     validate_author,
 )
 from tasks.model.digests import DAY, Announcement, Ended
-from tasks.model.findings import Finding, Status, last_word
+from tasks.model.findings import Finding, Status, last_acknowledgement
 from tasks.model.runs import Run
 from tasks.settings import Destination
 
 AcknowledgedFinding = tuple[Acknowledgement, Finding]
-"""A word, and the finding that was looked at, described as a run saw it last."""
+"""An acknowledgement, and the finding that was looked at, as described by its last run."""
 
 
 class Acknowledgements:
-    """All that analysts said of findings, in one database."""
+    """All acknowledgements in one database."""
 
     def __init__(self, database: Database) -> None:
         """Take an open database."""
@@ -61,18 +61,18 @@ class Acknowledgements:
         everywhere: bool = False,
         now: datetime,
     ) -> AcknowledgedFinding:
-        """Acknowledge a finding. An earlier word of the same scope on the same binary ends.
+        """Acknowledge a finding, and end an earlier acknowledgement of the same scope and binary.
 
         Args:
-            named: the finding's id, or how it begins.
-            by: who says so.
-            why: it is harmless.
-            until: the first moment at which it is not acknowledged any more.
-            everywhere: the same program and destination on every host, also those seen later.
+            named: the finding's id, or its beginning.
+            by: the author.
+            why: the reason why it is harmless.
+            until: end of the acknowledgement; this moment is no longer acknowledged.
+            everywhere: cover the same program and destination on every host, also on later ones.
             now: aware UTC.
 
         Raises:
-            AcknowledgementError: a word that cannot be given; no such finding, or several.
+            AcknowledgementError: an argument is invalid; no finding has the id, or several do.
         """
         validate_acknowledgement(by=by, why=why, until=until, now=now)
         with self._database.writing() as session:
@@ -89,25 +89,26 @@ class Acknowledgements:
                 given_at=now,
                 until=until,
             )
-            word = _value(added, finding)
+            given = _value(added, finding)
             for earlier, _ in all_acknowledgements(session):
-                same = (earlier.covers, earlier.hash_sha256) == (word.covers, word.hash_sha256)
+                same = (earlier.covers, earlier.hash_sha256) == (given.covers, given.hash_sha256)
                 if same and now < earlier.end:
-                    _end(session, earlier, word.by, now)
+                    _end(session, earlier, given.by, now)
             session.add(added)
             session.flush()
-            return replace(word, key=added.key), finding
+            return replace(given, key=added.key), finding
 
     def end(self, named: str, *, by: str, now: datetime) -> Withdrawal:
-        """End the words that were given on a finding, and give them as they are now.
+        """End a finding's active acknowledgements, and return them.
 
         Args:
-            named: the finding's id, or how it begins.
-            by: who ends them.
+            named: the finding's id, or its beginning.
+            by: the author of this withdrawal.
             now: aware UTC.
 
         Raises:
-            AcknowledgementError: there is none that has not ended; no such finding, or several.
+            AcknowledgementError: the finding has no active acknowledgement; no finding has the id,
+                or several do.
         """
         validate_author(by)
         with self._database.writing() as session:
@@ -124,17 +125,17 @@ class Acknowledgements:
             }
             if not own:
                 raise not_acknowledged(finding.id, covering)
-            words = tuple(_end(session, each, by.strip(), now) for each in own)
-            return Withdrawal(words, tuple(sorted(covering)))
+            ended = tuple(_end(session, each, by.strip(), now) for each in own)
+            return Withdrawal(ended, tuple(sorted(covering)))
 
     def all(self) -> tuple[AcknowledgedFinding, ...]:
-        """Give every word that was ever given, the newest first."""
+        """Give all acknowledgements, active and ended, newest first."""
         with self._database.reading() as session:
             return all_acknowledgements(session)
 
 
 def all_acknowledgements(session: Session) -> tuple[AcknowledgedFinding, ...]:
-    """Give every word that was ever given, the newest first."""
+    """Give all acknowledgements, active and ended, newest first."""
     rows = session.execute(
         select(AcknowledgementRow, FindingRow)
         .join(FindingRow, FindingRow.key == AcknowledgementRow.finding_key)
@@ -145,8 +146,8 @@ def all_acknowledgements(session: Session) -> tuple[AcknowledgedFinding, ...]:
 
 
 def acknowledgements_by_identity(session: Session) -> ByIdentity:
-    """Give every word that was ever given, by what it covers."""
-    return by_identity(word for word, _ in all_acknowledgements(session))
+    """Give all acknowledgements, by the identity that they cover."""
+    return by_identity(acknowledgement for acknowledgement, _ in all_acknowledgements(session))
 
 
 def ended_acknowledgements(
@@ -155,62 +156,62 @@ def ended_acknowledgements(
     destination: Destination,
     slot: datetime,
     since: datetime | None,
-    words: ByIdentity,
+    acknowledgements: ByIdentity,
 ) -> tuple[Ended, ...]:
-    """Find the words that have ended while what they covered goes on, for a digest to tell.
+    """Find ended acknowledgements whose findings are still active, for a digest to announce.
 
     Args:
-        session: one that sees one moment.
-        whose: key of the destination's row; None for one that never heard of anything.
+        session: one with a consistent snapshot.
+        whose: key of the destination's row; None before its first digest.
         destination: with its scope.
-        slot: of the digest.
-        since: ends of this moment and before are not told any more; None where nothing was ever
-            told, and all since the destination hears are.
-        words: every one that was given, by what it covers.
+        slot: the digest's slot.
+        since: leave out acknowledgements that ended at or before this moment; None before the
+            first digest: then only the start of the destination's scope counts.
+        acknowledgements: all of them, by the identity that they cover.
     """
     over = {
-        end_of(word): word
-        for word in chain.from_iterable(words.values())
-        if word.end <= slot and (since is None or since < word.end)
+        end_of(each): each
+        for each in chain.from_iterable(acknowledgements.values())
+        if each.end <= slot and (since is None or since < each.end)
     }
-    told = session.scalars(
+    delivered = session.scalars(
         select(DeliveryRow.news).where(
             DeliveryRow.destination_key == whose, DeliveryRow.news.in_(over)
         )
     )
-    for news in told:
+    for news in delivered:
         del over[news]
     still: dict[str, list[Announcement]] = defaultdict(list)
     for cluster, hunt in product(destination.clusters, destination.hunts) if over else ():
         scope = session.get(ScopeRow, (whose, cluster, hunt))
-        heard_since = scope.since if scope else slot - DAY
-        for finding, run in _going_on(session, cluster, hunt, slot, over.values()):
-            word = last_word(finding, words)
-            if word and end_of(word) in over and max(finding.first_seen, heard_since) < word.end:
-                still[end_of(word)].append(Announcement(finding, run))
+        in_scope_since = scope.since if scope else slot - DAY
+        for finding, run in _still_active(session, cluster, hunt, slot, over.values()):
+            last = last_acknowledgement(finding, acknowledgements)
+            if last and end_of(last) in over and max(finding.first_seen, in_scope_since) < last.end:
+                still[end_of(last)].append(Announcement(finding, run))
     return tuple(
-        Ended(word, tuple(sorted(still[news], key=lambda each: by_priority(each.finding))))
-        for news, word in sorted(over.items(), key=lambda each: (each[1].end, each[1].key))
+        Ended(ended, tuple(sorted(still[news], key=lambda each: by_priority(each.finding))))
+        for news, ended in sorted(over.items(), key=lambda each: (each[1].end, each[1].key))
         if news in still
     )
 
 
-def end_of(word: Acknowledgement) -> str:
-    """Give what a destination will have heard that is told of a word's end."""
-    return f"ended:{word.key}"
+def end_of(acknowledgement: Acknowledgement) -> str:
+    """Give the news key for the end of an acknowledgement."""
+    return f"ended:{acknowledgement.key}"
 
 
-def _going_on(
+def _still_active(
     session: Session,
     cluster: str,
     hunt: str,
     slot: datetime,
-    words: Collection[Acknowledgement],
+    acknowledgements: Collection[Acknowledgement],
 ) -> Iterator[tuple[Finding, Run]]:
-    """Give what may be covered of all that goes on, each as the newest run has it that saw it.
+    """Give active findings that acknowledgements may cover, as of the last run that saw them.
 
-    What the newest run that searched everything did not see has stopped, unless a later one saw it.
-    Of what a run lacks that searched a part nothing is known.
+    A finding has stopped if the newest comparable run did not see it, and no later run did. A
+    partial run proves nothing about the findings that it did not see.
     """
     of_both = and_(RunRow.cluster == cluster, RunRow.hunt == hunt, RunRow.slot <= slot)
     whole = select(func.max(RunRow.slot)).where(of_both, RunRow.outcome.in_(COMPARABLE))
@@ -225,8 +226,9 @@ def _going_on(
             SightingRow.slot == last_seen(slot + timedelta.resolution),  # The slot counts too.
         )
     )
-    if not any(word.everywhere for word in words):
-        seen = seen.where(FindingRow.fingerprint.in_([word.fingerprint for word in words]))
+    if not any(each.everywhere for each in acknowledgements):
+        fingerprints = [each.fingerprint for each in acknowledgements]
+        seen = seen.where(FindingRow.fingerprint.in_(fingerprints))
     for row, sighting, first_slot, last_slot, run in session.execute(seen).tuples():
         yield restored(row, sighting, first_slot, last_slot), run.document
 
@@ -242,10 +244,10 @@ def _found(session: Session, named: str) -> tuple[FindingRow, Finding]:
     return row, replace(row.document, id=row.id)
 
 
-def _end(session: Session, word: Acknowledgement, by: str, now: datetime) -> Acknowledgement:
-    row = session.get_one(AcknowledgementRow, word.key)
+def _end(session: Session, active: Acknowledgement, by: str, now: datetime) -> Acknowledgement:
+    row = session.get_one(AcknowledgementRow, active.key)
     row.ended_at, row.ended_by = now, by
-    return replace(word, ended_at=now, ended_by=by)
+    return replace(active, ended_at=now, ended_by=by)
 
 
 def _value(row: AcknowledgementRow, finding: Finding) -> Acknowledgement:

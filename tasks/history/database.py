@@ -1,4 +1,4 @@
-"""A history's address: to sessions that read or write, and to errors that carry a remedy."""
+"""A history's database: from a URL to sessions, and from its errors to ours with a remedy."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ UPGRADE = "beaconhunt history upgrade"
 """The command that creates a history or brings it up to date."""
 
 WAIT_SECONDS = 30
-"""How long a writer waits for another one: a run's transaction takes a second or two."""
+"""Time that a writer waits for another one: a run's transaction takes a second or two."""
 
 BATCH = 1000
-"""Values in one query: both databases bound the number of parameters."""
+"""Values in one query: both databases limit the number of parameters."""
 
 _BEGIN = {
-    # Taking the lock at once keeps two writers from each waiting for the other.
+    # Taking the lock at once keeps two writers from waiting for each other.
     ("sqlite", "write"): "BEGIN IMMEDIATE",
     ("sqlite", "read"): "BEGIN",
-    # One writer at a time, as on SQLite, so that both databases behave alike.
+    # One writer at a time as on SQLite, so that both databases behave the same.
     ("postgresql", "write"): (
         f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'; "
         "SELECT pg_advisory_xact_lock(hashtextextended('beaconhunt history', 0))"
@@ -68,44 +68,44 @@ _SQLITE = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_IOERR: (
         "cannot be read or written: disk I/O error",
-        "Nothing was written. See whether the worker's disk is full or fails, then run "
+        "Nothing was written. Check whether the worker's disk is full or failing, then run "
         "`beaconhunt history check`.",
     ),
 }
 _CONNECT = (
-    "Check that the server runs, that the database exists and that this user may use it. A "
-    "password belongs into PGPASSWORD or ~/.pgpass on the worker."
+    "Check that the server runs, that the database exists and that this user may use it. Put a "
+    "password into PGPASSWORD or ~/.pgpass on the worker."
 )
 _POSTGRESQL = {
     "55P03": _LOCKED,
     "53100": _FULL,
     "25006": (
-        "cannot be written: its server only answers questions",
-        "Nothing was written. Point `history_url` to the server that takes writes.",
+        "cannot be written: its server is read-only",
+        "Nothing was written. Point `history_url` to the server that accepts writes.",
     ),
     "42501": (
-        "does not let this user do that",
-        "Let the user of `history_url` own its tables.",
+        "refuses this user's access",
+        "Make the user of `history_url` the owner of its tables.",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open history, with the place that errors name: a path, or a host and a database."""
+    """An open history, with its place for errors: a path, or a host and a database."""
 
     engine: Engine
     place: str
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Give a session whose queries all see the same moment."""
+        """Open a session whose queries share one consistent snapshot."""
         with _translated(self.place), _begun(self.engine, "read") as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Give a session that writes all or nothing, one writer at a time."""
+        """Open a session that writes all or nothing, one writer at a time."""
         with _translated(self.place), _begun(self.engine, "write") as session:
             yield session
 
@@ -116,11 +116,11 @@ def connect_database(url: str, *, create: bool = False) -> Iterator[Database]:
 
     Args:
         url: `sqlite:///path`, which may hold `$BEACONHUNT_HOME`, or `postgresql://host/database`.
-        create: whether a missing SQLite file is made. Only a person's command does that: a typing
-            error in the URL would otherwise look like a history that knows nothing.
+        create: whether to create a missing SQLite file. Only a person's command does so: otherwise
+            a typing error in the URL would look like an empty history.
 
     Raises:
-        HistoryError: a URL of another kind, or its driver is not installed.
+        HistoryError: the URL is of another kind, or its driver is not installed.
     """
     address = _address(url)
     if address.get_backend_name() == "sqlite":
@@ -139,14 +139,14 @@ def connect_database(url: str, *, create: bool = False) -> Iterator[Database]:
 
 
 def batches(values: Collection[Sortable]) -> Iterator[list[Sortable]]:
-    """Cut values into sorted lists that fit into one query."""
+    """Split values into sorted lists that fit into one query."""
     ordered = sorted(values)
     for start in range(0, len(ordered), BATCH):
         yield ordered[start : start + BATCH]
 
 
 def _address(url: str) -> URL:
-    """Parse the URL; what cannot be parsed is not repeated, for it may hold a password."""
+    """Parse the URL; an error does not repeat it, because it may contain a password."""
     try:
         address = make_url(located(url))
     except (ArgumentError, ValueError):  # A port that is no number is a ValueError.
@@ -167,8 +167,8 @@ def _sqlite(address: URL, path: Path, *, create: bool) -> Engine:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HistoryError(
-                f"The folder {path.parent} cannot be made: {error.strerror}.",
-                "Make it, writable for the worker's user, or choose another `history_url`.",
+                f"The folder {path.parent} cannot be created: {error.strerror}.",
+                "Create it, writable for the worker's user, or choose another `history_url`.",
             ) from error
     query = {"timeout": str(WAIT_SECONDS), **address.query}
     query |= {"uri": "true", "mode": "rwc" if create else "rw"}
@@ -178,11 +178,11 @@ def _sqlite(address: URL, path: Path, *, create: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # Ours is the BEGIN: see `_BEGIN`.
+        connection.isolation_level = None  # We send BEGIN ourselves: see `_BEGIN`.
         connection.execute("PRAGMA foreign_keys = ON")
-        if create:  # What is set here stays with the file.
+        if create:  # These settings are stored in the file.
             if connection.execute("PRAGMA page_count").fetchone() == (0,):
-                connection.execute("PRAGMA auto_vacuum = FULL")  # It shrinks when it is pruned.
+                connection.execute("PRAGMA auto_vacuum = FULL")  # Pruning shrinks the file.
             connection.execute("PRAGMA journal_mode = WAL")
 
     return engine
@@ -214,7 +214,7 @@ def _begin(connection: Connection) -> None:
 
 @contextmanager
 def _translated(place: str) -> Iterator[None]:
-    """Translate a database's errors, all in this one place."""
+    """Translate a database's errors; no other place does."""
     try:
         yield
     except IntegrityError as error:
@@ -224,21 +224,21 @@ def _translated(place: str) -> Iterator[None]:
         ) from error
     except DBAPIError as error:
         raise _problem(place, error.orig) from error
-    except sqlite3.Error as error:  # From preparing a connection, which SQLAlchemy hands through.
+    except sqlite3.Error as error:  # From preparing a connection: SQLAlchemy does not wrap it.
         raise _problem(place, error) from error
     except ValidationError:
-        # Its text repeats what was read, and that may be a whole event.
+        # Its text repeats the document, which may hold a whole event.
         raise HistoryError(
             f"The history {place} holds a document that this beaconhunt cannot read.", RESTORE
         ) from None
 
 
 def _problem(place: str, error: BaseException | None) -> HistoryError:
-    said = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0]
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        problem, remedy = _SQLITE.get(code, (f"failed: {said}", RESTORE))
+        problem, remedy = _SQLITE.get(code, (f"failed: {reason}", RESTORE))
     else:
         state = getattr(error, "sqlstate", None)
-        problem, remedy = _POSTGRESQL.get(state or "", (f"failed: {said}", _CONNECT))
+        problem, remedy = _POSTGRESQL.get(state or "", (f"failed: {reason}", _CONNECT))
     return HistoryError(f"The history {place} {problem}.", remedy)

@@ -1,4 +1,4 @@
-"""A destination's ledger: from what runs saw to what it has not heard, and what it was told."""
+"""A destination's ledger: pending news from runs, digests in progress, and deliveries."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from tasks.model.digests import DAY, Digest, DigestStatus, Medium, MessageOutlin
 from tasks.settings import Destination
 
 LEASE = timedelta(minutes=10)
-"""A digest that is being sent belongs to its sender for so long after each of its steps."""
+"""Time that a digest stays with its sender after every step of sending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A digest that is begun and not settled, in the hands of one sender.
+    """A digest that is begun and not settled, as held by one sender.
 
     Attributes:
-        sender: who has it: of two that believe so, the one that the ledger names.
+        sender: id of the sender; if the ledger has another id, this one has lost the digest.
         missing: numbers of the parts without a receipt; the first of them may be in the channel.
-        thread_ts: Slack's `ts` of the first part, once it has a receipt.
+        thread_ts: Slack's `ts` of the first part; None before its receipt.
     """
 
     id: str
@@ -60,25 +60,25 @@ class Unsettled:
 
 
 class Ledger:
-    """What one destination has been told through one medium.
+    """The deliveries to one destination through one medium.
 
-    A digest is begun before its post and settled after it, never the other way round: a crash in
-    between can repeat a message, and cannot lose one. What a part of it tells is delivered when
-    that part has a receipt.
+    A digest is begun before it is posted and settled afterwards, never the other way round: a
+    crash in between can repeat a message, but cannot lose one. A part's news counts as delivered
+    when the part has a receipt.
     """
 
     def __init__(self, database: Database, destination: Destination, medium: Medium) -> None:
-        """Take an open database, and whose ledger it is."""
+        """Take an open database, and the ledger's destination and medium."""
         self._database = database
         self._destination = destination
         self._medium = medium
 
     def start_scope(self, slot: datetime) -> None:
-        """Let what is in scope and was not so far be heard from now on.
+        """Start delivery for clusters and hunts that are new in the destination's scope.
 
         Args:
-            slot: of the digest. Of a cluster and hunt that came into scope with it, it hears of one
-                day; what was before is not for a destination, or a scope, that was added later.
+            slot: the digest's slot. For a new cluster and hunt, delivery starts one day before it:
+                older news is not for a destination or scope that was added later.
         """
         with self._database.writing() as session:
             whose = self._registered(session)
@@ -91,26 +91,26 @@ class Ledger:
                     )
 
     def pending(self, slot: datetime) -> Pending:
-        """Give what the destination has not heard up to a digest's slot.
+        """Give the news up to a digest's slot that is not delivered to the destination.
 
-        A finding is told once, as new or as part of a baseline; a changed binary once for each
-        hash. Nothing of that expires: what an earlier digest could not tell is told by the next.
+        A finding is delivered once, as new or as part of a baseline; a changed binary once for
+        every hash. Pending news never expires: the next digest contains what an earlier one missed.
         """
         with self._database.reading() as session:
             return pending(session, self._key(session), self._destination, slot)
 
     def begin(self, digest: Digest, message: MessageOutline) -> Unsettled:
-        """Write that a digest is about to be posted, and what each part of its message reports.
+        """Record that a digest is about to be posted, and the news in its parts.
 
         Raises:
-            RunInProgress: another one is begun and not settled, or was since this was composed.
+            RunInProgress: another digest is in progress, or was sent since this one was composed.
         """
         replies = [tuple(news_of(announcements)) for announcements in message.replies]
-        elsewhere = {said for reply in replies for said in reply}
+        elsewhere = {news for reply in replies for news in reply}
         everything = news_of(digest.announcements + digest.baselines) + delivery_keys_for_ended(
             digest.ended
         )
-        first = tuple(said for said in everything if said not in elsewhere)
+        first = tuple(news for news in everything if news not in elsewhere)
         now = datetime.now(UTC)
         with self._database.writing() as session:
             whose = self._registered(session)
@@ -130,19 +130,19 @@ class Ledger:
             session.add(row)
             session.flush()
             session.add_all(
-                PartRow(digest_id=digest.id, number=number, news=told)
-                for number, told in enumerate((first, *replies), 1)
+                PartRow(digest_id=digest.id, number=number, news=news)
+                for number, news in enumerate((first, *replies), 1)
             )
             session.flush()
             return _unsettled(session, row)
 
     def take_over(self) -> Unsettled | None:
-        """Give the digest that was begun and never settled, whose sender is gone; None without one.
+        """Take over the unsettled digest of a sender that is gone; None if there is no such digest.
 
-        Whoever gets it has to settle it: until the lease ends nobody else gets it.
+        The caller must settle it: no other process gets it until the lease ends.
 
         Raises:
-            RunInProgress: its sender is not gone.
+            RunInProgress: its sender's lease has not ended.
         """
         with self._database.writing() as session:
             row = self._sending(session)
@@ -155,16 +155,16 @@ class Ledger:
             return _unsettled(session, row)
 
     def unsettled(self, digest: Unsettled) -> Unsettled:
-        """Say which parts of a digest have no receipt by now.
+        """Give the digest with the parts that still have no receipt.
 
         Raises:
-            RunInProgress: it took so long that somebody else has it, or has settled it.
+            RunInProgress: it took so long that another process has taken it over or settled it.
         """
         with self._database.reading() as session:
             return _unsettled(session, self._held(session, digest))
 
     def renew(self, digest: Unsettled) -> None:
-        """Keep a digest for another `LEASE`.
+        """Extend the digest's lease by `LEASE` from now.
 
         Raises:
             RunInProgress: as above.
@@ -173,12 +173,13 @@ class Ledger:
             self._held(session, digest).lease_until = datetime.now(UTC) + LEASE
 
     def posted(self, digest: Unsettled, receipts: Mapping[int, str | None]) -> None:
-        """Write the receipts of parts, and deliver what they tell, in one transaction.
+        """Record the receipts of parts and the deliveries of their news, in one transaction.
 
-        Whoever has the digest by now: what is in the channel is told.
+        This also holds if another process has taken the digest over: a message that is in the
+        channel is delivered.
 
         Args:
-            digest: what the parts are of.
+            digest: the parts' digest.
             receipts: Slack's `ts` by the part's number; None in a terminal.
         """
         with self._database.writing() as session:
@@ -191,7 +192,7 @@ class Ledger:
                 _deliver(session, row, part)
 
     def settle(self, digest: Unsettled, status: DigestStatus) -> None:
-        """Write how a digest ended. What no posted part of it tells stays pending.
+        """Record how a digest ended. News in parts that were not posted stays pending.
 
         Raises:
             RunInProgress: as above.
@@ -201,7 +202,7 @@ class Ledger:
             row.status, row.settled_at = status, datetime.now(UTC)
 
     def release(self, digest: Unsettled) -> None:
-        """Leave a digest that can neither be posted nor settled now to whoever comes next.
+        """End the lease of a digest that cannot be posted or settled now, for the next process.
 
         Raises:
             RunInProgress: as above.
@@ -240,26 +241,27 @@ class Ledger:
             raise RunInProgress(
                 f"{self._destination.name}: digest {row.id} took so long that another process "
                 f"{'has it now' if row.status is DigestStatus.SENDING else 'settled it'}.",
-                "Let that end and run the digest again: it tells what is not delivered.",
+                "Wait until that process has ended, then run the digest again: it contains what is "
+                "still to be delivered.",
             )
         return row
 
     def _refuse_second(self, session: Session, whose: int, digest: Digest) -> None:
-        """Let only one of those be sent that were composed of the same ledger."""
+        """Let only one of the digests be sent that were composed from the same ledger."""
         if other := self._sending(session):
             raise self._in_progress(other)
         if last_number(session, whose) >= digest.number:
             raise RunInProgress(
                 f"{self._destination.name}: another process sent a digest while this one was "
                 "being composed.",
-                "Nothing was posted by this one. Run it again: it tells what is not delivered.",
+                "This one posted nothing. Run it again: it contains what is still to be delivered.",
             )
 
     def _in_progress(self, other: DigestRow) -> RunInProgress:
         return RunInProgress(
-            f"{self._destination.name}: digest {other.id} of {other.slot:%Y-%m-%d %H:%M} UTC is "
-            "being sent by another process.",
-            f"Nothing was posted by this one. If that process is gone, run again after "
+            f"{self._destination.name}: another process is sending the digest {other.id} for "
+            f"{other.slot:%Y-%m-%d %H:%M} UTC.",
+            "This one posted nothing. If that process is gone, run again after "
             f"{other.lease_until:%H:%M} UTC: its digest is then settled first.",
         )
 
@@ -283,7 +285,7 @@ def _unsettled(session: Session, row: DigestRow) -> Unsettled:
 
 
 def _deliver(session: Session, digest: DigestRow, part: PartRow) -> None:
-    """Write the deliveries of a posted part; what was delivered before stays as it is."""
+    """Record the deliveries of a posted part; earlier deliveries stay as they are."""
     for batch in batches(part.news):
         keys = dict(
             session.execute(
@@ -300,13 +302,13 @@ def _deliver(session: Session, digest: DigestRow, part: PartRow) -> None:
                 DeliveryRow.finding_key.in_(keys.values()),
             )
         ).tuples()
-        wanted = {(keys[fingerprint], said) for fingerprint, said in batch}
+        wanted = {(keys[fingerprint], news) for fingerprint, news in batch}
         session.add_all(
             DeliveryRow(
                 destination_key=digest.destination_key,
                 finding_key=key,
-                news=said,
+                news=news,
                 digest_id=digest.id,
             )
-            for key, said in sorted(wanted.difference((key, said) for key, said in delivered))
+            for key, news in sorted(wanted.difference((key, news) for key, news in delivered))
         )

@@ -1,4 +1,4 @@
-"""The history's tables: from values that a run leaves to typed rows, the same on both databases."""
+"""The history's tables: from a run's values to typed rows, the same on both databases."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tasks.model.runs import Outcome, Report, Run
 
 
 class UtcColumn(TypeDecorator[datetime]):
-    """An aware UTC time; SQLite, which knows no zones, keeps it as UTC."""
+    """An aware UTC time; SQLite has no time zones and stores it as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a time without a zone: another machine would read another time."""
+        """Refuse a time without a zone, which another machine would read differently."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -53,8 +53,8 @@ class UtcColumn(TypeDecorator[datetime]):
 class JsonColumn(TypeDecorator[object]):
     r"""A value as its JSON document.
 
-    Text on both databases: PostgreSQL's `jsonb` refuses `\u0000`, and a process's arguments may
-    hold it.
+    Text on both databases: a process's arguments may contain `\u0000`, which PostgreSQL's `jsonb`
+    refuses.
     """
 
     impl = Text
@@ -66,11 +66,11 @@ class JsonColumn(TypeDecorator[object]):
         self.of = of
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy calls it so
-        """Write the value; where there is none, nothing."""
+        """Write the value; None stays None."""
         return None if value is None else self.of.dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> object:  # noqa: ANN401, ARG002 - SQLAlchemy calls it so
-        """Read it back."""
+        """Read the value; None stays None."""
         return None if value is None else self.of.validate_json(value)
 
 
@@ -83,8 +83,8 @@ NEWS = JsonColumn(TypeAdapter(tuple[tuple[str, str], ...]))
 GAPS = JsonColumn(TypeAdapter(tuple[tuple[str, str, DayGap], ...]))
 
 
-def _word(kind: type[StrEnum]) -> Enum:
-    """Keep one of our words as its text, readable in any client."""
+def _text_enum(kind: type[StrEnum]) -> Enum:
+    """Store an enum's member as its text, readable in any client."""
     return Enum(
         kind,
         native_enum=False,
@@ -94,7 +94,7 @@ def _word(kind: type[StrEnum]) -> Enum:
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """Settings that all tables share."""
 
     metadata = MetaData(
         naming_convention={
@@ -106,23 +106,23 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own declaration
         datetime: UtcColumn,
-        Status: _word(Status),
-        Outcome: _word(Outcome),
-        Priority: _word(Priority),
-        Medium: _word(Medium),
-        DigestStatus: _word(DigestStatus),
+        Status: _text_enum(Status),
+        Outcome: _text_enum(Outcome),
+        Priority: _text_enum(Priority),
+        Medium: _text_enum(Medium),
+        DigestStatus: _text_enum(DigestStatus),
     }
 
 
 class RunRow(Base):
-    """The run that stands for a slot, with its coverage; a repeated slot takes its place.
+    """The run that stands for a slot, with its coverage; another run of the slot may replace it.
 
     Attributes:
-        unreported: its report, until the archive has it.
-        counts: of its findings, by status, without those that are acknowledged.
-        acknowledged: how many these are.
-        pruned: some of the sightings of its time are gone, perhaps of its own: nothing can be
-            compared as of its slot any more.
+        unreported: its report, until it is in the archive.
+        counts: number of its findings by status, without acknowledged ones.
+        acknowledged: number of its acknowledged findings.
+        pruned: sightings from its time have been deleted, perhaps its own: runs can no longer be
+            compared as of its slot.
     """
 
     __tablename__ = "runs"
@@ -143,9 +143,9 @@ class RunRow(Base):
 
 
 class FindingRow(Base):
-    """An identity, for ever, with the newest document that a run wrote of it.
+    """A permanent identity, with the newest document that a run wrote for it.
 
-    When it was first and last seen is not kept here: its sightings say so.
+    Its first and last slot come from its sightings and are not stored here.
     """
 
     __tablename__ = "findings"
@@ -158,15 +158,15 @@ class FindingRow(Base):
 
 
 class SightingRow(Base):
-    """A finding in the run of a slot; with status `quiet` the word that it was not there.
+    """A finding in the run for a slot; with status `quiet`, the run did not see it.
 
-    Slim, because this table grows by every finding with every run. The slot repeats that of the
-    run, so that "when first, when last" is one step in the primary key's index.
+    Rows are small, because every run adds one for every finding. The run's slot is repeated here,
+    so that the first and the last slot are one step in the primary key's index.
 
     Attributes:
-        acknowledgement_key: of the word for which this run did not announce it.
-        hash_sha256: of the binary in this run, to tell a changed one later.
-        news: what a destination has not been sent yet; see `tasks.history.sightings.news_key`.
+        acknowledgement_key: key of the acknowledgement that covered it in this run.
+        hash_sha256: the binary's hash in this run, to recognise a changed one later.
+        news: key of the news to deliver; see `tasks.history.sightings.news_key`.
     """
 
     __tablename__ = "sightings"
@@ -193,7 +193,7 @@ class SightingRow(Base):
 
 
 class AcknowledgementRow(Base):
-    """An analyst's word on a finding: ended sooner or later, and never deleted."""
+    """An acknowledgement: it ends sooner or later, and its row is never deleted."""
 
     __tablename__ = "acknowledgements"
 
@@ -221,7 +221,7 @@ class DestinationRow(Base):
 
 
 class ScopeRow(Base):
-    """Since which slot a destination hears of one hunt on one cluster."""
+    """The slot from which on one hunt on one cluster is delivered to a destination."""
 
     __tablename__ = "scopes"
 
@@ -232,13 +232,13 @@ class ScopeRow(Base):
 
 
 class DigestRow(Base):
-    """A digest from before its post to after it; at most one of a destination is being sent.
+    """A digest, recorded before and after its post; a destination has at most one being sent.
 
     Attributes:
         number: its place among the destination's digests, from 1 on.
-        sender: who sends it: whoever began it, or took it over last.
-        lease_until: while it is being sent: from then on its sender counts as gone.
-        gaps: cluster, hunt and gap of each warning that its first part tells.
+        sender: id of the process that began it, or last took it over.
+        lease_until: end of the lease: from then on its sender counts as gone.
+        gaps: cluster, hunt and gap of the warnings in its first part.
     """
 
     __tablename__ = "digests"
@@ -270,9 +270,9 @@ class PartRow(Base):
     """A digest's message (the first part) or a reply in its thread.
 
     Attributes:
-        news: fingerprint and news of all that it tells: its deliveries, once it is posted.
-        posted_at: when its receipt came; None while there is none.
-        slack_ts: Slack's `ts` of it; None in a terminal.
+        news: fingerprints and news keys: they become its deliveries when it is posted.
+        posted_at: time of its receipt; None before that.
+        slack_ts: its Slack `ts`; None in a terminal.
     """
 
     __tablename__ = "parts"
@@ -285,7 +285,7 @@ class PartRow(Base):
 
 
 class DeliveryRow(Base):
-    """This news of this finding went to this destination, in this digest."""
+    """The delivery of a finding's news to a destination, in a digest."""
 
     __tablename__ = "deliveries"
 

@@ -1,4 +1,4 @@
-"""What a destination has not heard: from runs and earlier digests to what the next may tell."""
+"""Pending news: from runs and earlier digests to the content of a destination's next digest."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from tasks.model.findings import Status, with_acknowledgement
 from tasks.settings import Destination
 
 LOOK_BACK = timedelta(days=14)
-"""How days went that are longer ago no digest says; the archive does."""
+"""Digests do not report on runs older than this; the archive has them."""
 
 SAME_DAY = timedelta(hours=20)
-"""Two moments so close together belong to one day: less than 24 hours, since clocks change."""
+"""Slots closer together than this belong to one day: less than 24 hours, since clocks change."""
 
 _UNCERTAIN = [DigestStatus.LOST, DigestStatus.SENDING]
 
 News = tuple[str, str]
-"""A finding's fingerprint, and what of it is news."""
+"""A finding's fingerprint and its news key."""
 
 Warned = tuple[str, str, DayGap]
 """A warning's cluster, hunt and gap."""
@@ -58,14 +58,13 @@ Warned = tuple[str, str, DayGap]
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a destination has not heard, as of one moment.
+    """The news that is not yet delivered to a destination, in one snapshot.
 
     Attributes:
-        number: of the digest that may tell it; see `Digest` for this and the last five.
+        number: of the next digest; see `Digest` for this and the last five.
         announcements: new findings and changed binaries, oldest run first, highest priority first;
-            each finding with the status of the run that makes it news, and described as it was
-            last seen.
-        baselines: findings of first runs.
+            with the status in the run that makes them news, and described as last seen.
+        baselines: findings from first runs.
         clusters: every hunt on every cluster in scope.
     """
 
@@ -83,39 +82,39 @@ class Pending:
 def pending(
     session: Session, whose: int | None, destination: Destination, slot: datetime
 ) -> Pending:
-    """Find what a destination has not heard up to a digest's slot.
+    """Find the news up to a digest's slot that is not delivered to a destination.
 
     Args:
-        session: one that sees one moment.
-        whose: key of the destination's row; None for one that never heard of anything.
+        session: one with a consistent snapshot.
+        whose: key of the destination's row; None before its first digest.
         destination: with its scope.
-        slot: of the digest.
+        slot: the digest's slot.
     """
     previous = session.scalar(
         select(DigestRow).where(_posted(whose)).order_by(DigestRow.number.desc()).limit(1)
     )
-    words = acknowledgements_by_identity(session)
-    unheard = _unheard(session, whose, destination, slot, words)
-    told = [each for each in unheard if each.finding.acknowledgement is None]
+    acknowledgements = acknowledgements_by_identity(session)
+    undelivered = _undelivered_news(session, whose, destination, slot, acknowledgements)
+    announced = [each for each in undelivered if each.finding.acknowledgement is None]
     since = min(slot - LOOK_BACK, previous.slot) if previous else None
-    over = ended_acknowledgements(session, whose, destination, slot, since, words)
+    over = ended_acknowledgements(session, whose, destination, slot, since, acknowledgements)
     clusters = tuple(
         _cluster_day(session, whose, previous, cluster, hunt, slot)
         for cluster, hunt in product(destination.clusters, destination.hunts)
     )
     return Pending(
         number=last_number(session, whose) + 1,
-        announcements=tuple(each for each in told if not _is_baseline(each)),
-        baselines=tuple(each for each in told if _is_baseline(each)),
+        announcements=tuple(each for each in announced if not _is_baseline(each)),
+        baselines=tuple(each for each in announced if _is_baseline(each)),
         ended=over,
-        acknowledged=_acknowledged(session, clusters, unheard),
+        acknowledged=_acknowledged(session, clusters, undelivered),
         clusters=clusters,
         previous=previous.slot if previous else None,
         undelivered=_undelivered(session, whose, previous, slot),
         may_repeat=_may_repeat(
             session,
             whose,
-            frozenset((*news_of(told), *delivery_keys_for_ended(over))),
+            frozenset((*news_of(announced), *delivery_keys_for_ended(over))),
             frozenset(warnings_of(clusters)),
         ),
     )
@@ -128,34 +127,34 @@ def last_number(session: Session, whose: int | None) -> int:
 
 
 def news_of(announcements: Iterable[Announcement]) -> list[News]:
-    """Give what a destination will have heard that is told these."""
+    """Give the delivery keys for announcements."""
     findings = (each.finding for each in announcements)
-    return [(finding.fingerprint, said) for finding in findings if (said := news_key(finding))]
+    return [(finding.fingerprint, news) for finding in findings if (news := news_key(finding))]
 
 
 def delivery_keys_for_ended(over: Iterable[Ended]) -> list[News]:
-    """Give what a destination will have heard that is told these, each on what was looked at."""
-    words = (each.acknowledgement for each in over)
-    return [(word.fingerprint, end_of(word)) for word in words]
+    """Give the delivery keys for ended acknowledgements, by the finding that was looked at."""
+    ended = (each.acknowledgement for each in over)
+    return [(each.fingerprint, end_of(each)) for each in ended]
 
 
 def warnings_of(clusters: Iterable[ClusterDay]) -> list[Warned]:
-    """Give the warnings that a digest tells."""
+    """Give the warnings in a digest."""
     return [(day.cluster, day.hunt, gap) for day in clusters for gap in day.gaps]
 
 
-def _unheard(
+def _undelivered_news(
     session: Session,
     whose: int | None,
     destination: Destination,
     slot: datetime,
-    words: ByIdentity,
+    acknowledgements: ByIdentity,
 ) -> list[Announcement]:
-    """Give what has no delivery, oldest run first, highest priority first.
+    """Give the news without a delivery, oldest run first, highest priority first.
 
-    What was acknowledged only after its run is marked so, also when that has ended by now: then
-    the end is told, and not the past. Of the same news from several runs the first counts that is
-    not acknowledged.
+    A finding acknowledged after its run is marked so, even if that acknowledgement has ended: then
+    the digest announces its end, not the old news. If several runs have the same news, the first
+    one without an acknowledgement counts.
     """
     in_scope = and_(
         ScopeRow.destination_key == whose,
@@ -184,7 +183,8 @@ def _unheard(
     ).tuples()
     first: dict[tuple[int, str | None], Announcement] = {}
     for row, seen, first_slot, last_slot, run in rows:
-        finding = with_acknowledgement(restored(row, seen, first_slot, last_slot), words, run.slot)
+        finding = restored(row, seen, first_slot, last_slot)
+        finding = with_acknowledgement(finding, acknowledgements, run.slot)
         earlier = first.get((row.key, seen.news))
         if earlier is None or (earlier.finding.acknowledgement and not finding.acknowledgement):
             first[row.key, seen.news] = Announcement(finding, run.document)
@@ -192,12 +192,12 @@ def _unheard(
 
 
 def _acknowledged(
-    session: Session, clusters: Iterable[ClusterDay], unheard: Iterable[Announcement]
+    session: Session, clusters: Iterable[ClusterDay], undelivered: Iterable[Announcement]
 ) -> int:
-    """Count what a day's runs saw and an analyst's word keeps from being told."""
+    """Count the findings in a day's runs that are not announced because of an acknowledgement."""
     today = [day.run.id for day in clusters if day.run]
     recorded = select(func.sum(RunRow.acknowledged)).where(RunRow.id.in_(today))
-    later = [each for each in unheard if each.finding.acknowledgement and each.run.id in today]
+    later = [each for each in undelivered if each.finding.acknowledgement and each.run.id in today]
     return len(later) + (session.scalar(recorded) or 0)
 
 
@@ -214,10 +214,10 @@ def _cluster_day(
     hunt: str,
     slot: datetime,
 ) -> ClusterDay:
-    """Say how a hunt on a cluster went in a digest's day, and in those since the digest before.
+    """Sum up a hunt on a cluster for a digest's day, and for the days since the last digest.
 
-    The digest before may not have known all of its own day: what was recorded later is told too.
-    A run that searched everything makes up for what runs of its day could not.
+    The last digest's own day is included, since runs may have been recorded after it. A run
+    without a coverage gap makes up for the gaps of other runs on its day.
     """
     since = session.scalar(
         select(ScopeRow.since).where(
@@ -243,7 +243,7 @@ def _cluster_day(
         and (lack := CoverageGap.of(run))
         and not any(run.slot < made_up < run.slot + SAME_DAY for made_up in whole)
     ]
-    told = _told(session, whose, cluster, hunt, slot)
+    delivered = _delivered_gaps(session, whose, cluster, hunt, slot)
     searched = session.scalars(
         select(RunRow.document)
         .where(of_both, RunRow.outcome.in_(SEARCHED))
@@ -259,7 +259,7 @@ def _cluster_day(
         gaps=tuple(
             gap
             for gap in (*lacking, *day_gaps(slot, today, before))
-            if not any(_is_same(gap, other) for other in told)
+            if not any(_is_same(gap, other) for other in delivered)
         ),
         trend=read_trend(
             session, select(RunRow).where(RunRow.cluster == cluster, RunRow.hunt == hunt), slot
@@ -274,21 +274,21 @@ def _is_same(gap: DayGap, other: DayGap) -> bool:
 
 
 def _posted(whose: int | None) -> ColumnElement[bool]:
-    """Take the digests whose message is in the channel, whatever became of its thread."""
+    """Match digests whose message is in the channel, with or without all of its thread."""
     receipt = exists().where(
         PartRow.digest_id == DigestRow.id, PartRow.number == 1, PartRow.posted_at.is_not(None)
     )
     return and_(DigestRow.destination_key == whose, receipt)
 
 
-def _told(
+def _delivered_gaps(
     session: Session, whose: int | None, cluster: str, hunt: str, slot: datetime
 ) -> frozenset[DayGap]:
     warnings = select(DigestRow.gaps).where(_posted(whose), DigestRow.slot > slot - LOOK_BACK)
     return frozenset(
         gap
-        for told in session.scalars(warnings)
-        for its_cluster, its_hunt, gap in told
+        for gaps in session.scalars(warnings)
+        for its_cluster, its_hunt, gap in gaps
         if (its_cluster, its_hunt) == (cluster, hunt)
     )
 
@@ -296,7 +296,7 @@ def _told(
 def _undelivered(
     session: Session, whose: int | None, previous: DigestRow | None, slot: datetime
 ) -> tuple[datetime, ...]:
-    """Give the slots of digests that are not in the channel, or not with all of their thread."""
+    """Give the slots of digests that are missing in the channel, at least in part."""
     slots = select(DigestRow.slot).where(
         DigestRow.destination_key == whose,
         DigestRow.number >= (previous.number if previous else 0),
@@ -310,7 +310,7 @@ def _undelivered(
 def _may_repeat(
     session: Session, whose: int | None, news: frozenset[News], warnings: frozenset[Warned]
 ) -> datetime | None:
-    """Give the slot of a digest of which a part may be in the channel that told some of this."""
+    """Give the slot of a digest with some of this news in a part that may be in the channel."""
     uncertain = session.execute(
         select(DigestRow, PartRow)
         .join(PartRow, PartRow.digest_id == DigestRow.id)
@@ -321,8 +321,8 @@ def _may_repeat(
         )
         .order_by(DigestRow.number, PartRow.number.desc())
     ).tuples()
-    # Parts are posted in their order: only the first without a receipt can be there. Warnings
-    # stand in the first part; once that has a receipt, they are no longer pending.
+    # Parts are posted in order: only the first one without a receipt can be in the channel.
+    # Warnings are in the first part; once that has a receipt, they are no longer pending.
     for digest, part in {digest.id: (digest, part) for digest, part in uncertain}.values():
         if not (news.isdisjoint(part.news) and warnings.isdisjoint(digest.gaps)):
             return digest.slot

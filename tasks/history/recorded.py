@@ -1,4 +1,4 @@
-"""Recorded runs: from their rows to how many findings each has, and the trend of the last ones."""
+"""Recorded runs: from their rows to counts of findings, and to the trend of the last runs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _KNOWN = (Status.CONTINUING, Status.RETURNED, Status.BASELINE)
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A run and how many findings it has.
+    """A run with the numbers of its findings.
 
     Attributes:
-        counts: by status, without those that are acknowledged.
-        acknowledged: how many these are.
+        counts: number of findings by status, without acknowledged ones.
+        acknowledged: number of acknowledged findings.
     """
 
     run: Run
@@ -34,7 +34,7 @@ class RecordedRun:
 
 
 def recorded_runs(session: Session, runs: Select[tuple[RunRow]]) -> tuple[RecordedRun, ...]:
-    """Give runs in their order."""
+    """Read selected runs, in the order of the query."""
     return tuple(
         RecordedRun(row.document, row.counts, row.acknowledged) for row in session.scalars(runs)
     )
@@ -43,7 +43,7 @@ def recorded_runs(session: Session, runs: Select[tuple[RunRow]]) -> tuple[Record
 def read_trend(
     session: Session, runs: Select[tuple[RunRow]], slot: datetime, limit: int = TREND_RUNS
 ) -> tuple[Trend, ...]:
-    """Give the newest of some runs up to a slot, oldest first."""
+    """Read the newest of the selected runs up to a slot, oldest first."""
     newest = runs.where(RunRow.slot <= slot).order_by(RunRow.slot.desc()).limit(limit)
     return tuple(
         Trend.of(

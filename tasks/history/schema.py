@@ -1,4 +1,4 @@
-"""A history's schema: from whatever revision it has to the one that this code needs."""
+"""A history's schema: from its current revision to the one that this code needs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tasks.history.database import UPGRADE, Database, connect_database
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 VERSION_TABLE = "beaconhunt_version"
-"""Not Alembic's default, which Prefect's own database uses: both may share a PostgreSQL."""
+"""Not Alembic's default, which Prefect uses: both may share a PostgreSQL database."""
 
 
 def upgrade_history(url: str) -> str:
     """Create the history at a URL, or bring it up to date.
 
     Returns:
-        The revision that it now has.
+        Its new revision.
 
     Raises:
         HistoryError: it cannot be reached or written, or a newer beaconhunt made it.
     """
-    # A run only compares revisions, and Alembic takes a tenth of its start-up.
+    # Runs only compare revisions, and importing Alembic takes a tenth of their start-up.
     from alembic import command  # noqa: PLC0415 - only an upgrade needs it.
     from alembic.config import Config  # noqa: PLC0415 - as above.
 
@@ -39,37 +39,37 @@ def upgrade_history(url: str) -> str:
 
 
 def require_current_schema(database: Database) -> None:
-    """Refuse a history whose schema is not the one that this code needs.
+    """Refuse a history with another schema than this code needs.
 
     Raises:
-        HistoryError: there is none yet, or it is older or newer.
+        HistoryError: there is no history yet, or its schema is older or newer.
     """
     there = schema_revision(database)
     _refuse_newer(database, there)
     if there != _revisions()[-1]:
         raise HistoryError(
             f"The history {database.place} is older than this beaconhunt (revision {there}).",
-            f"Bring it up to date: `{UPGRADE}`.",
+            f"Upgrade it with `{UPGRADE}`.",
         )
 
 
 def schema_revision(database: Database) -> str:
-    """Give the revision of a history, whichever it is.
+    """Give a history's revision.
 
     Raises:
-        HistoryError: there is none yet.
+        HistoryError: there is no history yet.
     """
     with database.reading() as session:
         there = revision(session)
     if there is None:
         raise HistoryError(
-            f"There is no history in {database.place} yet.", f"Create it: `{UPGRADE}`."
+            f"There is no history in {database.place} yet.", f"Create it with `{UPGRADE}`."
         )
     return there
 
 
 def revision(session: Session) -> str | None:
-    """Give the revision that a history has; None when there is none yet."""
+    """Give a history's revision; None if there is no history yet."""
     if not inspect(session.connection()).has_table(VERSION_TABLE):
         return None
     return session.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
@@ -78,11 +78,11 @@ def revision(session: Session) -> str | None:
 def _refuse_newer(database: Database, found: str | None) -> None:
     if found is not None and found not in _revisions():
         raise HistoryError(
-            f"The history {database.place} was made by a newer beaconhunt (revision {found}).",
+            f"A newer beaconhunt made the history {database.place} (revision {found}).",
             "It was left as it is. Upgrade beaconhunt, or point `history_url` elsewhere.",
         )
 
 
 def _revisions() -> list[str]:
-    """List the revisions that this code knows, oldest first: the number in a migration's name."""
+    """List the known revisions, oldest first: the numbers in the migrations' file names."""
     return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("0*.py"))

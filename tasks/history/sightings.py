@@ -1,4 +1,4 @@
-"""Sightings: from a finding in a run to a slim row, and from rows back to the finding."""
+"""Sightings: from a finding in a run to a small row, and from rows back to the finding."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.history.models import FindingRow, SightingRow
 from tasks.model.findings import RANKS, Disposition, Finding, Status
 
 FOUND = "found"
-"""The news that a finding exists: told once, as new or as part of a baseline."""
+"""News key: the finding exists. Delivered once, as new or as part of a baseline."""
 
 RETURNED = "returned:"
-"""Before the slot since which a finding was away: the news that it is back."""
+"""Beginning of the news key: the finding is back. The slot when it was last seen follows."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OF_FINDING = aliased(SightingRow)
@@ -26,12 +26,12 @@ _Column = TypeVar("_Column")
 
 
 def news_key(finding: Finding) -> str | None:
-    """Say what a finding in a run tells a destination that has not heard it.
+    """Give the key for a finding's news in a run: a key is delivered once to each destination.
 
     Returns:
         `found` for a new or baseline finding; `changed:<sha256>` for a changed binary, so that
-        another change is other news; `returned:<slot>` for one that was away since that slot,
-        whichever run sees first that it is back; None for what is not told.
+        another change is other news; `returned:<slot>` for a finding that was last seen at that
+        slot, whichever run first sees it again; None for a finding that is no news.
     """
     match finding.disposition:
         case Disposition.BASELINE:
@@ -47,11 +47,11 @@ def news_key(finding: Finding) -> str | None:
 
 
 def sighting(finding: Finding) -> dict[str, Any]:
-    """Give the columns that one run decides about a finding."""
-    word = finding.acknowledgement
+    """Give the columns of a finding's sighting in one run."""
+    acknowledgement = finding.acknowledgement
     return {
         "status": finding.status,
-        "acknowledgement_key": word.key if word else None,
+        "acknowledgement_key": acknowledgement.key if acknowledgement else None,
         "changed_binary": finding.changed_binary,
         "hash_sha256": _hash(finding),
         "priority": finding.priority,
@@ -63,9 +63,9 @@ def sighting(finding: Finding) -> dict[str, Any]:
 def restored(
     row: FindingRow, seen: SightingRow, first_seen: datetime, last_seen: datetime
 ) -> Finding:
-    """Give a finding as its newest document describes it, with the status of one sighting.
+    """Restore a finding from its newest document, with the status of one sighting.
 
-    Whether it is acknowledged is for whoever asks to say.
+    The caller sets the acknowledgement.
     """
     finding = replace(
         row.document,
@@ -91,7 +91,7 @@ def _away_since(news: str | None) -> datetime | None:
 
 
 def without_figures(finding: Finding) -> Finding:
-    """Give the finding as a run lists it that did not see it: without figures of its own."""
+    """Give the finding as listed by a run that did not see it: quiet, without figures."""
     return replace(
         finding,
         status=Status.QUIET,
@@ -105,22 +105,22 @@ def without_figures(finding: Finding) -> Finding:
 
 
 def by_priority(finding: Finding) -> tuple[int, str]:
-    """Give the key that sorts findings: highest priority first, unscored ones last."""
+    """Give the sort key of a finding: highest priority first, unscored ones last."""
     return RANKS[finding.priority], finding.id
 
 
 def first_seen(before: datetime | None = None) -> ScalarSelect[datetime]:
-    """Give the subquery for the slot of a finding's first sighting."""
+    """Build the subquery for the slot of a finding's first sighting."""
     return _of_one(_OF_FINDING.slot, _OF_FINDING.slot.asc(), *_earlier(before))
 
 
 def last_seen(before: datetime | None = None) -> ScalarSelect[datetime]:
-    """Give the subquery for the slot of a finding's newest sighting."""
+    """Build the subquery for the slot of a finding's newest sighting."""
     return _of_one(_OF_FINDING.slot, _OF_FINDING.slot.desc(), *_earlier(before))
 
 
 def last_hash(before: datetime | None = None) -> ScalarSelect[str | None]:
-    """Give the subquery for the hash in a finding's newest sighting that knows one."""
+    """Build the subquery for the hash from a finding's newest sighting with a hash."""
     known = _OF_FINDING.hash_sha256.is_not(None)
     return _of_one(_OF_FINDING.hash_sha256, _OF_FINDING.slot.desc(), known, *_earlier(before))
 
@@ -150,6 +150,6 @@ def _earlier(before: datetime | None) -> tuple[ColumnElement[bool], ...]:
 
 
 def _hash(finding: Finding) -> str | None:
-    """Give the binary's hash; what is not SHA-256 in hex comes from a liar and is no hash."""
+    """Give the binary's hash; a text that is not SHA-256 in hex is forged, and counts as None."""
     found = finding.process.hash_sha256
     return found if found is not None and _SHA256.fullmatch(found) else None

@@ -1,4 +1,4 @@
-"""The history: from a run's report to what later runs, reports and commands know of it."""
+"""The history: from a run's report to the data for later runs, reports and commands."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from tasks.settings import Destination
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier runs know of one finding.
+    """One finding, as known from earlier runs.
 
     Attributes:
-        id: what people know it by.
+        id: its id for people.
         first_seen: slot of the earliest run that saw it.
         last_seen: slot of the newest earlier run that saw it.
-        hash_sha256: of its binary, from the newest earlier run that knew it.
+        hash_sha256: its binary's hash, from the newest earlier run with a hash.
     """
 
     id: str
@@ -53,17 +53,16 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the runs before a slot know, for the run of that slot.
+    """The knowledge from the runs before a slot, for the run of that slot.
 
     Attributes:
-        comparable: slot of the newest earlier complete or baseline run; None without one.
-        in_comparable: fingerprints of the findings that it saw.
-        absent: those of them that the run did not see, highest priority first, as a complete run
-            lists them: quiet, described as they were last seen.
-        memories: by fingerprint, of the run's findings that any earlier run saw.
-        ids: by fingerprint, the id of each of the run's findings: the one it has always had, or a
-            free one.
-        acknowledgements: every one that was given, by what it covers.
+        comparable: slot of the newest earlier complete or baseline run; None on the first run.
+        in_comparable: fingerprints of the findings in that run.
+        absent: findings in that run that are missing now, highest priority first, in the form of
+            a complete run's list: quiet, described as last seen.
+        memories: findings of the run that an earlier run saw, by fingerprint.
+        ids: ids of the run's findings, by fingerprint: the known id, or a free one.
+        acknowledgements: all acknowledgements, by the identity that they cover.
     """
 
     comparable: datetime | None
@@ -75,7 +74,7 @@ class Known:
 
 
 class History:
-    """All that earlier runs left, in one database."""
+    """All recorded runs with their findings, in one database."""
 
     def __init__(self, database: Database) -> None:
         """Take an open database whose schema has been checked; see `open`."""
@@ -84,15 +83,15 @@ class History:
     @classmethod
     @contextmanager
     def open(cls, url: str) -> Iterator[History]:
-        """Open the history at a URL, which must exist and fit this code.
+        """Open the history at a URL, which must exist and have this code's schema.
 
         Args:
             url: `sqlite:///path`, which may hold `$BEACONHUNT_HOME`, or
                 `postgresql://host/database`.
 
         Raises:
-            HistoryError: it cannot be read, does not exist yet, or is older or newer than this
-                code. Nothing was changed.
+            HistoryError: it cannot be read, does not exist yet, or its schema is older or newer.
+                Nothing was changed.
         """
         with connect_database(url) as database:
             schema.require_current_schema(database)
@@ -100,27 +99,27 @@ class History:
 
     @property
     def acknowledgements(self) -> Acknowledgements:
-        """What analysts said of its findings."""
+        """The acknowledgements of its findings."""
         return Acknowledgements(self._database)
 
     def ledger(self, destination: Destination, medium: Medium) -> Ledger:
-        """Give the ledger of what one destination has heard through one medium."""
+        """Give the ledger of deliveries to one destination through one medium."""
         return Ledger(self._database, destination, medium)
 
     def known(
         self, hunt_uuid: str, cluster: str, slot: datetime, fingerprints: Collection[str]
     ) -> Known:
-        """Say what the runs of a hunt on a cluster before a slot know.
+        """Read what is known from a hunt's runs on a cluster before a slot.
 
         Args:
             hunt_uuid: the hunt.
             cluster: the cluster's name.
-            slot: the slot of the asking run; later runs have no say, so that the order in which
-                slots are run does not matter. Only ids are remembered from later runs too.
-            fingerprints: of the findings of the asking run.
+            slot: the current run's slot. Later runs are ignored, so that slots may run in any
+                order; only ids also come from later runs.
+            fingerprints: of the current run's findings.
 
         Raises:
-            SlotPruned: some of what they know is gone.
+            SlotPruned: some of the needed sightings have been deleted.
         """
         with self._database.reading() as session:
             _refuse_pruned(session, hunt_uuid, cluster, slot)
@@ -156,25 +155,25 @@ class History:
             )
 
     def record(self, report: Report) -> bool:
-        """Write a run with all that it saw, in one transaction.
+        """Write a run with its findings, in one transaction.
 
-        A slot that was recorded before is replaced, sightings included. A finding that no run sees
-        any more keeps its identity, and the last document that was written of it. The report stays
-        until it is `reported`: whoever is killed before owes it to the archive.
+        It replaces an earlier run of the slot, with its sightings. A finding that is no longer seen
+        keeps its identity and its last document. The report is kept until `mark_published`, so that
+        a later run can archive the report of a run that was killed.
 
         Returns:
-            Whether it was written, or the slot has a run that stands: see `Run.standing`.
+            Whether it was written; if not, the slot's recorded run stands: see `Run.standing`.
 
         Raises:
             RunInProgress: another run recorded this slot while this one was under way.
-            HistoryError: it cannot be written. Nothing was.
+            HistoryError: it cannot be written. Nothing was written.
         """
         run = report.run
         with self._database.writing() as session:
             row = session.scalar(
                 select(RunRow).where(
                     RunRow.cluster == run.cluster,
-                    # Its slug stands for the uuid of a hunt whose file could not be used.
+                    # A hunt with an unusable file may be recorded under its slug as uuid.
                     RunRow.hunt_uuid.in_([run.hunt_uuid, run.hunt]),
                     RunRow.slot == run.slot,
                 )
@@ -207,25 +206,25 @@ class History:
         return True
 
     def unpublished(self, hunt_uuid: str, cluster: str) -> tuple[Report, ...]:
-        """Give the reports of recorded runs that the archive may lack, oldest slot first."""
+        """Give the reports that may be missing in the archive, oldest slot first."""
         runs = _runs_of(hunt_uuid, cluster).where(RunRow.unreported.is_not(None))
         with self._database.reading() as session:
-            owed = runs.with_only_columns(RunRow.unreported).order_by(RunRow.slot)
-            return tuple(report for report in session.scalars(owed) if report)
+            reports = runs.with_only_columns(RunRow.unreported).order_by(RunRow.slot)
+            return tuple(report for report in session.scalars(reports) if report)
 
     def mark_published(self, run_id: str) -> None:
-        """Note that a run has left its report."""
+        """Record that a run's report is in the archive."""
         with self._database.writing() as session:
             session.execute(update(RunRow).where(RunRow.id == run_id).values(unreported=None))
 
     def hunt_uuid(self, slug: str) -> str | None:
-        """Give the uuid of the hunt that ran last under a slug; None when none has."""
+        """Give the uuid of the hunt that last ran under a slug; None before its first run."""
         newest = select(RunRow.hunt_uuid).where(RunRow.hunt == slug)
         with self._database.reading() as session:
             return session.scalar(newest.order_by(RunRow.slot.desc()).limit(1))
 
     def last_scheduled(self, hunt_uuid: str, cluster: str, before: datetime) -> datetime | None:
-        """Give the newest slot before one whose run a schedule asked for and that did not fail."""
+        """Give the newest earlier slot with a scheduled run that did not fail."""
         runs = _runs_of(hunt_uuid, cluster).where(
             RunRow.slot < before, RunRow.outcome != Outcome.FAILED
         )
@@ -236,7 +235,7 @@ class History:
     def outcomes(
         self, hunt_uuid: str, cluster: str, after: datetime, before: datetime
     ) -> Mapping[datetime, Outcome]:
-        """Give the outcomes of the slots between two moments, neither of which counts."""
+        """Give the outcomes by slot between two moments, without the moments."""
         runs = _runs_of(hunt_uuid, cluster).where(RunRow.slot > after, RunRow.slot < before)
         with self._database.reading() as session:
             columns = runs.with_only_columns(RunRow.slot, RunRow.outcome)
@@ -245,7 +244,7 @@ class History:
     def trend(
         self, hunt_uuid: str, cluster: str, slot: datetime, limit: int = TREND_RUNS
     ) -> tuple[Trend, ...]:
-        """Give the newest runs of a hunt on a cluster up to a slot, oldest first."""
+        """Give a hunt's newest runs on a cluster up to a slot, oldest first."""
         with self._database.reading() as session:
             return read_trend(session, _runs_of(hunt_uuid, cluster), slot, limit)
 
@@ -255,9 +254,9 @@ class History:
         """Give the newest runs, newest first.
 
         Args:
-            cluster: only of this one.
-            hunt: only of this one, by its slug.
-            limit: how many at most.
+            cluster: only runs on this cluster.
+            hunt: only runs of the hunt with this slug.
+            limit: largest number of runs.
         """
         newest = select(RunRow).order_by(RunRow.slot.desc(), RunRow.cluster).limit(limit)
         if cluster is not None:
@@ -274,13 +273,13 @@ class History:
         limit: int = 100,
         now: datetime | None = None,
     ) -> tuple[Finding, ...]:
-        """Give what the newest searched run of every hunt and cluster says, quiet ones included.
+        """Give the findings, with quiet ones, as of each hunt's last run that searched a cluster.
 
         Args:
-            status: only findings that have this status there.
-            cluster: only of this one.
-            limit: how many at most, those of the highest priority.
-            now: they are acknowledged as of this moment; by default as of their runs' slots.
+            status: only findings with this status in that run.
+            cluster: only findings on this cluster.
+            limit: largest number of findings; those with the highest priority come first.
+            now: the time as of which they are acknowledged; by default the slots of their runs.
         """
         newest = (
             select(RunRow.cluster, RunRow.hunt_uuid, func.max(RunRow.slot).label("slot"))
@@ -315,9 +314,9 @@ class History:
         if cluster is not None:
             wanted = wanted.where(RunRow.cluster == cluster)
         with self._database.reading() as session:
-            words = acknowledgements_by_identity(session)
+            given = acknowledgements_by_identity(session)
             return tuple(
-                with_acknowledgement(restored(finding, seen, first, last), words, now or seen.slot)
+                with_acknowledgement(restored(finding, seen, first, last), given, now or seen.slot)
                 for finding, seen, first, last in session.execute(wanted).tuples()
             )
 
@@ -327,34 +326,34 @@ def _runs_of(hunt_uuid: str, cluster: str) -> Select[tuple[RunRow]]:
 
 
 def _refuse_pruned(session: Session, hunt_uuid: str, cluster: str, slot: datetime) -> None:
-    """Compare nothing with what is only there in part: it would seem to be back, or new."""
+    """Refuse to compare with pruned sightings: known findings would appear as new or returned."""
     later = _runs_of(hunt_uuid, cluster).where(RunRow.slot >= slot, RunRow.pruned)
     if newest := session.scalar(later.with_only_columns(func.max(RunRow.slot))):
         raise SlotPruned(
-            f"{cluster}: a run of the slot {slot:%Y-%m-%d %H:%M} UTC cannot be compared any more: "
+            f"{cluster}: a run for the slot {slot:%Y-%m-%d %H:%M} UTC can no longer be compared: "
             f"the history is pruned up to {newest:%Y-%m-%d %H:%M} UTC.",
-            "Choose a later slot. What was found then stands in the archive.",
+            "Choose a later slot. The archive has the old reports.",
         )
 
 
 def _replaces(run: Run, recorded: Run) -> bool:
-    """Whether a run takes the place of the one that its slot has.
+    """Whether a run replaces the recorded run of its slot.
 
     Raises:
-        RunInProgress: one that says as much was recorded while this one was under way.
+        RunInProgress: a run of equal rank was recorded while this one was under way.
     """
     equal = run.outcome.rank == recorded.outcome.rank
     if equal and recorded.id != run.id and recorded.finished_at > run.started_at:
         raise RunInProgress(
             f"{run.cluster}: run {recorded.id} recorded the slot {run.slot:%Y-%m-%d %H:%M} UTC "
-            f"while run {run.id} was still searching for it.",
+            f"while run {run.id} was still searching.",
             "Nothing is lost: use the report of that run, or run the slot again.",
         )
     return run.standing >= recorded.standing
 
 
 def _remember(session: Session, findings: Sequence[Finding], slot: datetime) -> Mapping[str, int]:
-    """Write identities that are new, and documents that are newer than what is there.
+    """Insert new identities, and update documents that are not newer.
 
     Returns:
         The keys of the findings' rows, by fingerprint.
@@ -386,7 +385,7 @@ def _remember(session: Session, findings: Sequence[Finding], slot: datetime) -> 
 
 
 def _rows(session: Session, findings: Sequence[Finding]) -> Mapping[str, tuple[int, datetime]]:
-    """Give key and slot of the document, by fingerprint, of those that the history knows."""
+    """Read row key and document slot of known findings, by fingerprint."""
     return {
         fingerprint: (key, document_slot)
         for batch in batches({finding.fingerprint for finding in findings})
@@ -431,7 +430,7 @@ def _absent(session: Session, fingerprints: Collection[str], slot: datetime) -> 
 
 
 def _ids(session: Session, fingerprints: Collection[str]) -> Mapping[str, str]:
-    """Give each fingerprint the id it has, or the shortest of its own that nothing else has."""
+    """Give every fingerprint its known id, or its shortest free one."""
     ids = {
         fingerprint: id
         for batch in batches(fingerprints)

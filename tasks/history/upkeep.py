@@ -1,4 +1,4 @@
-"""Upkeep: from a history's URL to what an operator wants of it: is it whole, a copy of it."""
+"""Upkeep: from a history's URL to a check of its integrity, or a backup of it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tasks.history.models import Base, FindingRow, RunRow
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a history that is well holds.
+    """The content of an intact history.
 
     Attributes:
         place: a path, or a host and a database.
-        revision: of its schema.
-        rows: how many there are, by table.
+        revision: its schema's revision.
+        rows: number of rows by table.
     """
 
     place: str
@@ -35,15 +35,15 @@ class Inventory:
 
 
 def take_inventory(url: str) -> Inventory:
-    """Find out whether a history can be read and written, and is whole.
+    """Check that a history can be read and written, and is intact.
 
     Raises:
-        HistoryError: it is not well. Nothing was changed.
+        HistoryError: it is not. Nothing was changed.
     """
     with connect_database(url) as database:
         schema.require_current_schema(database)
         with database.writing():
-            pass  # Who may write gets as far as this.
+            pass  # Fails for a user who may not write.
         with database.reading() as session:
             if faults := list(_faults(session)):
                 raise HistoryError(
@@ -63,11 +63,11 @@ def take_inventory(url: str) -> Inventory:
 
 
 def back_up(url: str, copy: Path) -> None:
-    """Copy a history as it is at one moment, while runs and digests go on.
+    """Copy a consistent snapshot of a history, while runs and digests go on.
 
     Args:
-        url: of a history in SQLite, of any revision: PostgreSQL has tools of its own.
-        copy: the file to write, of which nobody sees a half.
+        url: URL of a history in SQLite, of any revision: PostgreSQL has its own tools.
+        copy: the file to write; it appears only when it is complete.
 
     Raises:
         HistoryError: there is no history, or it cannot be copied there.
@@ -75,12 +75,12 @@ def back_up(url: str, copy: Path) -> None:
     with connect_database(url) as database:
         if database.engine.dialect.name != "sqlite":
             raise HistoryError(
-                f"The history {database.place} is backed up with PostgreSQL's own tools.",
+                f"The history {database.place} is on PostgreSQL, which has its own backup tools.",
                 f"Run `pg_dump --format=custom --file={copy} {database.place}`.",
             )
         schema.schema_revision(database)
         if copy.exists():
-            raise HistoryError(f"{copy} is there already.", "Name a file that is not.")
+            raise HistoryError(f"{copy} exists already.", "Name a file that does not exist yet.")
         try:
             with (
                 TemporaryDirectory(prefix=f"{copy.name}.", dir=copy.absolute().parent) as folder,
@@ -93,24 +93,24 @@ def back_up(url: str, copy: Path) -> None:
         except (OSError, sqlite3.Error) as error:
             raise HistoryError(
                 f"The history {database.place} could not be copied to {copy}: {error}.",
-                "Nothing was left behind. Let this user write that folder, which needs room for "
-                "all of the history.",
+                "No partial copy was left. Let this user write to that folder, and make room there "
+                "for a copy of the whole history.",
             ) from error
 
 
 def _faults(session: Session) -> Iterator[str]:
-    """Ask the database for what it can say; PostgreSQL holds its constraints at every write."""
+    """List SQLite's integrity faults; PostgreSQL checks its constraints at every write."""
     if session.connection().dialect.name != "sqlite":
         return
-    for (said,) in session.execute(text("PRAGMA integrity_check")).tuples():
-        if said != "ok":
-            yield said
+    for (fault,) in session.execute(text("PRAGMA integrity_check")).tuples():
+        if fault != "ok":
+            yield fault
     for child, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")).tuples():
-        yield f"row {row} of {child} is of no row of {parent}"
+        yield f"row {row} of {child} refers to a missing row of {parent}"
 
 
 def _read_documents(session: Session) -> None:
-    """Read every document, which fails at the first that cannot be read."""
+    """Read every document; the first unreadable one raises."""
     for document in (RunRow.document, RunRow.counts, RunRow.unreported, FindingRow.document):
         for _ in session.scalars(select(document).execution_options(yield_per=1000)):
             pass

@@ -1,4 +1,4 @@
-"""What a hunt's candidates become: findings with a stable identity, in values without behaviour."""
+"""Findings: a hunt's candidates with a stable identity, as values without behaviour."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from enum import StrEnum
 from tasks.model.acknowledgements import Acknowledgement, ByIdentity
 
 IDENTITY_VERSION = 1
-"""Part of every fingerprint: a change of the rules below gives new identities, knowingly."""
+"""Part of every fingerprint: increased when the rules below change, for new identities."""
 
 _OF_ONE_HOST = ("host.", "agent.", "process.entity_id")
-"""Columns of an identity that no other host shares."""
+"""Columns of an identity whose values belong to one host."""
 
 _ANY_CLUSTER = "*"
-"""Not the name of a cluster: those are of letters, digits and hyphens."""
+"""Not a valid name of a cluster, which has letters, digits and hyphens."""
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...]
-"""What a cell of an ES|QL answer holds; several values are a sorted tuple."""
+"""The content of a cell in an ES|QL answer; several values are a sorted tuple."""
 
 UNSHOWN = "cannot be shown"
-"""How the fault of a finding begins that breaks its layout or its document."""
+"""Beginning of the fault that names the parts of a finding that cannot be rendered."""
 
 
 class Status(StrEnum):
-    """What a finding is in one run, compared with the newest earlier complete run."""
+    """A finding's status in one run, compared with the newest earlier comparable run."""
 
     BASELINE = "baseline"
     NEW = "new"
@@ -39,13 +39,14 @@ class Status(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What comes of a finding in a run: for every one of them there is one.
+    """How a run treats a finding.
 
     Attributes:
-        ANNOUNCED: new, with another binary, or back after long: destinations are told, each once.
-        BASELINE: of a first run: destinations are told how many.
-        RETURNED: it is back, and was not away for long enough to be announced again.
-        ACKNOWLEDGED: an analyst's word keeps it from being announced.
+        ANNOUNCED: new, with a changed binary, or back after a long time: announced once in every
+            destination.
+        BASELINE: from a first run: digests give only the number.
+        RETURNED: back, but not away long enough to be announced again.
+        ACKNOWLEDGED: not announced, since an acknowledgement covers it.
     """
 
     ANNOUNCED = "announced"
@@ -67,7 +68,7 @@ class Priority(StrEnum):
 RANKS: Mapping[Priority | None, int] = {
     priority: rank for rank, priority in enumerate((*Priority, None))
 }
-"""Where findings stand wherever they are listed: highest priority first, unscored ones last."""
+"""Order of findings in every list: highest priority first, unscored ones last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class NetworkDestination:
 
 @dataclass(frozen=True, slots=True)
 class CodeSignature:
-    """ECS `process.code_signature.*`; None is what no event said."""
+    """ECS `process.code_signature.*`; None if no event has the field."""
 
     exists: bool | None = None
     trusted: bool | None = None
@@ -101,17 +102,17 @@ class CodeSignature:
 
     @property
     def word(self) -> str:
-        """What people read: no signature, ad hoc, expired, revoked, untrusted, trusted or unknown.
+        """Label for people: no signature, ad hoc, expired, revoked, untrusted, trusted, unknown.
 
-        Ad hoc is a signature that names a program and no signer. Where only `exists` and `trusted`
-        are known, it cannot be told from another untrusted one, and is called untrusted.
+        An ad hoc signature names a program and no signer. If only `exists` and `trusted` are known,
+        it looks like any other untrusted signature, and the label is `untrusted`.
         """
         status = (self.status or "").lower()
         if self.exists is False or "unsigned" in status:
             return "no signature"
         if self.trusted:
             return "trusted"
-        if flaw := next((word for word in ("expired", "revoked") if word in status), None):
+        if flaw := next((flaw for flaw in ("expired", "revoked") if flaw in status), None):
             return flaw
         if self.trusted is None:
             return "unknown"
@@ -133,9 +134,9 @@ class Process:
     """ECS `process.*`; hashes, arguments and ancestry come from process events.
 
     Attributes:
-        entity_ids: one per start of the process, sorted: attributes, never identity.
+        entity_ids: one for every start of the process, sorted: attributes, never identity.
         args: distinct and sorted, as ES|QL reads keyword fields; the command line has the order.
-        ancestry: entity ids of parent, grandparent and so on; distinct and sorted likewise.
+        ancestry: entity ids of parent, grandparent and so on, distinct and sorted.
     """
 
     name: str | None = None
@@ -154,19 +155,20 @@ class Evidence:
     """How a finding connected within the window.
 
     Attributes:
-        connections: connections in the window, each counted once whatever the encoding.
-        hourly: connections in each hour of the window, oldest first; None where its Mac sent no
-            event at all in that hour (asleep or off), which is not the same as no connection.
-        first_connection: of the connections in the window, aware UTC.
-        last_connection: likewise.
+        connections: connections in the window, counted once whatever their encoding.
+        hourly: connections by hour of the window, oldest first; None for hours in which the Mac
+            sent no event at all (asleep or off), which is not the same as no connection.
+        first_connection: first connection in the window, aware UTC.
+        last_connection: last connection in the window, aware UTC.
         regularity: 0 to 1, `max(0, 1 - MAD/median)` of the gaps; None below three gaps.
         period_seconds: the median gap.
         jitter_percent: the share of the period by which gaps vary, 0 to 100.
-        hours_active: hours of the window with any connection.
-        hours_at_threshold: hours with at least the hunt's connections per hour; None without one.
-        median_per_hour: median connections of the active hours.
-        gaps: how many gaps there are of each length, in twentieths of the period: of 0, of 1 and so
-            on up to twice the period, and last all longer ones. Empty where there is no period.
+        hours_active: hours in the window with any connection.
+        hours_at_threshold: hours with at least the hunt's threshold of connections per hour; None
+            for a hunt without that threshold.
+        median_per_hour: median number of connections in the active hours.
+        gaps: histogram of the gaps' lengths, in twentieths of the period: 0, 1 and so on up to
+            twice the period, then all longer gaps. Empty without a period.
     """
 
     connections: int
@@ -183,7 +185,7 @@ class Evidence:
 
 
 class Effect(StrEnum):
-    """Which way a reason moves the priority."""
+    """The direction in which a reason moves the priority."""
 
     RAISES = "raises"
     LOWERS = "lowers"
@@ -191,7 +193,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One stated reason for a priority, in words that stand alone."""
+    """One reason for a priority, as a text that stands alone."""
 
     effect: Effect
     text: str
@@ -203,18 +205,19 @@ class Finding:
 
     Attributes:
         fingerprint: SHA-256 in hex, see `fingerprint`.
-        id: what people see, for example `BH-4F2A91C0`; unique in a history.
+        id: its id for people, for example `BH-4F2A91C0`; unique in a history.
         identity: the identity columns and their values.
         figures: the hunt's own columns of the strongest candidate (ECS or hunt names); empty for a
             quiet finding, which has no candidate in this run.
-        candidates: how many rows of the answer share the identity (several starts of a process).
-        first_seen: slot of the earliest run that saw it. Aware UTC, as every time here.
+        candidates: number of rows in the answer with this identity (several process starts).
+        first_seen: slot of the earliest run that saw it. Aware UTC, as all times here.
         last_seen: slot of the newest run that saw it.
-        away_since: slot of the run that saw it last, if it is announced again for being back.
-        changed_binary: its SHA-256 differs from the one that the history knows.
-        acknowledgement: why it is not announced, in its run: the newest word that covers it.
+        away_since: for a returned finding that is announced again, slot of the run that last saw
+            it before.
+        changed_binary: its SHA-256 differs from the one in the history.
+        acknowledgement: the acknowledgement that covers it in its run and has the latest end.
         why: one plain sentence for the priority.
-        faults: what could not be found out, for example "not enriched: ...".
+        faults: steps that failed for it, for example "not enriched: ...".
     """
 
     fingerprint: str
@@ -242,7 +245,7 @@ class Finding:
 
     @property
     def disposition(self) -> Disposition:
-        """What comes of it in its run."""
+        """How its run treats it."""
         if self.status is Status.QUIET:
             return Disposition.QUIET
         if self.acknowledgement:
@@ -252,7 +255,7 @@ class Finding:
         return Disposition(self.status)
 
     def with_fault(self, fault: str) -> Finding:
-        """Give it with one more reason why not everything is known of it."""
+        """Add a fault: a reason why the finding is incomplete."""
         return replace(self, faults=(*self.faults, fault))
 
     def reduced(self, fault: Exception) -> Finding:
@@ -281,14 +284,14 @@ class Finding:
 
     @property
     def unshown(self) -> str:
-        """Why it cannot be shown in full; empty for nearly all."""
+        """The fault that keeps it from being shown in full; usually empty."""
         return next((fault for fault in self.faults if fault.startswith(UNSHOWN)), "")
 
     @property
     def anywhere(self) -> str | None:
-        """What the same program and destination have in common on every host of every cluster.
+        """Identity of the same program and destination on every host and cluster.
 
-        None where its identity is nothing but a host.
+        None if the identity has only columns of one host.
         """
         common = {
             column: value
@@ -299,19 +302,19 @@ class Finding:
 
 
 def with_acknowledgement(finding: Finding, among: ByIdentity, slot: datetime) -> Finding:
-    """Give the finding with the word that covers it in the run of a slot, or with none.
+    """Set or clear a finding's acknowledgement, as of the slot of its run.
 
     Args:
         finding: as its run saw it.
-        among: acknowledgements by what they cover.
-        slot: of the run. When the word was given does not matter: it is about the finding.
+        among: acknowledgements by the identity that they cover.
+        slot: the run's slot. It may be earlier than the acknowledgement: only the end counts.
     """
-    word = last_word(finding, among)
-    return replace(finding, acknowledgement=word if word and slot < word.end else None)
+    last = last_acknowledgement(finding, among)
+    return replace(finding, acknowledgement=last if last and slot < last.end else None)
 
 
-def last_word(finding: Finding, among: ByIdentity) -> Acknowledgement | None:
-    """Give the acknowledgement of a finding that ends or ended last."""
+def last_acknowledgement(finding: Finding, among: ByIdentity) -> Acknowledgement | None:
+    """Give the acknowledgement that covers a finding and has the latest end."""
     if not among or finding.status is Status.QUIET:
         return None
     given = (*among.get(finding.fingerprint, ()), *among.get(finding.anywhere or "", ()))
@@ -324,11 +327,11 @@ def fingerprint(hunt_uuid: str, cluster: str, identity: Mapping[str, Value]) -> 
     """Give the stable identity of a finding: the same program, Mac and destination, for ever.
 
     JSON keeps types and boundaries apart: null, "null" and "" differ, and so do
-    `("x, y", "z")` and `("x", "y, z")`. Order of columns does not count.
+    `("x, y", "z")` and `("x", "y, z")`. The order of columns does not matter.
 
     Args:
-        hunt_uuid: the hunt's uuid; another hunt's findings are others.
-        cluster: the cluster's name; a finding of one cluster says nothing about another.
+        hunt_uuid: the hunt's uuid; hunts do not share findings.
+        cluster: the cluster's name; clusters do not share findings.
         identity: identity columns and their values, without figures, times or entity ids.
 
     Returns:
@@ -349,5 +352,5 @@ def fingerprint(hunt_uuid: str, cluster: str, identity: Mapping[str, Value]) -> 
 
 
 def short_id(fingerprint: str, digits: int = 8) -> str:
-    """Give the form of a fingerprint that people see, for example `BH-4F2A91C0`."""
+    """Shorten a fingerprint to an id for people, for example `BH-4F2A91C0`."""
     return f"BH-{fingerprint[:digits].upper()}"

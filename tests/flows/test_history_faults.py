@@ -93,7 +93,7 @@ ON_SQLITE: dict[str, tuple[Fault, str]] = {
         lambda _: on_every_connection("PRAGMA max_page_count = 1"),
         "Make room",
     ),
-    "on a disk that takes no more": (no_room, "is full or fails"),
+    "on a disk that takes no more": (no_room, "is full or failing"),
     "corrupt": (lambda url: damaged(url, "findings"), "Restore it from a backup"),
     "not a database": (not_a_database, "Restore it from a backup"),
 }
@@ -132,7 +132,7 @@ def failing(url: str, how: str) -> Iterator[None]:
 
 ON_POSTGRESQL: dict[str, tuple[Fault, str]] = {
     "locked": (locked_on_server, "Wait until the other process has ended"),
-    "read-only": (read_only_server, "that takes writes"),
+    "read-only": (read_only_server, "that accepts writes"),
     "on a full disk": (
         lambda url: failing(url, "RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'"),
         "Make room",

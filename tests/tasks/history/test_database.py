@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     """A history below a file is a mistake in the URL."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(HistoryError, match=f"The folder {tmp_path}/file/deeper cannot be made"):
+    with pytest.raises(HistoryError, match=f"The folder {tmp_path}/file/deeper cannot be created"):
         upgrade_history(f"sqlite:///{tmp_path}/file/deeper/history.db")
 
 

@@ -51,7 +51,7 @@ DAMAGES = {
     ),
     "a sighting of no run": (
         "UPDATE sightings SET run_key = 99 WHERE run_key = 2",
-        "row 3 of sightings is of no row of runs",
+        "row 3 of sightings refers to a missing row of runs",
     ),
     "a document that is not one": (
         "UPDATE findings SET document = '{}' WHERE key = 2",
@@ -122,7 +122,7 @@ def test_a_backup_overwrites_nothing(path: Path) -> None:
     """Neither another file nor the history itself."""
     before = path.read_bytes()
 
-    with pytest.raises(HistoryError, match=f"{path} is there already"):
+    with pytest.raises(HistoryError, match=f"{path} exists already"):
         back_up(f"sqlite:///{path}", path)
 
     assert path.read_bytes() == before
