@@ -1,14 +1,14 @@
-"""The archive: every run and day as files that are never rewritten, and the pages that lead there.
+"""The archive: write-once files for every run and day, and the pages that link to them.
 
     <archive>/index.html                       the last two months
-    <archive>/months/2026-11.html              one for each month
-    <archive>/<hunt>/<cluster>/latest.html     leads to the newest run's report
+    <archive>/months/2026-11.html              a page for every month
+    <archive>/<hunt>/<cluster>/latest.html     redirects to the newest run's report
     <archive>/<hunt>/<cluster>/2026/11/24/0600Z-<run id>/{report.html,findings.json,...}
     <archive>/daily/<destination>/2026/11/24/0705Z-<digest id>.{html,json}
     <archive>/schema/findings-1.json
 
-Nobody ever reads half of a file: in a folder it is written under a temporary name and renamed, in
-an object store it appears whole. A run's `run.json` comes last; without it a folder does not count.
+Readers never see a partial file: in a folder it is written under a temporary name and renamed, in
+an object store it appears whole. A run's `run.json` is written last; without it, it is ignored.
 """
 
 from tasks.archive.folder import check_writable

@@ -1,4 +1,4 @@
-"""The folder that holds an archive, on any file system; translates that one's errors."""
+"""An archive's folder on any file system; translates the file system's errors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tasks.errors import ArchiveError
 from tasks.settings import located
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
-"""Kinds of URL with objects that appear whole, and without folders that would have to be made."""
+"""Kinds of URL where objects appear whole and folders need not be created."""
 
 
 def check_writable(archive_url: str) -> None:
-    """Find out before a run whether its report can be kept; leave nothing behind.
+    """Check before a run that its report can be stored; leave nothing behind.
 
     Raises:
         ArchiveError: an unknown kind of URL, a file in the way, or no permission.
@@ -35,7 +35,7 @@ def check_writable(archive_url: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of a file system; paths are relative to it. Translates the file system's errors."""
+    """A folder on a file system, whose errors it translates; paths are relative to the folder."""
 
     url: str
     system: fsspec.AbstractFileSystem
@@ -43,22 +43,22 @@ class Folder:
 
     @classmethod
     def at(cls, url: str) -> Folder:
-        """Take the folder at a path or an fsspec URL; it need not be there yet."""
+        """Take the folder at a path or an fsspec URL; it need not exist yet."""
         with _translated(url, "reached"):
             system, root = url_to_fs(located(url))
         return cls(url, system, root.rstrip("/"))
 
     def address(self, path: str) -> str:
-        """Give where a file stands, as a person or another program finds it."""
+        """Give a file's full address, for people and other programs."""
         return str(self.system.unstrip_protocol(self._full(path)))
 
     def holds(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         with _translated(self.url):
             return bool(self.system.exists(self._full(path)))
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read files, many at once where the file system can; those that are gone are left out."""
+        """Read files, many at once if the file system can; missing ones are left out."""
         read: dict[str, bytes] = {}
         with _translated(self.url):
             full = [self._full(path) for path in paths]
@@ -70,7 +70,7 @@ class Folder:
         return read
 
     def read_inside(self, path: str) -> bytes | None:
-        """Read a file; None where there is none, or a link that leads out of the archive."""
+        """Read a file; None if it is missing, or a link to outside the archive."""
         with _translated(self.url):
             if self._is_local:
                 file, root = Path(self._full(path)), Path(self.root).resolve()
@@ -84,20 +84,20 @@ class Folder:
     def listed(self) -> list[str]:
         """List every file."""
         with _translated(self.url):
-            # A store's client remembers listings, also of folders that others were still writing.
+            # A store's client caches listings, even of folders that others were still writing.
             self.system.invalidate_cache()
             found = self._walked() if self._is_local else self.system.find(self.root)
             return sorted(map(self._relative, found))
 
     def changed_at(self, path: str) -> datetime | None:
-        """Give when a file was written, aware UTC; None if it is gone, or nobody knows."""
+        """Give the time when a file was written, aware UTC; None if it is gone or unknown."""
         with _translated(self.url), suppress(FileNotFoundError, NotImplementedError):
             written: datetime = self.system.modified(self._full(path))
             return written.astimezone(UTC) if written.tzinfo else written.replace(tzinfo=UTC)
         return None
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file so that nobody reads half of it."""
+        """Write a file so that readers never see a part of it."""
         target = self._full(path)
         with _translated(self.url, "written"):
             if self._is_store:
@@ -109,11 +109,11 @@ class Folder:
             self.system.mv(temporary, target)
 
     def remove(self, path: str) -> None:
-        """Remove a file, and the folders that hold nothing else; one that is gone is no fault."""
+        """Remove a file, if it still exists, and folders that are empty afterwards."""
         with _translated(self.url, "written"), suppress(FileNotFoundError):
             self.system.rm_file(self._full(path))
         folder = "" if self._is_store else posixpath.dirname(path)
-        # Another process may write into a folder just now, or remove it too.
+        # Another process may be writing into a folder, or removing it too.
         with _translated(self.url, "written"), suppress(OSError):
             while (
                 folder
@@ -124,7 +124,7 @@ class Folder:
                 folder = posixpath.dirname(folder)
 
     def probe(self) -> None:
-        """Write and remove a file where the archive stands, or in the folder that will hold it."""
+        """Write and remove a file in the archive's folder, or in the nearest existing one above."""
         folder = self.root
         with _translated(self.url, "written"):
             while not (self._is_store or self.system.exists(folder)) and folder not in {"", "/"}:
@@ -136,10 +136,10 @@ class Folder:
             self.system.rm_file(temporary)
 
     def _walked(self) -> Iterator[str]:
-        """List every file of a local folder: `find` asks for the facts of each, and takes long."""
+        """List every file in a local folder: `find` is slow, because it reads all attributes."""
         folders = [self.root]
         while folders:
-            # One that is not there yet, or has been removed meanwhile, has no file.
+            # A folder may not exist yet, or may have been removed meanwhile.
             with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
@@ -156,9 +156,9 @@ class Folder:
         return self.url.partition("://")[0] in OBJECT_STORES
 
     def _put(self, target: str, content: bytes) -> None:
-        """Send an object from a file of its name, which tells the store its type.
+        """Upload an object from a file with its name, from which the store takes the type.
 
-        A browser that opens an object without a type would save it, and show nothing.
+        A browser would download an object without a type instead of showing it.
         """
         with TemporaryDirectory() as folder:
             file = Path(folder, posixpath.basename(target))
@@ -174,7 +174,7 @@ class Folder:
 
 @contextmanager
 def _translated(url: str, wanted: str = "read") -> Iterator[None]:
-    """Turn the refusals of an archive's file system into ours."""
+    """Turn the errors of an archive's file system into ours."""
     try:
         yield
     except (ValueError, ImportError) as error:
@@ -182,9 +182,9 @@ def _translated(url: str, wanted: str = "read") -> Iterator[None]:
             f"{url}: no archive can be kept there: {error}.",
             "Name a folder, or a URL that fsspec knows and whose package is installed.",
         ) from error
-    except Exception as error:  # Every kind of file system has errors of its own.
+    except Exception as error:  # Every kind of file system has its own errors.
         raise ArchiveError(
             f"The archive {url} cannot be {wanted}: {getattr(error, 'strerror', None) or error}.",
-            "Make it a place that answers and that the worker may read and write, or correct "
+            "Check that it is reachable and that the worker may read and write there, or correct "
             "`archive_url`.",
         ) from error

@@ -1,4 +1,4 @@
-"""Index an archive: from the records of its runs to the pages that lead to their reports."""
+"""Index an archive: from the records of its runs to the pages that link to their reports."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tasks.pages.parts import ARCHIVE_INDEX
 from tasks.pages.records import Record, Shelf
 
 _SHOWN = timedelta(days=31)
-"""The months of so many days are two at least, and hold all that the first page counts."""
+"""The first page covers the months of these days: at least two, with all that it counts."""
 
 
 def write_index(archive_url: str, *, anew: bool = False) -> str:
-    """Write the pages that lead to the reports, and give where the first one stands.
+    """Write the pages that link to the reports, and give the address of the first one.
 
-    Only the records of the last two months are read, and those of a month whose page does not show
-    what is there. When another writer added a run meanwhile, the pages are built again: whoever
-    renames last has seen every run.
+    Only the records of the last two months are read, and those of months with an outdated page. If
+    another writer added a run meanwhile, the pages are built again: so the last writer has seen
+    every run.
 
     Args:
         archive_url: a folder or an fsspec URL.
-        anew: whether the pages of all months are built, also those that show what is there.
+        anew: rebuild the pages of all months, even if they are up to date.
 
     Raises:
         ArchiveError: it cannot be read or written.
@@ -46,7 +46,7 @@ def write_index(archive_url: str, *, anew: bool = False) -> str:
 
 
 def read_shelf(folder: Folder, records: Sequence[str], days: Sequence[str] = ()) -> Shelf:
-    """Read the records that can be read, and name those that cannot."""
+    """Read records, and list the paths of unreadable ones."""
     read: dict[str, Record] = {}
     unreadable = []
     for path, content in folder.read(records).items():
@@ -59,10 +59,10 @@ def read_shelf(folder: Folder, records: Sequence[str], days: Sequence[str] = ())
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """What the pages speak of, each sorted by path: two of the same are shown by the same pages.
+    """The files that the pages show, sorted by path: equal files give equal pages.
 
     Attributes:
-        records: of runs.
+        records: the runs' records.
         days: daily pages.
         listed: every file.
     """
@@ -78,7 +78,7 @@ class _Files:
 
     @property
     def by_month(self) -> Mapping[str, _Files]:
-        """The same by month, as `2026-11`, the newest first."""
+        """The files by month, as `2026-11`, newest first."""
         records, days = _grouped(self.records), _grouped(self.days)
         return {
             month: _Files(tuple(records[month]), tuple(days[month]))
@@ -87,20 +87,20 @@ class _Files:
 
     @property
     def newest(self) -> Mapping[str, str]:
-        """The newest record of each hunt on each cluster: in their paths the slot comes next."""
+        """The newest record for each hunt and cluster: paths sort by slot after these."""
         return {hunt_folder(path): path for path in self.records}
 
     @property
     def recent(self) -> str:
-        """The first month, as `2026-10`, that the first page shows."""
+        """The first month on the first page, as `2026-10`."""
         newest = max(map(slot_of, (*self.newest.values(), *self.days)), default=None)
         return f"{newest - _SHOWN:%Y-%m}" if newest else ""
 
     @property
     def stamp(self) -> str:
-        """A hash of what is there, and of the version whose pages show it."""
-        said = "\n".join((version("beaconhunt"), *self.records, *self.days))
-        return hashlib.sha256(said.encode()).hexdigest()
+        """A hash of the files and of beaconhunt's version."""
+        content = "\n".join((version("beaconhunt"), *self.records, *self.days))
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _grouped(paths: Iterable[str]) -> defaultdict[str, list[str]]:
@@ -111,7 +111,7 @@ def _grouped(paths: Iterable[str]) -> defaultdict[str, list[str]]:
 
 
 def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
-    """Write the pages that do not show what is there."""
+    """Write the pages that are out of date."""
     months = there.by_month
     stale = set(months) if anew else _stale(folder, there, months)
     recent: dict[str, Shelf] = {}
@@ -139,7 +139,7 @@ def _write(folder: Folder, there: _Files, *, anew: bool) -> None:
 
 
 def _stale(folder: Folder, there: _Files, months: Mapping[str, _Files]) -> set[str]:
-    """Give the months whose page does not show what is there."""
+    """Give the months with an outdated page."""
     shown = folder.read([path for path in map(month_page, months) if path in there.listed])
     return {
         month
@@ -155,7 +155,7 @@ def _write_first(
     silent: Mapping[str, Record],
     runs: Mapping[str, int],
 ) -> None:
-    """Write the first page, and those that lead to the newest reports, where they change."""
+    """Write the first page and the redirects to the newest reports, if they have changed."""
     pages = {
         path: page("latest.html.j2", view)
         for path, view in latest_views({**recent.records, **silent}).items()

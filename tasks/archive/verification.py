@@ -1,4 +1,4 @@
-"""Verify an archive: from each run's document to what in its folder is not what that gives."""
+"""Verify an archive: from the runs' documents to the files that differ from them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tasks.pages.records import Record
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file of a run that is not what its findings.json gives.
+    """A run's file that differs from the rendering of its findings.json.
 
     Attributes:
         path: relative to the archive.
-        reason: what is wrong with it, in words.
-        version: the version of beaconhunt that made it, if that is another than this one: its
-            pages may look different without anybody having touched them.
+        reason: the difference, as a text after the path.
+        version: the version of beaconhunt that made it, if it is not this one: then its pages may
+            differ without a change to the file.
     """
 
     path: str
@@ -36,14 +36,14 @@ class Difference:
 def verify_archive(
     archive_url: str, render: Callable[[Report], RenderedReport]
 ) -> Iterator[tuple[Difference, ...]]:
-    """Render every run again from its findings.json, and compare bytes.
+    """Render every run again from its findings.json, and compare the bytes.
 
     Args:
         archive_url: a folder or an fsspec URL.
-        render: gives a run's pages.
+        render: renders a run's pages.
 
     Yields:
-        What differs, run by run; nothing for a run that is as it was written.
+        The differences in every run; an empty tuple for an unchanged run.
 
     Raises:
         ArchiveError: it cannot be read, or holds no run.
@@ -61,7 +61,7 @@ def verify_archive(
 def _differences(
     archive: Folder, folder: str, render: Callable[[Report], RenderedReport]
 ) -> Iterator[Difference]:
-    """Compare a run's files with what its document gives."""
+    """Compare a run's files with the rendering of its document."""
     document, html, csv, record = (
         f"{folder}/{name}" for name in ("findings.json", "report.html", "findings.csv", RECORD)
     )

@@ -19,15 +19,15 @@ from tasks.slack.message import Message
 
 
 def write_run(archive_url: str, report: Report, pages: RenderedReport) -> str:
-    """Write a run's files into a folder of its own.
+    """Write a run's files into its own folder.
 
     Args:
         archive_url: a folder or an fsspec URL.
         report: the run's document.
-        pages: what was rendered from it.
+        pages: the pages rendered from it.
 
     Returns:
-        Where report.html stands.
+        The address of report.html.
 
     Raises:
         ArchiveError: it cannot be written, or the folder holds another run's record.
@@ -36,10 +36,10 @@ def write_run(archive_url: str, report: Report, pages: RenderedReport) -> str:
     folder = report.run.folder
     record = Record.of(report)
     if archive.holds(f"{folder}/{RECORD}"):
-        if not _tells(archive.read([f"{folder}/{RECORD}"])[f"{folder}/{RECORD}"], record):
+        if not _is_same(archive.read([f"{folder}/{RECORD}"])[f"{folder}/{RECORD}"], record):
             raise ArchiveError(
-                f"{archive_url}: {folder} holds another record of this run already.",
-                "Nothing is rewritten: run the slot again, which gives it a new run id.",
+                f"{archive_url}: {folder} already holds another record of this run.",
+                "Run the slot again: it gets a new run id and a new folder.",
             )
         return archive.address(f"{folder}/report.html")
     files = {
@@ -54,8 +54,8 @@ def write_run(archive_url: str, report: Report, pages: RenderedReport) -> str:
     return archive.address(f"{folder}/report.html")
 
 
-def _tells(content: bytes, record: Record) -> bool:
-    """Whether a file is this record; another version may have found another headline for it."""
+def _is_same(content: bytes, record: Record) -> bool:
+    """Whether a file is this record; another version may have written another headline."""
     try:
         return replace(Record.from_json(content), headline=record.headline) == record
     except ValidationError:
@@ -63,16 +63,16 @@ def _tells(content: bytes, record: Record) -> bool:
 
 
 def write_daily(archive_url: str, digest: Digest, message: Message | None, html: str) -> str:
-    """Write a destination's daily page, and beside it the message as it is for Slack.
+    """Write a destination's daily page, and beside it the Slack message.
 
     Args:
         archive_url: a folder or an fsspec URL.
-        digest: whose day it is.
-        message: what is posted; None on a day with nothing to say.
+        digest: the day's digest.
+        message: the message to post; None on a day with nothing to post.
         html: the rendered page.
 
     Returns:
-        Where the page stands.
+        The address of the page.
 
     Raises:
         ArchiveError: it cannot be written.

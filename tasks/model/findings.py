@@ -25,7 +25,7 @@ Value = Scalar | tuple[Scalar, ...]
 """The content of a cell in an ES|QL answer; several values are a sorted tuple."""
 
 UNSHOWN = "cannot be shown"
-"""Beginning of the fault that names the parts of a finding that cannot be rendered."""
+"""Beginning of the fault of a finding that breaks its layout or its document."""
 
 
 class Status(StrEnum):
