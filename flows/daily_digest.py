@@ -37,8 +37,7 @@ def medium_of(destination: Destination) -> Medium:
     """Where the digest goes: to Slack with a token, else to the terminal.
 
     Raises:
-        SettingsError: a deployment has no token; there is no terminal where somebody would read.
-            Or what is there cannot be a token.
+        SettingsError: a run of a deployment has no token, or the token is malformed.
     """
     read = secret if runtime.deployment.id is not None else secret_if_any
     token = read(destination.token, f"Slack's bot token of {destination.name}", read_block)
@@ -75,17 +74,18 @@ def daily_digest(
             # Even a digest without news starts the scope of its destination.
             start_scope(ledger, slot)
             settle_lost(ledger, destination, medium)
-        compose_anew = partial(
+        compose_now = partial(
             collect_and_compose, ledger, destination, medium, slot, report_base_url
         )
-        digest, message = compose_anew()
+        digest, message = compose_now()
         page = None
         if not dry_run:
             try:
                 page = publish_and_post(ledger, digest, message, destination, archive_url)
             except ChannelUnreadable:
-                # Post again, since the channel cannot be searched for it; the message says so.
-                digest, message = compose_anew()
+                # Whether the message is there cannot be looked up. The ledger knows that now, so
+                # the next message says that it may repeat it.
+                digest, message = compose_now()
                 page = publish_and_post(ledger, digest, message, destination, archive_url)
     words = final_words(digest, message, dry_run=dry_run)
     facts = {
@@ -138,7 +138,7 @@ def publish_and_post(
     destination: Destination,
     archive_url: str,
 ) -> str:
-    """Archive the day's page, and post the message between two entries of the ledger.
+    """Archive the day's page and post the message, with a ledger entry before and after the post.
 
     Returns:
         The address of the page.
@@ -177,7 +177,7 @@ def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> st
     if message is None:
         posted_today = digest.previous and digest.slot - digest.previous < DAY
         if posted_today or not all(day.searched for day in digest.clusters):
-            return "nothing that was not posted before"
+            return "everything was posted before"
         return "nothing to post: every cluster searched, nothing new"
     new, baseline = len(digest.announcements), len(digest.baselines)
     counts = f"{new} new" + (f", {baseline} in baselines" if baseline else "")

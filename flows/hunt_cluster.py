@@ -33,8 +33,8 @@ from tasks.settings import ARCHIVE_URL, HISTORY_URL, Cluster, Moment, TimeZone, 
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What the runs of a flow run share: where they search, and where they leave their reports."""
+class RunContext:
+    """What the runs of one flow run share, those of its own slot and of slots to catch up."""
 
     cluster: Cluster
     history: History
@@ -75,7 +75,7 @@ def hunt_cluster(
     """
     schedule = timetable(delay_minutes)
     with History.open(history_url) as history:
-        site = Site(cluster, history, archive_url, report_base_url)
+        site = RunContext(cluster, history, archive_url, report_base_url)
         plan = Plan(
             run_id=new_run_id(),
             hunt=placeholder_hunt(hunt, history.hunt_uuid),
@@ -96,16 +96,17 @@ def hunt_cluster(
 
 
 def catch_up_and_search(
-    site: Site,
+    site: RunContext,
     plan: Plan,
     hunt: str,
     thresholds: Mapping[str, float],
     schedule: Timetable | None,
     catch_up_slots: int,
 ) -> Report:
-    """Search as of the plan's slot, after slots that were never run; report why it failed."""
+    """Run the slots that were never run, then search; a deployment's failure becomes a report."""
     try:
         with unexpected_errors_reported():
+            # In two steps, so that a wrong threshold is reported with the hunt that was loaded.
             plan = replace(plan, hunt=load_hunt(hunt))
             plan = replace(plan, hunt=plan.hunt.with_thresholds(thresholds))
             check_writable(site.archive_url)
@@ -113,19 +114,19 @@ def catch_up_and_search(
                 late = never_run(site.history, plan, schedule)
                 keep = partial(record_and_publish, site)
                 catch_up(plan, late, catch_up_slots, partial(search, site), keep)
-                plan = plan.at(plan.slot)  # It starts only now.
+                plan = plan.at(plan.slot)  # Catching up may have taken hours.
             return search(site, plan)
     except PipelineError as error:
-        # A run by hand leaves nothing behind, and nothing is written to a broken history.
+        # Outside a deployment a person reads the error; a broken history is left alone.
         if runtime.deployment.id is None or isinstance(error, HistoryError):
             raise
         return not_searched_report(plan, error)
 
 
-def search(site: Site, plan: Plan) -> Report:
+def search(site: RunContext, plan: Plan) -> Report:
     """Search the cluster, and report what was found.
 
-    Metadata and evidence may fail: no finding is lost by that, and every one carries the reason.
+    If `enrich` or `score` fails, no finding is lost: every finding carries the reason.
     """
     with connect(site.cluster, read_block) as client:
         answer, coverage = query(client, plan)
@@ -138,19 +139,19 @@ def search(site: Site, plan: Plan) -> Report:
     return build_report(plan, outcome, answer, coverage, findings, known.comparable, costs)
 
 
-def record_and_publish(site: Site, report: Report) -> tuple[Report, str]:
-    """Record a run, publish the reports that killed runs still owe, then this run's."""
+def record_and_publish(site: RunContext, report: Report) -> tuple[Report, str]:
+    """Record a run, publish the unpublished reports of killed runs, then its own."""
     report = record(site.history, report)
-    for owed in unpublished_reports(site.history, report):
+    for other in unpublished_reports(site.history, report):
         try:
             with unexpected_errors_reported():
-                publish_report(site, owed)
+                publish_report(site, other)
         except (ArchiveError, Unexpected) as error:
-            get_run_logger().error("%s", error)  # It stays owed, and does not stop the others.
+            get_run_logger().error("%s", error)  # A later run publishes it.
     return report, publish_report(site, report)
 
 
-def publish_report(site: Site, report: Report) -> str:
+def publish_report(site: RunContext, report: Report) -> str:
     """Archive a recorded run's report, show it in Prefect, and return the report's address."""
     address = store(site.archive_url, report, render(report), site.report_base_url)
     publish(report, markdown_summary(report), address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Select, and_, case, delete, func, insert, select, update
@@ -15,62 +14,20 @@ from tasks.errors import RunInProgress, SlotPruned
 from tasks.history import schema
 from tasks.history.acknowledgements import Acknowledgements, acknowledgements_by_identity
 from tasks.history.database import Database, batches, connect_database
+from tasks.history.known import Known, read_known
 from tasks.history.ledger import Ledger
 from tasks.history.models import FindingRow, RunRow, SightingRow
-from tasks.history.recorded import COMPARABLE, SEARCHED, RecordedRun, read_trend, recorded_runs
+from tasks.history.recorded import SEARCHED, RecordedRun, read_trend, recorded_runs
 from tasks.history.sightings import (
-    by_priority,
     first_seen,
-    last_hash,
     last_seen,
     restored,
     sighting,
-    without_figures,
 )
-from tasks.model.acknowledgements import ByIdentity
 from tasks.model.digests import Medium
-from tasks.model.findings import RANKS, Finding, Priority, Status, short_id, with_acknowledgement
+from tasks.model.findings import RANKS, Finding, Priority, Status, with_acknowledgement
 from tasks.model.runs import TREND_RUNS, Outcome, Report, Run, Trend
 from tasks.settings import Destination
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """One finding, as known from earlier runs.
-
-    Attributes:
-        id: its id for people.
-        first_seen: slot of the earliest run that saw it.
-        last_seen: slot of the newest earlier run that saw it.
-        hash_sha256: its binary's hash, from the newest earlier run with a hash.
-    """
-
-    id: str
-    first_seen: datetime
-    last_seen: datetime
-    hash_sha256: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The knowledge from the runs before a slot, for the run of that slot.
-
-    Attributes:
-        comparable: slot of the newest earlier complete or baseline run; None on the first run.
-        in_comparable: fingerprints of the findings in that run.
-        absent: findings in that run that are missing now, highest priority first, in the form of
-            a complete run's list: quiet, described as last seen.
-        memories: findings of the run that an earlier run saw, by fingerprint.
-        ids: ids of the run's findings, by fingerprint: the known id, or a free one.
-        acknowledgements: all acknowledgements, by the identity that they cover.
-    """
-
-    comparable: datetime | None
-    in_comparable: frozenset[str]
-    absent: tuple[Finding, ...]
-    memories: Mapping[str, Memory]
-    ids: Mapping[str, str]
-    acknowledgements: ByIdentity = field(default_factory=dict)
 
 
 class History:
@@ -123,36 +80,7 @@ class History:
         """
         with self._database.reading() as session:
             _refuse_pruned(session, hunt_uuid, cluster, slot)
-            comparable = session.execute(
-                select(RunRow.key, RunRow.slot)
-                .where(
-                    RunRow.cluster == cluster,
-                    RunRow.hunt_uuid == hunt_uuid,
-                    RunRow.slot < slot,
-                    RunRow.outcome.in_(COMPARABLE),
-                )
-                .order_by(RunRow.slot.desc())
-                .limit(1)
-            ).one_or_none()
-            sighted = frozenset(
-                session.scalars(
-                    select(FindingRow.fingerprint)
-                    .join(SightingRow)
-                    .where(
-                        SightingRow.run_key == comparable.key, SightingRow.status != Status.QUIET
-                    )
-                )
-                if comparable
-                else ()
-            )
-            return Known(
-                comparable=comparable.slot if comparable else None,
-                in_comparable=sighted,
-                absent=_absent(session, sighted.difference(fingerprints), slot),
-                memories=_memories(session, fingerprints, slot),
-                ids=_ids(session, fingerprints),
-                acknowledgements=acknowledgements_by_identity(session),
-            )
+            return read_known(session, hunt_uuid, cluster, slot, fingerprints)
 
     def record(self, report: Report) -> bool:
         """Write a run with its findings, in one transaction.
@@ -395,60 +323,3 @@ def _rows(session: Session, findings: Sequence[Finding]) -> Mapping[str, tuple[i
             )
         ).tuples()
     }
-
-
-def _memories(
-    session: Session, fingerprints: Collection[str], slot: datetime
-) -> Mapping[str, Memory]:
-    return {
-        fingerprint: Memory(id, first, last, hash_sha256)
-        for batch in batches(fingerprints)
-        for fingerprint, id, first, last, hash_sha256 in session.execute(
-            select(
-                FindingRow.fingerprint,
-                FindingRow.id,
-                first_seen(slot),
-                last_seen(slot),
-                last_hash(slot),
-            ).where(FindingRow.fingerprint.in_(batch))
-        ).tuples()
-        if first is not None
-    }
-
-
-def _absent(session: Session, fingerprints: Collection[str], slot: datetime) -> tuple[Finding, ...]:
-    found = [
-        without_figures(replace(document, id=id, first_seen=first, last_seen=last))
-        for batch in batches(fingerprints)
-        for document, id, first, last in session.execute(
-            select(FindingRow.document, FindingRow.id, first_seen(slot), last_seen(slot)).where(
-                FindingRow.fingerprint.in_(batch)
-            )
-        ).tuples()
-    ]
-    return tuple(sorted(found, key=by_priority))
-
-
-def _ids(session: Session, fingerprints: Collection[str]) -> Mapping[str, str]:
-    """Give every fingerprint its known id, or its shortest free one."""
-    ids = {
-        fingerprint: id
-        for batch in batches(fingerprints)
-        for fingerprint, id in session.execute(
-            select(FindingRow.fingerprint, FindingRow.id).where(FindingRow.fingerprint.in_(batch))
-        ).tuples()
-    }
-    digits = 8
-    while nameless := sorted(set(fingerprints).difference(ids)):
-        wanted = {fingerprint: short_id(fingerprint, digits) for fingerprint in nameless}
-        taken = {
-            id
-            for batch in batches(wanted.values())
-            for id in session.scalars(select(FindingRow.id).where(FindingRow.id.in_(batch)))
-        }
-        for fingerprint, id in wanted.items():
-            if id not in taken:
-                ids[fingerprint] = id
-                taken.add(id)
-        digits += 4
-    return ids

@@ -1,4 +1,4 @@
-"""Fallback: what is laid out for a finding that breaks its layout, so that it loses no other."""
+"""Fallback: the reduced form of a finding that breaks its layout, so that no other is lost."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ LaidOut = TypeVar("LaidOut")
 
 
 def laid_out(lay_out: Callable[[Finding], LaidOut], finding: Finding) -> LaidOut:
-    """Lay a finding out, or what every layout can show of it where this one fails.
+    """Lay a finding out; if that fails, log the error and lay its reduced form out.
 
     Args:
         lay_out: gives for example a card, a row of a table or a block of Slack.
-        finding: as its run saw it. If its reduced form fails too, that is no finding's fault.
+        finding: as its run saw it.
+
+    Raises:
+        Exception: the layout itself is broken, since it fails for the reduced form too.
     """
     try:
         return lay_out(finding)
@@ -31,10 +34,10 @@ def laid_out(lay_out: Callable[[Finding], LaidOut], finding: Finding) -> LaidOut
 
 
 def as_recorded(finding: Finding) -> Finding:
-    """Give a finding as its document gives it back, so that its page is the same ever after."""
+    """Give a finding as findings.json will give it back, so that its page never changes."""
     return laid_out(_read_again, finding)
 
 
 def _read_again(finding: Finding) -> Finding:
-    # What has a wrong type is refused when it is read, with the reason.
+    # A value of a wrong type is written all the same; reading refuses it, with the reason.
     return _FINDING.validate_json(_FINDING.dump_json(finding, warnings=False))

@@ -58,7 +58,7 @@ class Disposition(StrEnum):
 
 
 class Priority(StrEnum):
-    """How soon an analyst should look, by the stated rules of `tasks.score`."""
+    """How soon an analyst should look, by the rules of `tasks.scoring.priorities`."""
 
     HIGH = "high"
     MEDIUM = "medium"

@@ -16,21 +16,21 @@ R = TypeVar("R")
 class Step(Task[P, R]):
     """A task that Prefect neither caches nor searches for futures.
 
-    Prefect walks through the arguments of a task: 5,000 findings have millions of parts. Of an
-    opaque argument it only sees the task that the whole value comes from, which is enough to draw
-    the run's graph.
+    Prefect walks through the arguments of a task, and 5,000 findings have millions of parts.
+    `opaque` stops that walk; Prefect still knows which task made the value, and draws the graph.
+    This holds for calls, not for `submit` and `map`, which no flow of ours uses.
     """
 
-    def __init__(self, function: Callable[P, R], **options: Any) -> None:  # noqa: ANN401 - Task's.
+    def __init__(self, function: Callable[P, R], **options: Any) -> None:  # noqa: ANN401 - whatever Task takes.
         super().__init__(function, cache_policy=NO_CACHE, **options)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         """Run the step in the current flow run; the function gets the arguments themselves."""
-        named = {name: opaque(value) for name, value in kwargs.items()}
-        result: R = super().__call__(*map(opaque, args), **named)  # type: ignore[arg-type]
+        keywords = {name: opaque(value) for name, value in kwargs.items()}
+        result: R = super().__call__(*map(opaque, args), **keywords)  # type: ignore[arg-type]
         return result
 
 
 def step(function: Callable[P, R]) -> Step[P, R]:
-    """Make a step that is not retried: what it needs is local, or it says why it failed."""
+    """Make a step that is not retried, unlike a `cluster_step`."""
     return Step(function)

@@ -14,8 +14,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 
 from flows.daily_digest import daily_digest
-from flows.hunt_cluster import Site as Worksite
-from flows.hunt_cluster import hunt_cluster, publish_report, search
+from flows.hunt_cluster import RunContext, hunt_cluster, publish_report, search
 from tasks.errors import ArchiveError, QueryRefused
 from tasks.history import History
 from tasks.model.findings import Status
@@ -204,7 +203,7 @@ def test_a_slot_that_cannot_be_searched_has_failed_and_the_next_is_run(
 ):
     """One bad day keeps no other from being searched, nor the next run of the schedule."""
 
-    def broken_as_of_the_first(at: Worksite, plan: Plan) -> Report:
+    def broken_as_of_the_first(at: RunContext, plan: Plan) -> Report:
         if plan.slot == day(1):
             raise fault
         return search(at, plan)
@@ -223,7 +222,7 @@ def test_an_archive_that_is_away_for_a_moment_keeps_no_slot_from_being_searched(
     """Its report is owed, and the next one of the same flow run brings it too."""
     away = [day(1)]
 
-    def briefly_away(at: Worksite, report: Report) -> str:
+    def briefly_away(at: RunContext, report: Report) -> str:
         if report.run.slot in away:
             away.clear()
             raise ArchiveError("The archive cannot be written.", "Look at its disk.")
@@ -242,7 +241,7 @@ def test_a_slot_that_somebody_runs_meanwhile_is_left_to_them(site, client, monke
     """Whoever backfills by hand while the schedule catches up is not in its way."""
     cluster = site.cluster(*daily(0, 1, 2))
 
-    def overtaken_as_of_the_first(at: Worksite, plan: Plan) -> Report:
+    def overtaken_as_of_the_first(at: RunContext, plan: Plan) -> Report:
         if plan.slot == day(1) and plan.scheduled:
             site.hunt(cluster, day(1))
         return search(at, plan)

@@ -56,7 +56,7 @@ def test_what_is_new_is_told_once(office):
         first = office.digest(office.destination(slack))
         again = office.digest(office.destination(slack))
     assert first.message == "1 new, posted to Slack"
-    assert again.message == "nothing that was not posted before"
+    assert again.message == "everything was posted before"
     assert len(slack.messages) == 1
 
 
@@ -76,7 +76,7 @@ def test_a_warning_is_told_once_a_day(office):
     with SlackServer(ok) as slack:
         office.digest(office.destination(slack))
         again = office.digest(office.destination(slack), SLOT + timedelta(hours=4))
-    assert again.message == "nothing that was not posted before"
+    assert again.message == "everything was posted before"
     assert len(slack.messages) == 1
 
 
@@ -183,7 +183,7 @@ def test_without_the_scope_to_look_a_lost_message_is_told_once_more_and_says_so(
         told = office.digest(office.destination(slack))
         again = office.digest(office.destination(slack))
     assert told.message == "1 new, posted to Slack"
-    assert again.message == "nothing that was not posted before"
+    assert again.message == "everything was posted before"
     assert "may repeat" in slack.messages[-1]["text"]
     assert len(slack.messages) == (2 if first is taken_then_dropped else 1)
     assert office.statuses() == [DigestStatus.LOST, DigestStatus.SENT]

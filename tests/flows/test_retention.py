@@ -8,8 +8,7 @@ from prefect import flow
 from prefect.exceptions import ParameterTypeError
 
 from flows.catching_up import catch_up
-from flows.hunt_cluster import Site as Worksite
-from flows.hunt_cluster import record_and_publish, search
+from flows.hunt_cluster import RunContext, record_and_publish, search
 from flows.retention import retention
 from tasks.archive import write_run
 from tasks.errors import SlotPruned
@@ -100,7 +99,7 @@ def test_a_forgotten_slot_that_is_caught_up_is_recorded_as_failed(site):
     def late(history: History) -> None:
         plan = Plan("", HUNT, cluster.name, NOW, stale_after_hours=6, started_at=NOW)
         slots = [FORGOTTEN, NOW - DAY]
-        shared = Worksite(cluster, history, str(site.archive), None)
+        shared = RunContext(cluster, history, str(site.archive), None)
         keep = partial(record_and_publish, shared)
         catch_up(plan, slots, 14, partial(search, shared), keep)
 

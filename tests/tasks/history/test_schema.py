@@ -291,7 +291,7 @@ def test_a_newer_history_is_refused_and_left_as_it_is(
     file = Path(empty_url.removeprefix("sqlite:///"))
     before = file.read_bytes() if file.exists() else b""
 
-    with pytest.raises(HistoryError, match=r"newer beaconhunt \(revision 0006\).*left as it is"):
+    with pytest.raises(HistoryError, match=r"newer beaconhunt made .* \(revision 0006\).*left"):
         History.open(empty_url).__enter__()
     with pytest.raises(HistoryError, match="newer beaconhunt"):
         upgrade_history(empty_url)
