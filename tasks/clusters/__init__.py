@@ -1,6 +1,6 @@
-"""Clusters: from a setting to a client that can be asked, from a question to its answer.
+"""Clusters: from settings to a client, and from an ES|QL question to its answer.
 
-The only place that knows Elasticsearch's client and how servers really behave.
+Only this package knows Elasticsearch's client and how servers really behave.
 """
 
 from tasks.clusters.access import PRIVILEGES, Catalogue, catalogue, missing_privileges

@@ -1,4 +1,4 @@
-"""What an API key opens: from index patterns to the privileges on them and the fields behind."""
+"""Access of an API key: from index patterns to missing privileges, data streams and fields."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tasks.clusters.client import Client, silenced
 from tasks.clusters.faults import in_our_words
 
 PRIVILEGES = ("read", "view_index_metadata")
-"""What a hunt needs on the indices that it reads."""
+"""The privileges that a hunt needs on the indices it reads."""
 
 PATIENCE_SECONDS = 15
-"""How long such a question may take: nothing is searched for it."""
+"""Time limit for these requests: they search nothing."""
 
 _BACKING_INDEX = re.compile(r"^(?P<remote>[^:]+:)?.*?\.ds-(?P<stream>.+)-\d{4}\.\d\d\.\d\d-\d{6,}$")
-"""Of a data stream, also where it is frozen (`partial-.ds-...`) or on a remote cluster."""
+"""A data stream's backing index, also frozen (`partial-.ds-...`) or on a remote cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What there is to read behind index patterns.
+    """The data streams and fields that match index patterns.
 
     Attributes:
-        streams: names of the data streams, and of indices that belong to none, sorted.
-        types: by field: its types, each with the streams where it has that type. A field of one
-            type names none: it has it wherever it is mapped.
+        streams: names of the data streams, and of indices outside data streams, sorted.
+        types: types by field, with the streams where the field has that type; no streams for a
+            field that has the same type everywhere.
     """
 
     streams: tuple[str, ...]
@@ -36,13 +36,13 @@ class Catalogue:
 
 
 def missing_privileges(client: Client, patterns: Collection[str]) -> Mapping[str, tuple[str, ...]]:
-    """Ask which privileges the API key lacks, by index pattern; those that lack none are left out.
+    """Find the privileges that the API key lacks, for every index pattern that lacks any.
 
-    Privileges on remote clusters cannot be asked for, and a cluster without security has none.
+    Privileges on remote clusters cannot be queried, and a cluster without security has none.
 
     Raises:
         Unauthorised: the key is not accepted.
-        ClusterError: no answer, or one that cannot be used.
+        ClusterError: there is no answer, or it cannot be used.
     """
     names = sorted(pattern for pattern in patterns if ":" not in pattern and pattern[:1] != "-")
     asked = [{"names": names, "privileges": PRIVILEGES}] if names else []
@@ -61,15 +61,15 @@ def missing_privileges(client: Client, patterns: Collection[str]) -> Mapping[str
 
 
 def catalogue(client: Client, patterns: Sequence[str], fields: Collection[str]) -> Catalogue:
-    """Ask which data streams there are behind patterns, and of which types their fields are.
+    """Find the data streams that match patterns, and the types of their fields.
 
     Args:
-        client: of a remote cluster.
-        patterns: as FROM takes them.
-        fields: names of those in question.
+        client: client of a remote cluster.
+        patterns: index patterns, as in FROM.
+        fields: names of the fields.
 
     Raises:
-        ClusterError: no answer, or one that cannot be used.
+        ClusterError: there is no answer, or it cannot be used.
     """
     with in_our_words(client.cluster), silenced():
         body = (
@@ -85,7 +85,7 @@ def catalogue(client: Client, patterns: Sequence[str], fields: Collection[str]) 
     return Catalogue(
         streams=_streams(body["indices"]),
         types={
-            field: {kind: _streams(said.get("indices") or ()) for kind, said in kinds.items()}
+            field: {kind: _streams(caps.get("indices") or ()) for kind, caps in kinds.items()}
             for field, kinds in body["fields"].items()
         },
     )
@@ -96,5 +96,5 @@ def _patient(client: Client) -> Elasticsearch:
 
 
 def _streams(indices: Collection[str]) -> tuple[str, ...]:
-    """Name the data streams that backing indices belong to."""
+    """Give the data streams of backing indices."""
     return tuple(sorted({_BACKING_INDEX.sub(r"\g<remote>\g<stream>", name) for name in indices}))

@@ -1,4 +1,4 @@
-"""Answers: from Elasticsearch's JSON to rows, with what is known to be missing from them."""
+"""Answers: from Elasticsearch's JSON to rows, and to what is known to be missing in them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from urllib.parse import unquote
 import pandas as pd
 
 ROWS_AT_MOST = 10_000
-"""Elasticsearch cuts every longer ES|QL answer, silently, unless its administrator says less."""
+"""Elasticsearch silently cuts longer ES|QL answers; an administrator may set a lower limit."""
 
 ROWS_WITHOUT_LIMIT = 1_000
-"""What a query without LIMIT gets, with a warning. No server is known to cut below that."""
+"""Rows for a query without LIMIT, with a warning. No server is known to cut below that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a cluster answered to one ES|QL question.
+    """A cluster's answer to one ES|QL question.
 
     Attributes:
-        rows: one column per answered column, under its ES|QL name; dates are aware UTC timestamps,
-            several values are lists, everything else is as Elasticsearch sent it.
-        types: Elasticsearch's type of each column.
+        rows: the answer's columns under their ES|QL names; dates are aware UTC timestamps, several
+            values are lists, everything else is as Elasticsearch sent it.
+        types: Elasticsearch's types by column.
         is_partial: some shards did not answer.
-        is_cut: there may be more rows than could be answered.
-        skipped: remote clusters behind this one that did not answer, each with the reason.
-        warnings: the texts of the answer's Warning headers.
+        is_cut: there may be more rows than the answer holds.
+        skipped: remote clusters behind this one that did not answer, with their reasons.
+        warnings: the texts in the answer's Warning headers.
     """
 
     rows: pd.DataFrame
@@ -44,7 +44,7 @@ class Answer:
 
     @property
     def may_go_on(self) -> bool:
-        """Whether a server may have cut here: only a shorter answer proves that it did not."""
+        """Whether there may be more rows: only an answer below the server's limits is complete."""
         return len(self.rows) >= ROWS_WITHOUT_LIMIT
 
     def records(self) -> list[dict[str, Any]]:
@@ -62,27 +62,27 @@ def values(cell: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a cell holds what it
 
 
 def read_answer(body: Mapping[str, Any], warning_header: str) -> Answer:
-    """Read the body of an answer, and its Warning header."""
+    """Read an answer's body and its Warning header."""
     types = {column["name"]: column["type"] for column in body["columns"]}
     readers = [_READERS.get(kind, _well_formed) for kind in types.values()]
     values = [list(map(_each, readers, row)) for row in body["values"]]
     rows = pd.DataFrame(values, columns=list(types), dtype=object)
-    said = _warnings(warning_header)
-    limited = any("default limit" in text for text in said) and len(rows) >= ROWS_WITHOUT_LIMIT
+    texts = _warnings(warning_header)
+    limited = any("default limit" in text for text in texts) and len(rows) >= ROWS_WITHOUT_LIMIT
     skipped = tuple(_skipped(body.get("_clusters") or {}))
     return Answer(
         rows,
         types,
-        # A skipped remote makes an answer partial too, on servers that say so: that is no shard.
+        # Some servers call an answer partial after skipping a remote cluster: that is no shard.
         is_partial=bool(body.get("is_partial")) and not skipped,
         is_cut=limited or len(rows) >= ROWS_AT_MOST,
         skipped=skipped,
-        warnings=said,
+        warnings=texts,
     )
 
 
 def _skipped(clusters: Mapping[str, Any]) -> list[str]:
-    """Name the remote clusters that did not answer in full, each with what it says of that."""
+    """Name the remote clusters that did not answer in full, with their reasons."""
     return [
         f"{alias} ({_reason(remote)})"
         for alias, remote in sorted((clusters.get("details") or {}).items())
@@ -97,23 +97,23 @@ def _reason(remote: Mapping[str, Any]) -> str:
 
 
 def _each(convert: Callable[[Any], object], value: Any) -> object:  # noqa: ANN401 - any JSON.
-    """Convert one value or each of several; None stays."""
+    """Convert one value, or every value in a list; None stays None."""
     if isinstance(value, list):
         return [convert(one) for one in value]
     return None if value is None else convert(value)
 
 
 def _well_formed(value: object) -> object:
-    """Replace half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    """Replace half a surrogate pair, which is possible in JSON but not in UTF-8."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 _READERS: Mapping[str, Callable[[Any], object]] = {"date": pd.Timestamp}
-"""By Elasticsearch's type, where JSON's own value is not what it means."""
+"""Readers by Elasticsearch's type, for values that JSON has no type for."""
 
 
 def _warnings(header: str) -> tuple[str, ...]:
-    r"""Read `299 Elasticsearch-<version> "text"` entries; texts may hold `\"` and commas."""
+    r"""Read `299 Elasticsearch-<version> "text"` entries; texts may contain `\"` and commas."""
     texts = []
     rest = header
     while (opening := rest.find('"')) >= 0:

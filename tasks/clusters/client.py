@@ -1,4 +1,4 @@
-"""A client of one cluster: from its settings to something that can be asked, and its answers."""
+"""A client for one cluster: from its settings to answers to ES|QL questions."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ from tasks.model.costs import Cost
 from tasks.settings import Cluster, ReadBlock, located, no_block, secret
 
 VALUES_A_QUESTION = 1_000
-"""How many entity ids or hosts go into one question."""
+"""Entity ids or hosts in one question."""
 
 DELETE_SECONDS = 10
-"""How long deleting a query may take: within it a cancelled run has let go of the cluster."""
+"""Time limit for deleting a query: after it, a cancelled run uses the cluster no more."""
 
 _FIRST_WAIT = "1s"
-"""Until the server names the query: what has no name cannot be deleted."""
+"""Wait before the server gives the query an id: without an id it cannot be deleted."""
 
 _POLL = "5s"
 _KEEP_ALIVE = "2m"
-"""What a killed process leaves on the server is forgotten after this; it takes no less than 1m."""
+"""The server drops a killed process's query after this time; its minimum is 1m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ class Question:
     """One ES|QL question.
 
     Attributes:
-        name: a word for costs, errors and logs.
+        name: its name in costs, errors and logs.
         query: ES|QL text.
         within: Query DSL filter that every document must also match.
-        parameters: values of the text's `?name` parameters.
+        parameters: values of the `?name` parameters in the text.
     """
 
     name: str
@@ -74,18 +74,18 @@ class Question:
     parameters: Mapping[str, Any]
 
     def about(self, column: str, values: Iterable[str | None]) -> Question:
-        """Give the question for documents that hold one of the values; no value is none."""
+        """Restrict the question to documents with one of the values; None is left out."""
         terms = {"terms": {column: sorted({value for value in values if value is not None})}}
         return replace(self, within={"bool": {"filter": [self.within, terms]}})
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What answers at a cluster's address.
+    """The server at a cluster's address.
 
     Attributes:
-        number: its version in its own words; None where the API key may not ask.
-        is_serverless: Elastic's own cloud, which is always of the newest version.
+        number: its version number as text; None if the API key may not read it.
+        is_serverless: Elastic's own cloud, which always has the newest version.
     """
 
     number: str | None
@@ -93,18 +93,18 @@ class Server:
 
     @property
     def release(self) -> tuple[int, int] | None:
-        """Major and minor version; None where it is not known."""
+        """Major and minor version; None if unknown."""
         found = re.match(r"(\d+)\.(\d+)", self.number or "")
         return (int(found[1]), int(found[2])) if found and not self.is_serverless else None
 
     def is_at_least(self, version: str) -> bool:
-        """Whether the server has what came with a version, as far as it can be known."""
+        """Whether the server has this version or a later one; False if its version is unknown."""
         major, _, minor = version.partition(".")
         return self.is_serverless or (self.release or (0, 0)) >= (int(major), int(minor))
 
     @property
     def can_refuse_partial_answers(self) -> bool:
-        """Whether it knows `allow_partial_results`; others refuse every request that has it."""
+        """Whether it knows `allow_partial_results`; other servers refuse requests with it."""
         return self.is_at_least("8.19") and self.release != (9, 0)
 
     @property
@@ -114,18 +114,18 @@ class Server:
 
 
 class Client:
-    """An open cluster: the official client, whose it is, and what its questions have cost.
+    """An open cluster: the official client, the cluster's settings and the costs so far.
 
     Attributes:
         elasticsearch: the official client.
-        cluster: its settings.
-        costs: by the name of the question.
+        cluster: the cluster's settings.
+        costs: costs by the question's name.
     """
 
     def __init__(
         self, elasticsearch: Elasticsearch, cluster: Cluster, api_key: SecretStr | None
     ) -> None:
-        """Take the official client, and what it was made from."""
+        """Take the official client, and the settings and key that it was made with."""
         self.elasticsearch = elasticsearch
         self.cluster = cluster
         self._api_key = api_key
@@ -133,10 +133,10 @@ class Client:
 
     @cached_property
     def server(self) -> Server:
-        """What answers there; asked once.
+        """The server's version; requested once.
 
         Raises:
-            ClusterError: nothing does, or something else.
+            ClusterError: there is no answer, or the server is not Elasticsearch.
         """
         with self.in_our_words():
             try:
@@ -146,25 +146,25 @@ class Client:
         return Server(version.get("number"), version.get("build_flavor") == "serverless")
 
     def in_our_words(self, query: str = "") -> contextlib.AbstractContextManager[None]:
-        """Translate what the official client raises, and keep the API key out of it."""
+        """Translate the official client's errors, and keep the API key out of them."""
         return in_our_words(self.cluster, query, self._api_key)
 
     @property
     def bytes_received(self) -> int:
-        """Of all answers so far; 0 for a folder."""
+        """Bytes received in all answers so far; 0 for a folder."""
         nodes = self.elasticsearch.transport.node_pool.all()
         return sum(node.bytes_received for node in nodes if isinstance(node, BoundedNode))
 
     def require(self, version: str, what: str) -> None:
-        """Make sure that the server is of a version, where it says so.
+        """Require a version of the server; an unknown version passes.
 
         Raises:
-            QueryRefused: it is older.
+            QueryRefused: the server is older.
         """
         if self.server.release is not None and not self.server.is_at_least(version):
             raise QueryRefused(
                 f"{self.cluster.name}: {what} needs Elasticsearch {version}; "
-                f"this one is {self.server.number}.",
+                f"this cluster has {self.server.number}.",
                 "Upgrade the cluster, or choose a hunt that needs less.",
             )
 
@@ -174,13 +174,13 @@ def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Clie
     """Open a cluster: a remote one by its URL, or a folder of events.
 
     Args:
-        cluster: which, and how to reach it.
-        read_block: what reads the Secret block that its settings may name.
+        cluster: the cluster's settings.
+        read_block: reads the Secret block that the settings may name.
 
     Raises:
-        Unreachable: there is no such folder, or no address that can be called.
-        NotTrusted: its authority's file cannot be used.
-        Unauthorised: there is no such secret, or it cannot be a key.
+        Unreachable: the folder does not exist, or the URL is not a valid address.
+        NotTrusted: the authority's file cannot be used.
+        Unauthorised: the secret is missing or malformed.
     """
     api_key = _api_key(cluster, read_block)
     embedded = cluster.url.startswith("file://")
@@ -220,29 +220,29 @@ def _remote(cluster: Cluster, api_key: SecretStr | None) -> Elasticsearch:
             node_class=BoundedNode,
             http_compress=True,
             request_timeout=REQUEST_SECONDS,
-            # Prefect owns the retries: the client's own come without a pause.
+            # Prefect owns the retries: the client retries without a pause.
             max_retries=0,
             retry_on_timeout=False,
         )
     except ValueError:
-        # Its words repeat the whole URL.
+        # Its message repeats the whole URL.
         raise Unreachable(
-            f"{cluster.name}: its `url` is not an address that can be called.",
+            f"{cluster.name}: its `url` is not a valid address.",
             "Give scheme, host and port, for example https://es.example.com:9200; `ca_certs` and "
-            "`ca_fingerprint` go with https only.",
+            "`ca_fingerprint` need https.",
         ) from None
     _check_authority(cluster)
     return elasticsearch
 
 
 def _check_authority(cluster: Cluster) -> None:
-    """Read `ca_certs` once before the client does, whose errors do not name the file."""
+    """Read `ca_certs` before the client does, because the client's errors do not name the file."""
     try:
         ssl.create_default_context(cafile=cluster.ca_certs)
     except OSError as error:
         raise NotTrusted(
             f"{cluster.name}: `ca_certs` {cluster.ca_certs} cannot be used: {error.strerror}.",
-            "Give the path of a readable PEM file with the authority's certificate, on the worker.",
+            "Give the path to a readable PEM file on the worker with the authority's certificate.",
         ) from error
 
 
@@ -260,16 +260,16 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
 
     Args:
         client: from `connect`.
-        question: what is asked.
-        allow_partial: take what the other shards have where some do not answer; such an answer
-            can also come unwanted, from servers before 8.19.
+        question: the question.
+        allow_partial: accept an answer without the shards that failed; servers before 8.19 may give
+            one even if this is not set.
 
     Raises:
-        Unreachable: no answer, or one that says: later.
-        NotTrusted: its certificate does not show that it is the cluster.
+        Unreachable: there was no answer, or the cluster is too busy.
+        NotTrusted: the certificate does not prove the cluster's identity.
         Unauthorised: the key is not accepted, or may not read.
-        QueryRefused: the cluster will not answer this question.
-        DeadlineExceeded: no answer within the cluster's `deadline_minutes`.
+        QueryRefused: the cluster refused the question.
+        DeadlineExceeded: there was no answer within the cluster's `deadline_minutes`.
     """
     cost = client.costs.get(question.name, Cost(question.name))
     client.costs[question.name] = cost.with_failure()
@@ -285,14 +285,14 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
     answer = read_answer(body, response.meta.headers.get("warning") or "")
     if set(answer.types) == {"<no-fields>"}:
         raise QueryRefused(
-            f"{client.cluster.name}: the data streams of this question have no field at all.",
+            f"{client.cluster.name}: the data streams in this query have no field at all.",
             NOTHING_THERE_OR_NOTHING_READABLE,
         )
     return answer
 
 
 def _answered(client: Client, question: Question, *, allow_partial: bool) -> ApiResponse[Any]:
-    """Send the question, wait until it is answered, and leave nothing of it on the server."""
+    """Send the question, wait for its answer, and leave no query on the server."""
     server = client.server
     body: dict[str, Any] = {
         "query": question.query,
@@ -323,10 +323,10 @@ def _answered(client: Client, question: Question, *, allow_partial: bool) -> Api
 
 
 def _esql(client: Client, deadline: float) -> Any:  # noqa: ANN401 - the official client's own.
-    """Give the ES|QL part of the official client, with what is left of the time.
+    """Give the ES|QL part of the official client, with the remaining time as its timeout.
 
     Raises:
-        DeadlineExceeded: nothing is.
+        DeadlineExceeded: no time remains.
     """
     left = deadline - time.monotonic()
     if left <= 0:
@@ -336,7 +336,7 @@ def _esql(client: Client, deadline: float) -> Any:  # noqa: ANN401 - the officia
 
 @contextlib.contextmanager
 def _within(deadline: float, cluster: Cluster) -> Iterator[None]:
-    """Tell a request that was ended at the deadline from one that the network ended."""
+    """Distinguish a request that ended at the deadline from one that the network ended."""
     with silenced():
         try:
             yield
@@ -350,7 +350,7 @@ def _within(deadline: float, cluster: Cluster) -> Iterator[None]:
 def silenced() -> Iterator[None]:
     """Keep the client from repeating Warning headers as Python warnings: we read the headers.
 
-    Whoever asks in several threads holds this around them: the filters are those of the process.
+    Several threads need one common block around them: the filters belong to the process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ElasticsearchWarning)
@@ -360,13 +360,13 @@ def silenced() -> Iterator[None]:
 def _too_late(cluster: Cluster) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"{cluster.name}: no answer in {cluster.deadline_minutes:g} minutes.",
-        "Look at the cluster's load, shorten `window_days` in the hunt, or give the cluster more "
-        "`deadline_minutes`.",
+        "Check the cluster's load, reduce `window_days` in the hunt, or increase "
+        "`deadline_minutes` of the cluster.",
     )
 
 
 def _delete(client: Client, query_id: str) -> None:
-    # A failed delete must not hide how the query ended; keep_alive ends it too.
+    # A failed delete must not hide the query's own error; keep_alive ends the query too.
     with contextlib.suppress(ApiError, TransportError):
         client.elasticsearch.options(request_timeout=DELETE_SECONDS).esql.async_query_delete(
             id=query_id
@@ -374,20 +374,21 @@ def _delete(client: Client, query_id: str) -> None:
 
 
 def _reads_remotes(query: str) -> bool:
-    """Whether FROM names a cluster behind this one, as in `FROM alias:logs-*`."""
+    """Whether FROM names a remote cluster, as in `FROM alias:logs-*`."""
     return ":" in query.partition("|")[0]
 
 
 def _is_running(response: ApiResponse[Any]) -> bool:
-    """Whether the answer is still to come.
+    """Whether the query is still running.
 
     Raises:
-        SerializationError: it is neither an answer nor the promise of one, as a proxy's page.
+        SerializationError: the response is neither an answer nor a running query, for example a
+            proxy's page.
     """
     body = response.body
     if isinstance(body, Mapping) and (body.get("is_running") or {"columns", "values"} <= set(body)):
         return bool(body.get("is_running"))
-    raise SerializationError("Not an answer to a question")
+    raise SerializationError("Not an answer to a query")
 
 
 def ask_about(
@@ -395,21 +396,21 @@ def ask_about(
 ) -> pd.DataFrame:
     """Ask one question about many values of a column, in chunks: 10 or 1,000 are one question.
 
-    An answer that the server may have cut is continued from its last value, of which it may not
-    hold all rows; not where that is the last one asked about, which only a cut among its very rows
-    would make wrong. One value with more rows than an answer can hold keeps the first of them.
+    If the server may have cut an answer, the next chunk starts at the answer's last value, whose
+    rows may be incomplete. If that is also the chunk's last value, the answer counts as complete
+    unless it is known to be cut. A value with more rows than fit an answer keeps the first ones.
 
     Args:
         client: from `connect`.
-        question: its query sorts by the column before everything else.
-        column: whose values are asked about.
-        values: what is asked about, in any order.
+        question: its query sorts by the column first.
+        column: the column.
+        values: the column's values, in any order.
 
     Returns:
-        The rows of all answers.
+        The rows in all answers.
 
     Raises:
-        ClusterError: also where shards did not answer: no count would be right.
+        ClusterError: also if some shards did not answer: the counts would be wrong.
     """
     waiting = sorted({value for value in values if value is not None})
     tables = [pd.DataFrame()]
@@ -419,7 +420,7 @@ def ask_about(
         if answer.is_partial or answer.skipped:
             raise ClusterError(
                 f"{client.cluster.name}: a part of the {question.name} is missing from the answer.",
-                "Look at the cluster's failed shards.",
+                "Check the cluster's failed shards.",
             )
         rows, reached = answer.rows, len(chunk)
         if answer.is_cut or (answer.may_go_on and rows[column].iloc[-1] != chunk[-1]):

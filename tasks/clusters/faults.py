@@ -1,4 +1,4 @@
-"""Faults: from what Elasticsearch's client raises to our errors, each with its remedy."""
+"""Faults: from the errors of Elasticsearch's client to ours, with a remedy."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tasks.esql.errors import explain_position
 from tasks.settings import Cluster
 
 _POSITION = re.compile(r"\bline (\d+):(\d+)")
-"""How Elasticsearch names a place in a query."""
+"""A position in a query, as in Elasticsearch's messages."""
 
-_MAY_PASS = frozenset(
+_TRANSIENT = frozenset(
     {
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.BAD_GATEWAY,
@@ -37,8 +37,8 @@ _MAY_PASS = frozenset(
 )
 
 NOTHING_THERE_OR_NOTHING_READABLE = (
-    "Either no such data stream exists there, or the API key may not read it: Elasticsearch says "
-    "the same for both."
+    "Check that the data stream exists and that the API key may read it: Elasticsearch gives the "
+    "same answer in both cases."
 )
 
 
@@ -46,14 +46,15 @@ NOTHING_THERE_OR_NOTHING_READABLE = (
 def in_our_words(
     cluster: Cluster, query: str = "", api_key: SecretStr | None = None
 ) -> Iterator[None]:
-    """Translate what the client raises: the only place that knows its exceptions.
+    """Translate the client's errors; no other place knows its exceptions.
 
-    What came back is not kept as a cause, because a proxy's page may repeat the request's headers.
+    An error with a response is not kept as the cause: a proxy's page may repeat the request's
+    headers.
 
     Args:
-        cluster: who was asked.
-        query: the ES|QL text, to mark a place in it.
-        api_key: that was sent, to keep it out of every text.
+        cluster: the cluster that the request went to.
+        query: the ES|QL text, to mark a position in it.
+        api_key: the key that was sent, to keep it out of every text.
     """
     name, key = cluster.name, cluster.api_key or "none is set"
     try:
@@ -61,71 +62,72 @@ def in_our_words(
     except AuthenticationException:
         raise Unauthorised(
             f"{name}: the API key is not accepted (secret {key}).",
-            "Put a valid, unexpired API key there, for the worker.",
+            "Store a valid, unexpired API key in that secret for the worker.",
         ) from None
     except AuthorizationException as error:
         raise Unauthorised(
-            f"{name}: the API key may not do this (secret {key}): {_said(error, api_key)}",
+            f"{name}: the API key may not do this (secret {key}): {_reason(error, api_key)}",
             "Give it `read` and `view_index_metadata` on the indices that the hunt reads.",
         ) from None
     except UnsupportedProductError:
         raise QueryRefused(
-            f"{name}: what answers at {host_of(cluster)} is not Elasticsearch.",
-            "Correct `url` of the cluster; a proxy must pass the header X-Elastic-Product on.",
+            f"{name}: the server at {host_of(cluster)} is not Elasticsearch.",
+            "Correct the cluster's `url`; a proxy must pass on the header X-Elastic-Product.",
         ) from None
     except ApiError as error:
-        raise _refused(cluster, query, error, _said(error, api_key)) from None
+        raise _refused(cluster, query, error, _reason(error, api_key)) from None
     except SSLError as error:
         raise NotTrusted(
-            f"{name}: the certificate of {host_of(cluster)} is not to be trusted: {error.message}",
+            f"{name}: the certificate of {host_of(cluster)} is not trusted: {error.message}",
             "Set `ca_certs` to the authority that signed it or `ca_fingerprint` to its SHA-256, "
             "and use a host name that it covers.",
         ) from error
     except ConnectionTimeout as error:
         raise Unreachable(
             f"{name}: {host_of(cluster)} did not answer in time.",
-            "Look at the cluster's load and at the network between.",
+            "Check the cluster's load and the network in between.",
         ) from error
     except ElasticsearchConnectionError as error:
         raise Unreachable(
             f"{name}: {host_of(cluster)} cannot be reached: {error.message}",
-            "Check `url` of the cluster, the network and the firewall.",
+            "Check the cluster's `url`, the network and the firewall.",
         ) from error
     except SerializationError:
         raise Unreachable(
-            f"{name}: the answer of {host_of(cluster)} is broken off or not Elasticsearch's.",
-            "If it stays so, look at the proxies between.",
+            f"{name}: the answer from {host_of(cluster)} is incomplete or not from Elasticsearch.",
+            "If this persists, check the proxies in between.",
         ) from None
 
 
-def _refused(cluster: Cluster, query: str, error: ApiError, said: str) -> ClusterError:
-    if error.status_code in _MAY_PASS and "PERMANENT" not in str(error.body):
+def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> ClusterError:
+    if error.status_code in _TRANSIENT and "PERMANENT" not in str(error.body):
         return Unreachable(
-            f"{cluster.name}: the cluster says: later (status {error.status_code}): {said}",
-            "If it stays so, look at the cluster's load.",
+            f"{cluster.name}: the cluster is too busy (status {error.status_code}): {reason}",
+            "If this persists, check the cluster's load.",
         )
     if not isinstance(error.body, Mapping):
         return QueryRefused(
-            f"{cluster.name}: {host_of(cluster)} answers with a page (status {error.status_code}).",
-            "Correct `url` of the cluster, or look at the proxies between.",
+            f"{cluster.name}: {host_of(cluster)} answers with a web page "
+            f"(status {error.status_code}).",
+            "Correct the cluster's `url`, or check the proxies in between.",
         )
-    if "Unknown index" in said:
-        return QueryRefused(f"{cluster.name}: {said}", NOTHING_THERE_OR_NOTHING_READABLE)
-    position = _POSITION.search(said)
+    if "Unknown index" in reason:
+        return QueryRefused(f"{cluster.name}: {reason}", NOTHING_THERE_OR_NOTHING_READABLE)
+    position = _POSITION.search(reason)
     if position:
         line, column = (int(number) for number in position.groups())
-        said = f"{said}\n{explain_position(query, line, column)}"
-    return QueryRefused(f"{cluster.name}: {said}", "Correct the query, or the events it reads.")
+        reason = f"{reason}\n{explain_position(query, line, column)}"
+    return QueryRefused(f"{cluster.name}: {reason}", "Correct the query, or the events it reads.")
 
 
-def _said(error: ApiError, api_key: SecretStr | None) -> str:
-    """Give the reason in Elasticsearch's error body, which may be the whole of it."""
+def _reason(error: ApiError, api_key: SecretStr | None) -> str:
+    """Give the reason from Elasticsearch's error body: its `reason`, or the whole error."""
     detail = error.body.get("error") if isinstance(error.body, Mapping) else None
     reason = detail.get("reason") if isinstance(detail, Mapping) else detail
-    said = str(reason or "no reason given")
-    return said.replace(api_key.get_secret_value(), "[the API key]") if api_key else said
+    text = str(reason or "no reason given")
+    return text.replace(api_key.get_secret_value(), "[the API key]") if api_key else text
 
 
 def host_of(cluster: Cluster) -> str:
-    """Give the address without a user name: some put a token there."""
+    """Give the cluster's address without a user name, which may be a token."""
     return urlsplit(cluster.url).netloc.rpartition("@")[2] or "the folder"

@@ -1,4 +1,4 @@
-"""A node of the official client whose requests end in time."""
+"""A node for the official client with a time limit on whole requests."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from elastic_transport._node import NodeApiResponse  # It has no public name.
 from elastic_transport.client_utils import DEFAULT, DefaultType
 
 REQUEST_SECONDS = 60
-"""How long a request may take of which nothing else is said."""
+"""Time limit for a request without its own `request_timeout`."""
 
 SILENCE_SECONDS = 60
-"""How long a server may send nothing; it answers polls well within it."""
+"""Time that a server may send nothing; it answers polls well within it."""
 
 
 class BoundedNode(Urllib3HttpNode):
-    """The client's own node, where `request_timeout` bounds the whole request.
+    """The client's own node, where `request_timeout` limits the whole request.
 
-    urllib3's time-outs are between two bytes: an answer that drips a byte every few seconds would
-    never end. So when the time is over, the request's socket is shut down under it.
+    urllib3's timeouts apply between two bytes: an answer that drips a byte every few seconds would
+    never end. So at the time limit, the request's socket is shut down.
 
     Attributes:
-        bytes_received: of all answers' bodies, unpacked.
+        bytes_received: bytes in all answers' bodies, decompressed.
     """
 
     def __init__(self, config: NodeConfig) -> None:
-        """Take the client's settings of the node."""
+        """Take the client's settings for the node."""
         super().__init__(config)
         self.bytes_received = 0
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -44,7 +44,7 @@ class BoundedNode(Urllib3HttpNode):
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
-        """Send a request and read its answer, in `request_timeout` seconds."""
+        """Send a request and read its answer, within `request_timeout` seconds."""
         bound = REQUEST_SECONDS if isinstance(request_timeout, DefaultType) else request_timeout
         seconds = REQUEST_SECONDS if bound is None else bound
         end = Timer(seconds, self._end)
@@ -67,11 +67,11 @@ class BoundedNode(Urllib3HttpNode):
 
 
 def _listed(kind: type[Any], connections: weakref.WeakSet[Any]) -> type[Any]:
-    """Give the class of a pool's connections, whose instances list themselves."""
+    """Make a class of connections that register themselves in a set."""
 
     class Listed(kind):  # type: ignore[misc]
         def connect(self) -> None:
-            connections.add(self)  # First: a handshake can drip too.
+            connections.add(self)  # Before connecting: a handshake can drip too.
             super().connect()
 
     return Listed

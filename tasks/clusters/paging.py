@@ -1,4 +1,4 @@
-"""Pages: from a hunt's query and the last row of an answer to the query for what comes after it."""
+"""Pages: from a hunt's query and an answer's last row to the query for the next page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLUMN = re.compile(r"`?(?P<name>[\w.@]+)`?(\s+ASC)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class PagedQuery:
-    """A query that can be continued: it ends in SORT by a key that no two rows share, and LIMIT.
+    """A query that can be paged: it ends with SORT by a unique key, and LIMIT.
 
     Attributes:
         before: its text up to that SORT.
@@ -28,10 +28,10 @@ class PagedQuery:
     key: tuple[str, ...]
 
     def after(self, row: Mapping[Hashable, Any]) -> tuple[str, dict[str, Any]]:
-        """Give the query for the rows behind one, and the values of its further parameters.
+        """Give the query for the rows after a row, and the values of its added parameters.
 
         Args:
-            row: the last one of a page; its key holds single values, as that of STATS .. BY does.
+            row: the last row of a page; its key has single values, as after STATS .. BY.
         """
         values = [row[column] for column in self.key]
         parameters = {
@@ -42,7 +42,7 @@ class PagedQuery:
 
 
 def _behind(key: Sequence[str], values: Sequence[object]) -> Iterator[str]:
-    """Give the ways to come later: equal up to a column, and there greater; null is the last."""
+    """Give the conditions for later rows: equal up to a column and greater there; null is last."""
     equal: list[str] = []
     for place, (column, value) in enumerate(zip(key, values, strict=True)):
         if value is None:
@@ -54,14 +54,14 @@ def _behind(key: Sequence[str], values: Sequence[object]) -> Iterator[str]:
 
 
 def paged_query(hunt: Hunt, rows_at_most: int) -> PagedQuery | None:
-    """Say how a hunt's query is continued; None where it cannot be.
+    """Prepare a hunt's query for paging; None if that is not possible.
 
-    It can where it ends in `SORT key | LIMIT n`, the key has every column of its last STATS .. BY,
-    so that no two rows share it, and it asks for all rows that a server gives.
+    It is possible if the query ends with `SORT key | LIMIT n`, if the key has every column of its
+    last STATS .. BY and is therefore unique, and if n is at least the server's limit.
 
     Args:
-        hunt: whose query it is.
-        rows_at_most: that a server gives at once.
+        hunt: the hunt.
+        rows_at_most: the server's limit for one answer.
     """
     found = _END.search(without_comments(hunt.query))
     if found is None or int(found["limit"]) < rows_at_most:

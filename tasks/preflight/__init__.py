@@ -1,1 +1,1 @@
-"""What is tried before the first run."""
+"""Preflight: checks to make before the first run."""

@@ -1,4 +1,4 @@
-"""Checks of a preflight: what was tried on what, how it went, and what to do about it."""
+"""Preflight checks: from trials to verdicts with a remedy."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from tasks.errors import PipelineError
 
 
 class Verdict(StrEnum):
-    """How a check went."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """Runs work, and find or say less than they could."""
+    """Runs work, but find or report less than they could."""
     FAILED = "failed"
     """Runs fail, or find nothing."""
     SKIPPED = "skipped"
-    """Not tried: something that it needs failed."""
+    """Not tried, because a check that it needs failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was tried.
+    """One check and its result.
 
     Attributes:
         subject: name of the deployment, or the storage that deployments share.
-        name: what was tried.
-        verdict: how it went.
-        said: what was found out, in sentences.
-        remedy: what the reader can do about it; empty where nothing is to be done.
+        name: the trial's name.
+        verdict: the outcome.
+        said: the result, in sentences.
+        remedy: what the reader can do about it; empty if nothing need be done.
     """
 
     subject: str
@@ -42,7 +42,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """One thing that a trial found out."""
+    """One result of a trial."""
 
     text: str
     remedy: str = ""
@@ -50,22 +50,22 @@ class TrialResult:
 
 
 def warning(text: str, remedy: str) -> TrialResult:
-    """Give what is wrong, and does not keep runs from working."""
+    """Make a result for a problem with which runs still work."""
     return TrialResult(text, remedy, Verdict.WARNING)
 
 
 def failed(text: str, remedy: str) -> TrialResult:
-    """Give what keeps runs from working, where there may be more of it."""
+    """Make a result for a problem that stops runs, when a trial may find several."""
     return TrialResult(text, remedy, Verdict.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Something to try.
+    """A trial for a check.
 
     Attributes:
-        find_out: gives what it found out; an error of ours means that it failed, and why.
-        needs: names of the trials without which it makes no sense.
+        find_out: yields its results; if it raises a `PipelineError`, the trial has failed.
+        needs: names of the trials that must succeed first.
     """
 
     find_out: Callable[[], Iterable[TrialResult]]
@@ -73,7 +73,7 @@ class Trial:
 
 
 def run_trials(subject: str, trials: Mapping[str, Trial]) -> Iterator[Check]:
-    """Try one thing after the other, by name; what needs one that failed is skipped."""
+    """Run trials in order, and skip those that need a failed one."""
     causes: dict[str, str] = {}
     for name, trial in trials.items():
         cause = next((causes[needed] for needed in trial.needs if needed in causes), None)
@@ -81,13 +81,13 @@ def run_trials(subject: str, trials: Mapping[str, Trial]) -> Iterator[Check]:
             causes[name] = cause
             yield Check(subject, name, Verdict.SKIPPED, f"Not tried: {cause} failed.")
             continue
-        for said in _found_out(trial):
-            if said.verdict is Verdict.FAILED:
+        for result in _results(trial):
+            if result.verdict is Verdict.FAILED:
                 causes[name] = name
-            yield Check(subject, name, said.verdict, said.text, said.remedy)
+            yield Check(subject, name, result.verdict, result.text, result.remedy)
 
 
-def _found_out(trial: Trial) -> Iterator[TrialResult]:
+def _results(trial: Trial) -> Iterator[TrialResult]:
     try:
         yield from trial.find_out()
     except PipelineError as error:
@@ -95,9 +95,9 @@ def _found_out(trial: Trial) -> Iterator[TrialResult]:
 
 
 def verdict_counts(checks: Iterable[Check]) -> str:
-    """Count the verdicts, the worst first: `1 failed, 2 warnings, 9 ok`."""
+    """Count the verdicts, worst first: `1 failed, 2 warnings, 9 ok`."""
     verdicts = [check.verdict for check in checks]
-    words = {Verdict.FAILED: "failed", Verdict.SKIPPED: "skipped", Verdict.WARNING: "warnings"}
-    counts = {**words, Verdict.OK: "ok"}
-    told = [f"{verdicts.count(v)} {word}" for v, word in counts.items() if v in verdicts]
-    return ", ".join(told).replace("1 warnings", "1 warning") or "nothing to check"
+    labels = {Verdict.FAILED: "failed", Verdict.SKIPPED: "skipped", Verdict.WARNING: "warnings"}
+    labels |= {Verdict.OK: "ok"}
+    counts = [f"{verdicts.count(v)} {label}" for v, label in labels.items() if v in verdicts]
+    return ", ".join(counts).replace("1 warnings", "1 warning") or "nothing to check"

@@ -1,4 +1,4 @@
-"""Trials of a cluster: from a deployment's settings to what a run of it would meet there."""
+"""Trials on a cluster: from a deployment's settings to the conditions for its runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tasks.text import times
 from tasks.text.numbers import counted
 
 PATIENCE_MINUTES = 2
-"""How long a question of a check may take."""
+"""Time limit for a check's query."""
 
 NAMED_STREAMS = 3
 
@@ -49,13 +49,13 @@ Patterns = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class HuntSettings:
-    """What a deployment of `hunt_cluster` sets.
+    """The settings of a `hunt_cluster` deployment.
 
     Attributes:
         deployment: its name.
-        cluster: which, and how to reach it.
-        hunt: reference of the hunt.
-        thresholds: of the hunt, to override.
+        cluster: the cluster's settings.
+        hunt: reference to the hunt.
+        thresholds: thresholds to override in the hunt.
         stale_after_hours: a newest event older than this means "no data".
     """
 
@@ -68,11 +68,11 @@ class HuntSettings:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Fields that a run reads behind the same index patterns.
+    """Fields that a run reads from the same index patterns.
 
     Attributes:
-        vital: without these no run searches anything.
-        useful: without these findings are described less.
+        vital: fields without which a run cannot search.
+        useful: fields without which findings have less detail.
     """
 
     vital: frozenset[str] = frozenset()
@@ -80,22 +80,22 @@ class Fields:
 
 
 ANY_EVENT = Fields(vital=frozenset({"@timestamp"}))
-"""What is known of a query that only the cluster can read."""
+"""The known fields of a query that only the cluster can parse."""
 
 
 def try_cluster(
     settings: HuntSettings, now: datetime, read_block: ReadBlock = no_block
 ) -> tuple[Check, ...]:
-    """Try on a cluster what a run does, and count the events of its last 24 hours.
+    """Try a run's requests on a cluster, and count the events in its last 24 hours.
 
     Args:
-        settings: of the deployment.
+        settings: the deployment's settings.
         now: aware UTC.
-        read_block: what reads the Secret block that the settings may name.
+        read_block: reads the Secret block that the settings may name.
 
     Returns:
-        One check or more for each thing that was tried, in order. A folder of events has no key,
-        version or privileges.
+        At least one check for every trial, in order. A folder of events has no key, version or
+        privileges.
     """
     with ExitStack() as stack:
         cluster = _Cluster(settings, now, read_block, stack)
@@ -106,18 +106,18 @@ def try_cluster(
         )
 
 
-def _without_subject(said: str, name: str) -> str:
-    """Take the cluster's name out of an error's words, where the check's subject says it."""
-    words = said.removeprefix(f"{name}: ")
-    return said if words == said else words[:1].upper() + words[1:]
+def _without_subject(text: str, name: str) -> str:
+    """Remove the cluster's name from an error's text: the check's subject has it."""
+    rest = text.removeprefix(f"{name}: ")
+    return text if rest == text else rest[:1].upper() + rest[1:]
 
 
 def fields_by_patterns(hunt: Hunt) -> Mapping[Patterns, Fields]:
-    """Tell what a hunt's runs read, by the index patterns that it stands behind.
+    """Give the fields that a hunt's runs read, by index patterns.
 
     Raises:
-        HuntError: the hunt does not say what it reads.
-        EsqlError: only the cluster can read the hunt's query.
+        HuntError: the hunt's query does not begin with FROM.
+        EsqlError: only the cluster can parse the hunt's query.
     """
     pipeline = hunt.pipeline
     found: dict[Patterns, Fields] = {}
@@ -134,7 +134,7 @@ def fields_by_patterns(hunt: Hunt) -> Mapping[Patterns, Fields]:
 
 @dataclass(frozen=True)
 class _Cluster:
-    """A cluster, and what has been found out of it so far."""
+    """A cluster with its trials, which share what they have found out."""
 
     settings: HuntSettings
     now: datetime
@@ -202,7 +202,7 @@ class _Cluster:
 
     @cached_property
     def refusal(self) -> Unauthorised | None:
-        """What the server has against the key; none where it is accepted."""
+        """The server's refusal of the key; None if it accepts the key."""
         try:
             missing_privileges(self.client, ())
         except Unauthorised as error:
@@ -211,13 +211,13 @@ class _Cluster:
 
     @property
     def coverage(self) -> Coverage | None:
-        """Of the last 24 hours; None where counting them takes too long."""
+        """The coverage in the last 24 hours; None if counting takes too long."""
         coverage, _ = self.surveyed
         return coverage
 
     @cached_property
     def surveyed(self) -> tuple[Coverage | None, str]:
-        """The coverage, and why the agents' telemetry was not judged."""
+        """The coverage, and the reason why the agents' telemetry was not assessed."""
         a_day = self.hunt.pipeline.model_copy(update={"window_days": 1})
         hunt = self.hunt.model_copy(update={"pipeline": a_day})
         plan = Plan(
@@ -241,28 +241,28 @@ class _Cluster:
         key = self.settings.cluster.api_key
         self.client  # noqa: B018 - reads the secret and the authority's certificate.
         if self.is_folder:
-            yield TrialResult("The folder is there.")
+            yield TrialResult("The folder exists.")
         else:
             yield TrialResult(f"The API key is in {key}." if key else "No API key is set.")
 
     def reach(self) -> Iterator[TrialResult]:
-        self.refusal  # noqa: B018 - it answers, whatever it says of the key.
+        self.refusal  # noqa: B018 - requests an answer; another trial judges the key.
         yield TrialResult(f"{host_of(self.settings.cluster)} answers.")
 
     def use_key(self) -> Iterator[TrialResult]:
         if self.refusal:
             raise self.refusal
         key = self.settings.cluster.api_key
-        yield TrialResult("It is accepted." if key else "None is set, and none is asked for.")
+        yield TrialResult("It is accepted." if key else "No API key is set, and none is needed.")
 
     def compare_version(self) -> Iterator[TrialResult]:
         needed, server = self.hunt.pipeline.min_version, self.client.server
         self.client.require(needed, f"the hunt {self.hunt.slug}")
         if server.is_serverless:
-            yield TrialResult("Serverless, which is always of the newest version.")
+            yield TrialResult("Serverless, which always has the newest version.")
         elif server.release is None:
             yield warning(
-                "The API key may not ask for the version.",
+                "The API key may not read the version.",
                 f"Give it the cluster privilege `monitor`, or make sure of {needed} or later. "
                 f"{_THE_KEY}",
             )
@@ -286,10 +286,10 @@ class _Cluster:
             if found.streams:
                 yield TrialResult(f"{names}: {_listed(found.streams)}.")
             elif self.fields[patterns].vital:
-                yield failed(f"{names}: there is nothing.", NOTHING_THERE_OR_NOTHING_READABLE)
+                yield failed(f"{names}: no data stream.", NOTHING_THERE_OR_NOTHING_READABLE)
             else:
                 yield warning(
-                    f"{names}: there is nothing, so findings are described less.",
+                    f"{names}: no data stream, so findings have less detail.",
                     NOTHING_THERE_OR_NOTHING_READABLE,
                 )
 
@@ -304,12 +304,12 @@ class _Cluster:
         yield from faults
         if ANY_EVENT in self.fields.values():
             yield TrialResult(
-                "Which columns this query reads, only the cluster knows: see the next check."
+                "Only the cluster can parse this query; the next check tries it there."
             )
         elif not faults:
             count = len({name for r in self.fields.values() for name in r.vital | r.useful})
             yield TrialResult(
-                f"All {count} that a run reads are there, with the types that it needs."
+                f"All {count} columns that a run reads exist, with the types that it needs."
             )
 
     def ask_hunt(self) -> Iterator[TrialResult]:
@@ -318,7 +318,7 @@ class _Cluster:
             self.client,
             Question(
                 "check",
-                f"{self.hunt.query}\n| LIMIT 0",  # It is verified, and nothing is searched.
+                f"{self.hunt.query}\n| LIMIT 0",  # The cluster verifies it and searches nothing.
                 window.filter,
                 parameters(self.hunt, window),
             ),
@@ -326,7 +326,7 @@ class _Cluster:
         for remote in answer.skipped:
             yield warning(
                 f"The remote cluster {remote} does not answer: runs will be partial.",
-                "Look at the connection between the two clusters.",
+                "Check the connection between the two clusters.",
             )
         yield TrialResult("The cluster understands the hunt's query.")
 
@@ -335,15 +335,15 @@ class _Cluster:
         if coverage is None:
             yield warning(
                 f"Counting the events of one day takes more than {PATIENCE_MINUTES:g} minutes.",
-                "Look at the cluster's load; a run has `deadline_minutes` for a question about "
+                "Check the cluster's load; a run has `deadline_minutes` for a query about "
                 f"{self.hunt.pipeline.window_days} days.",
             )
             return
         if coverage.newest_event is None:
             judge = warning if self.is_folder else failed
             yield judge(
-                "There is no event of the hunt's population in the last 24 hours.",
-                "Hunt the folder as of a slot of its own: `beaconhunt run NAME --slot TIME`."
+                "There is no event in the hunt's population in the last 24 hours.",
+                "Hunt as of a slot within the folder's events: `beaconhunt run NAME --slot TIME`."
                 if self.is_folder
                 else "Check that Elastic Defend ships these events to this cluster, or correct "
                 "`population` in the hunt.",
@@ -351,7 +351,7 @@ class _Cluster:
             return
         age = times.span(self.now - coverage.newest_event)
         hosts = counted(coverage.macs, *self.hunt.pipeline.nouns.host)
-        text = f"{counted(coverage.events, 'event')} of {hosts} in the last 24 hours"
+        text = f"{counted(coverage.events, 'event')} from {hosts} in the last 24 hours"
         if coverage.is_stale(self.now, self.settings.stale_after_hours):
             yield warning(
                 f"{text}, the newest {age} old: a run now would have no data.",
@@ -360,7 +360,7 @@ class _Cluster:
         else:
             yield TrialResult(f"{text}, the newest {age} old.")
         if coverage.is_partial:
-            yield warning("Some shards did not answer.", "Look at the cluster's failed shards.")
+            yield warning("Some shards did not answer.", "Check the cluster's failed shards.")
 
     def judge_telemetry(self) -> Iterator[TrialResult]:
         coverage, unjudged = self.surveyed
@@ -368,15 +368,15 @@ class _Cluster:
         faults = list(telemetry_faults(agents))
         yield from faults
         if not faults and agents:
-            yield TrialResult(f"Nothing is wrong with what {_versions(agents)} send.")
+            yield TrialResult(f"The telemetry from {_versions(agents)} has no fault.")
         elif unjudged:
             yield warning(
-                f"Not judged, and a hunt may be blind there: {unjudged}",
-                "Look at the cluster's load and at its circuit breakers.",
+                f"Not assessed, so a hunt may be blind: {unjudged}",
+                "Check the cluster's load and its circuit breakers.",
             )
         elif not faults:
             yield TrialResult(
-                "Not judged: no network events were counted.", verdict=Verdict.SKIPPED
+                "Not assessed: no network events were counted.", verdict=Verdict.SKIPPED
             )
 
 
@@ -400,13 +400,13 @@ def _fault_warning(fault: Fault, agents: Iterable[AgentCoverage], extent: str = 
 def _faults(
     patterns: Patterns, names: Iterable[str], found: Catalogue
 ) -> Iterator[tuple[str, str]]:
-    """Name the columns that are missing or of another type, each kind with its remedy."""
+    """Give the problems with missing columns and with columns of another type, with remedies."""
     where = ", ".join(patterns)
     missing = sorted(name for name in names if name not in found.types)
     if missing:
         yield (
             f"{where}: no {', '.join(missing)}.",
-            "Bring the assets of Elastic Defend's integration up to date, or correct the hunt.",
+            "Update the assets of the Elastic Defend integration, or correct the hunt.",
         )
     usual = {name: kind for each in patterns for name, kind in usual_types(each).items()}
     for name in sorted(set(names) & found.types.keys() & usual.keys()):
@@ -414,7 +414,7 @@ def _faults(
             if not fits(kind, usual[name]):
                 yield (
                     f"{', '.join(streams) or where}: {name} is {kind}, not {usual[name]}.",
-                    "Correct the mapping in the index template, and roll the data stream over.",
+                    "Correct the mapping in the index template, and roll over the data stream.",
                 )
 
 

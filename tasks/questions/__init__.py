@@ -1,1 +1,1 @@
-"""Questions: what a run asks a cluster as of its slot, and how the answers are read."""
+"""Questions: the ES|QL queries of a run as of its slot, and the reading of their answers."""

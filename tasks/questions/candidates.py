@@ -13,11 +13,11 @@ from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Plan, Window
 
 CANDIDATES_AT_MOST = 100_000
-"""Beyond these a hunt is not asked for more, and the run says so."""
+"""Beyond this number no further page is requested, and the run's warnings say so."""
 
 
 def parameters(hunt: Hunt, window: Window) -> dict[str, str | float]:
-    """Give a value to every `?name` of the hunt's query."""
+    """Give the values of the `?name` parameters in the hunt's query."""
     thresholds = {name: integral(value) for name, value in hunt.pipeline.thresholds.items()}
     values: dict[str, str | float] = {**window.parameters, **thresholds}
     return {name: value for name, value in values.items() if name in hunt.parameters}
@@ -27,15 +27,15 @@ def ask_candidates(client: Client, plan: Plan, *, allow_partial: bool = False) -
     """Ask the hunt's question as of the plan's slot, page by page.
 
     Args:
-        client: of the cluster that is hunted.
-        plan: of the run.
-        allow_partial: take what the other shards have where some do not answer.
+        client: client of the cluster.
+        plan: the run's plan.
+        allow_partial: accept an answer without the shards that failed.
 
     Returns:
-        Its candidates: one row each, with the columns that the hunt keeps.
+        The candidates: one row for one candidate, with the columns that the hunt keeps.
 
     Raises:
-        Unreachable: some shards did not answer, and the others have nothing.
+        Unreachable: some shards did not answer, and the others found nothing.
     """
     hunt = plan.hunt
     values = parameters(hunt, plan.window)
@@ -51,8 +51,8 @@ def ask_candidates(client: Client, plan: Plan, *, allow_partial: bool = False) -
     )
     if answer.is_partial and answer.rows.empty:
         raise Unreachable(
-            f"{client.cluster.name}: some shards did not answer, and the others have nothing.",
-            "Look at the cluster's failed shards.",
+            f"{client.cluster.name}: some shards did not answer, and the others found nothing.",
+            "Check the cluster's failed shards.",
         )
     return answer
 
@@ -62,7 +62,7 @@ def _rows(answers: list[Answer]) -> int:
 
 
 def merged_answers(answers: list[Answer], *, is_cut: bool) -> Answer:
-    """Put the pages of one answer together."""
+    """Merge the pages of one answer."""
     return Answer(
         rows=pd.concat([answer.rows for answer in answers], ignore_index=True),
         types=answers[0].types,

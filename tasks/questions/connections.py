@@ -1,4 +1,4 @@
-"""Connection times: from findings to when their processes called, and when their hosts slept."""
+"""Connection times: from findings to their processes' connections and their hosts' awake hours."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ FROM logs-endpoint.events.network-*
 | SORT process.entity_id, destination.address
 | LIMIT 10000
 """
-"""One connection counts once whatever the encoding: an attempt and its disconnect share a source
-port, a merged document is both, a disconnect alone is one. Of a port used again within the window
-the more frequent kind counts. DNS look-ups are none."""
+"""A connection counts once in every encoding: an attempt and its disconnect share a source port, a
+merged document is both, a disconnect alone is one connection. If a port is used again within the
+window, the more frequent kind of event counts. DNS lookups are not connections."""
 
 HOST_HOURS = """\
 FROM logs-endpoint.events.network-*
@@ -48,22 +48,22 @@ FROM logs-endpoint.events.network-*
 | SORT host.id
 | LIMIT 10000
 """
-"""The hours in which a Mac sent anything at all: in the others it slept."""
+"""The hours in which a Mac sent any event: in the others it was asleep or off."""
 
 ADDRESSES_AT_MOST = 65_536
-"""More terms than these are refused by Elasticsearch (`index.max_terms_count`)."""
+"""Elasticsearch refuses more terms than this (`index.max_terms_count`)."""
 
 
 def ask_connections(
     client: Client, plan: Plan, findings: Sequence[Finding]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ask for connection times and waking hours of the findings.
+    """Ask for the findings' connection times and their hosts' awake hours.
 
     Returns:
-        Answers to `CONNECTIONS` and to `HOST_HOURS`, each as one table.
+        The answers to `CONNECTIONS` and to `HOST_HOURS`, as one table for each of them.
 
     Raises:
-        ClusterError: also where a part of an answer is missing: no count would be right.
+        ClusterError: also if a part of an answer is missing: the counts would be wrong.
     """
     window = plan.window
     start = {"_tstart": window.parameters["_tstart"]}

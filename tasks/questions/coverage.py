@@ -1,4 +1,4 @@
-"""What a cluster could have seen: from a plan to its coverage."""
+"""Coverage: from a plan to the events that its hunt could have seen."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ FROM $sources
 
 
 def subject_of(hunt: Hunt) -> dict[str, str]:
-    """Give what the questions of coverage are about: what the hunt could have seen.
+    """Give the hunt's sources and population, for the coverage questions.
 
     Raises:
-        HuntError: the hunt does not begin with FROM, so nobody can say that.
+        HuntError: the hunt's query does not begin with FROM, so its sources are unknown.
     """
     if not hunt.sources:
         raise HuntError(
@@ -56,14 +56,14 @@ def subject_of(hunt: Hunt) -> dict[str, str]:
 def ask_coverage(
     client: Client, plan: Plan, *, allow_partial: bool = False
 ) -> tuple[Coverage, str]:
-    """Ask what the cluster could have seen as of the plan's slot.
+    """Ask for the hunt's coverage on the cluster as of the plan's slot.
 
     Returns:
-        What it could, and why its agents were not judged: empty where they were, and where that
-        cannot be, because other data streams than network events lack the columns.
+        The coverage, and the reason why its agents' telemetry was not assessed. The reason is empty
+        if it was, or if it cannot be: only network events have the needed columns.
 
     Raises:
-        HuntError: nobody can say what the hunt could see.
+        HuntError: as above.
     """
     subject = subject_of(plan.hunt)
     totals, agents = (
@@ -80,7 +80,7 @@ def ask_coverage(
 
 
 def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
-    """Read the answers to `TOTALS` (one row) and, if asked, `AGENTS` (a row per agent version)."""
+    """Read the answers to `TOTALS` (one row) and `AGENTS`, if any (a row for an agent version)."""
     (total,) = totals.records()
     newest = total["newest_event"]
     return Coverage(

@@ -1,4 +1,4 @@
-"""Process events: from entity ids to what the cluster knows of these processes."""
+"""Process events: from entity ids to the process events with them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FROM logs-endpoint.events.process-*
 
 
 def ask_processes(client: Client, plan: Plan, entities: list[str]) -> pd.DataFrame:
-    """Fetch the process events of the entity ids as of the plan's slot, newest of each first.
+    """Fetch the process events for entity ids as of the plan's slot, newest first for every id.
 
-    A process may have started long before the window, so only its end bounds the question.
+    A process may have started long before the window, so only the window's end is a bound.
     """
     before_slot = {"range": {"@timestamp": {"lt": plan.slot.isoformat()}}}
     question = Question("processes", plan.hunt.everywhere(PROCESSES), before_slot, {})

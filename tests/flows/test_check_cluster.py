@@ -187,7 +187,7 @@ def test_the_flow_checks_the_deployments_of_its_prefect_server(deployed):
     """What really runs is checked, also where somebody changed it in the UI."""
     state = check_cluster(clusters=["corp"], return_state=True)
     assert (state.is_completed(), state.message) == (True, "7 ok")
-    assert "1 event of 1 Mac in the last 24 hours" in artifact()
+    assert "1 event from 1 Mac in the last 24 hours" in artifact()
 
 
 def test_a_check_that_failed_fails_the_flow_run_and_names_it(deployed):

@@ -197,10 +197,10 @@ NOT_SEARCHED = {
     "unavailable": (error(503, "cluster_block_exception", "blocked"), Unreachable, "blocked"),
     "gateway time-out": (page(504), Unreachable, "status 504"),
     "a dropped line": (dropped, Unreachable, "cannot be reached"),
-    "half an answer": (text('{"columns": ['), Unreachable, "broken off"),
-    "no answer at all": (text("{}"), Unreachable, "not Elasticsearch's"),
-    "a list": (text("[]"), Unreachable, "not Elasticsearch's"),
-    "a proxy's page": (page(404), QueryRefused, "a page (status 404)"),
+    "half an answer": (text('{"columns": ['), Unreachable, "incomplete"),
+    "no answer at all": (text("{}"), Unreachable, "not from Elasticsearch"),
+    "a list": (text("[]"), Unreachable, "not from Elasticsearch"),
+    "a proxy's page": (page(404), QueryRefused, "a web page (status 404)"),
     "a sign-in page": (page(200), QueryRefused, "not Elasticsearch"),
     "another product": (another_product, QueryRefused, "not Elasticsearch"),
 }
@@ -267,8 +267,8 @@ def test_what_cannot_be_a_key_is_refused_without_repeating_it(
 def test_an_unknown_index_may_also_be_one_that_the_key_may_not_read():
     """Elasticsearch says the same for both, so we say both."""
     caught = refused(error(400, "verification_exception", "Unknown index [logs-*]"))
-    assert "no such data stream" in caught.remedy
-    assert "key may not read" in caught.remedy
+    assert "the data stream exists" in caught.remedy
+    assert "API key may read it" in caught.remedy
 
 
 def test_the_place_of_a_fault_is_marked_below_the_query():
@@ -347,7 +347,7 @@ def test_a_certificate_that_shows_nothing_is_refused_before_the_key_is_sent(
     """Whoever sits in between learns nothing; the remedy is not to look away."""
     certificate = sign(authority, Authority(tmp_path, "A stranger"))
     with ElasticsearchServer(one, certificate=certificate) as server:
-        with pytest.raises(NotTrusted, match="not to be trusted") as caught:
+        with pytest.raises(NotTrusted, match="is not trusted") as caught:
             asked(server, ca_certs=str(authority.path))
         assert server.requests == []
     assert "`ca_certs`" in caught.value.remedy
@@ -485,8 +485,8 @@ def test_data_streams_without_any_field_are_never_no_findings():
     """Newer servers answer so where nothing matches, or nothing may be read."""
     caught = refused(no_fields)
     assert type(caught) is QueryRefused
-    assert "no such data stream" in caught.remedy
-    assert "key may not read" in caught.remedy
+    assert "the data stream exists" in caught.remedy
+    assert "API key may read it" in caught.remedy
 
 
 @pytest.mark.parametrize("behaviours", [[dripping()], [slow_headers()], [running, dripping()]])

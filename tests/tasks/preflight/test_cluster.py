@@ -226,8 +226,8 @@ def test_a_cluster_without_network_events_fails(tmp_path: Path):
     write_events(tmp_path, [process_event()], PROCESS)
     checks = checks_of(tmp_path)
     assert not_ok(checks) == only("data streams", *AFTER_STREAMS)
-    assert "no such data stream" in said(checks, "data streams")
-    assert "may not read" in said(checks, "data streams")
+    assert "the data stream exists" in said(checks, "data streams")
+    assert "the API key may read it" in said(checks, "data streams")
 
 
 def with_mapping(folder: Path, stream: str, changes: Mapping[str, str | None]) -> None:
@@ -293,7 +293,7 @@ def test_a_query_that_only_the_cluster_can_read_is_left_to_it(events: Path, tmp_
     with ElasticsearchServer(unknown, folder=events) as server:
         checks = checked(server.url, hunt=hunt)
     assert verdicts(checks)["columns"] is Verdict.OK
-    assert "only the cluster knows" in said(checks, "columns")
+    assert "Only the cluster can parse" in said(checks, "columns")
     assert "CHANGE_POINT" in said(checks, "query")
 
 
@@ -320,7 +320,9 @@ def test_events_that_are_stale_are_a_warning(tmp_path: Path):
         write_events(tmp_path, [event(at=SLOT - timedelta(hours=9))], stream)
     checks = checks_of(tmp_path)
     assert not_ok(checks) == {"events": Verdict.WARNING}
-    assert "1 event of 1 Mac in the last 24 hours, the newest 9 hours old" in said(checks, "events")
+    assert "1 event from 1 Mac in the last 24 hours, the newest 9 hours old" in said(
+        checks, "events"
+    )
     assert "`stale_after_hours`" in said(checks, "events")
 
 
@@ -359,7 +361,7 @@ def test_events_that_take_long_to_count_are_a_warning(
     monkeypatch.setattr("tasks.preflight.cluster.PATIENCE_MINUTES", 0.05)
     checks = checks_of(events, when("events = COUNT(*)", never))
     assert not_ok(checks) == {"events": Verdict.WARNING, "telemetry": Verdict.SKIPPED}
-    assert "`deadline_minutes` for a question about 7 days" in said(checks, "events")
+    assert "`deadline_minutes` for a query about 7 days" in said(checks, "events")
 
 
 def test_a_fault_at_the_version_is_that_of_the_version(events: Path):

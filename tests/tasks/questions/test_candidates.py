@@ -103,7 +103,7 @@ def test_a_partial_answer_without_rows_is_no_answer(tmp_path: Path):
     """What the failed shards hold may be all of it; asking again may help."""
     with (
         ElasticsearchServer(partial_of(0), folder=lonely(9, tmp_path)) as server,
-        pytest.raises(Unreachable, match="the others have nothing"),
+        pytest.raises(Unreachable, match="the others found nothing"),
     ):
         candidates(server, allow_partial=True)
 
