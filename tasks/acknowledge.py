@@ -1,4 +1,4 @@
-"""Acknowledge a finding, or end that: from an analyst's word to an entry of the history."""
+"""Give or end an acknowledgement: from an analyst's decision to the history."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tasks.model.wording import acknowledged_words, withdrawal_words
 from tasks.orchestration.steps import step
 
 
-@step  # No retries: the transaction is all or nothing, and says why.
+@step  # No retries: the transaction is all or nothing, and its error has the reason.
 def give(
     history: History, finding: str, *, by: str, why: str, until: datetime, everywhere: bool
 ) -> str:
-    """Write the word into the history."""
-    word, looked_at = history.acknowledgements.give(
+    """Record an acknowledgement, and give its summary."""
+    acknowledgement, looked_at = history.acknowledgements.give(
         finding, by=by, why=why, until=until, everywhere=everywhere, now=datetime.now(UTC)
     )
-    said = acknowledged_words(word, looked_at)
-    get_run_logger().info("%s", said)
-    return said
+    summary = acknowledged_words(acknowledgement, looked_at)
+    get_run_logger().info("%s", summary)
+    return summary
 
 
 @step  # No retries: as above.
 def end(history: History, finding: str, *, by: str) -> str:
-    """Write the end of what was said of a finding into the history."""
-    said = withdrawal_words(history.acknowledgements.end(finding, by=by, now=datetime.now(UTC)))
-    get_run_logger().info("%s", said)
-    return said
+    """Record the end of a finding's acknowledgements, and give its summary."""
+    summary = withdrawal_words(history.acknowledgements.end(finding, by=by, now=datetime.now(UTC)))
+    get_run_logger().info("%s", summary)
+    return summary

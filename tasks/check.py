@@ -1,6 +1,6 @@
-"""Check all that deployments need before they run: what was tried, how it went, what to do.
+"""Check that deployments can run: from their settings to verdicts with a remedy.
 
-A preflight tries what runs and digests do, in the same words, and leaves nothing behind.
+A preflight makes the same requests as runs and digests, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from tasks.slack.channel import reach
 from tasks.text.untrusted import markdown_text, visible
 
 AT_ONCE = 8
-"""How many things are checked at the same time: most of it is waiting for servers."""
+"""Concurrent checks: they spend most of the time waiting for servers."""
 
 STORAGE = "storage"
-"""The subject of checks of history and archive, which deployments share."""
+"""The subject for checks of history and archive, which deployments share."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightScope:
-    """All that is to be checked.
+    """The deployments and storage to check.
 
     Attributes:
-        hunts: deployments of hunts.
-        destinations: by name of the deployment.
+        hunts: the settings of deployments that hunt.
+        destinations: destinations by name of the deployment.
         hunted: names of all clusters that any deployment hunts.
-        history_urls: of the deployments, each once.
-        archive_urls: likewise.
+        history_urls: distinct URLs of the deployments' histories.
+        archive_urls: distinct URLs of the deployments' archives.
     """
 
     hunts: Sequence[HuntSettings]
@@ -54,12 +54,12 @@ class PreflightScope:
 def preflight(
     site: PreflightScope, now: datetime, read_block: ReadBlock = no_block
 ) -> tuple[Check, ...]:
-    """Try all that the deployments need: clusters first, then storage, then Slack.
+    """Check everything that the deployments need: clusters first, then storage, then Slack.
 
     Args:
-        site: what is to be checked.
+        site: the deployments and storage to check.
         now: aware UTC.
-        read_block: what reads the Secret blocks that settings may name.
+        read_block: reads the Secret blocks that settings may name.
     """
     works: list[Callable[[], Iterable[Check]]] = [
         *(partial(try_cluster, settings, now, read_block) for settings in site.hunts),
@@ -75,11 +75,11 @@ def preflight(
 
 
 def try_history(url: str) -> tuple[Check, ...]:
-    """Open a history as a run does."""
+    """Open a history, as a run does."""
 
     def open_history() -> Iterator[TrialResult]:
         with History.open(url):
-            yield TrialResult(f"{url} can be read, and has the schema of this version.")
+            yield TrialResult(f"{url} can be read, and has this version's schema.")
 
     return tuple(run_trials(STORAGE, {"history": Trial(open_history)}))
 
@@ -100,7 +100,7 @@ def try_destination(
     hunted: Collection[str],
     read_block: ReadBlock = no_block,
 ) -> tuple[Check, ...]:
-    """Look up with the bot token whose it is, and whether the channel can be posted to."""
+    """Check the bot token, whether its app can post to the channel, and the scope's clusters."""
 
     def read_token() -> Iterator[TrialResult]:
         secret(destination.token, "Slack's bot token", read_block)
@@ -112,29 +112,29 @@ def try_destination(
         app = f"{visible(found.app)} in the workspace {visible(found.workspace)}"
         if found.channel is None:
             yield warning(
-                f"The token is that of {app}; whether it can post to {destination.channel} is not "
+                f"The token belongs to {app}; whether it can post to {destination.channel} is not "
                 "known.",
                 "Give the app the scope `channels:read` (`groups:read` for a private channel), or "
-                "see whether the first digest arrives.",
+                "check whether the first digest arrives.",
             )
         else:
             yield TrialResult(
-                f"The token is that of {app}, which can post to #{visible(found.channel)}."
+                f"The token belongs to {app}, which can post to #{visible(found.channel)}."
             )
         if not found.can_find:
             yield warning(
-                "A digest whose receipt is lost cannot be looked up: it will be posted again, and "
-                "say that it may repeat.",
+                "A digest whose receipt is lost cannot be looked up: it will be posted again, with "
+                "a note that it may be a repetition.",
                 "Give the app the scope `channels:history` (`groups:history` for a private "
                 "channel).",
             )
 
     def compare_scope() -> Iterator[TrialResult]:
-        nobody_hunts = sorted(set(destination.clusters) - set(hunted))
-        if nobody_hunts:
+        missing = sorted(set(destination.clusters) - set(hunted))
+        if missing:
             yield warning(
-                f"No deployment hunts {', '.join(nobody_hunts)}: every digest will call it late.",
-                "Correct `clusters` of the destination, or add the deployment.",
+                f"No deployment hunts {', '.join(missing)}: every digest will call it late.",
+                "Correct the destination's `clusters`, or add the deployment.",
             )
         else:
             yield TrialResult(f"All its clusters are hunted: {', '.join(destination.clusters)}.")
@@ -147,9 +147,9 @@ def try_destination(
     return tuple(run_trials(deployment, trials))
 
 
-@step  # No retries: a check says how things are now.
+@step  # No retries: a check shows the current state.
 def check(site: PreflightScope, now: datetime, read_block: ReadBlock) -> tuple[Check, ...]:
-    """Try everything, log what is not well, and leave the table as an artifact."""
+    """Check everything, log the problems, and store the table as an artifact."""
     checks = preflight(site, now, read_block)
     rows = [
         {name: markdown_text(text.replace("\n", " ")) for name, text in asdict(each).items()}

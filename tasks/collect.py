@@ -1,4 +1,4 @@
-"""Collect what a destination has not heard: from its ledger to the content of one digest."""
+"""Collect a destination's pending news: from its ledger to the content of a digest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tasks.settings import Destination
 def collect_digest(
     ledger: Ledger, destination: Destination, medium: Medium, slot: datetime
 ) -> Digest:
-    """Gather what there is to tell, and how it went for every cluster in scope.
+    """Collect the pending news, and the state of every cluster in scope.
 
     Nothing is written.
 
     Args:
-        ledger: of the destination and medium.
-        destination: with its scope.
-        medium: whose ledger it is.
+        ledger: the ledger of the destination and medium.
+        destination: the destination with its scope.
+        medium: the ledger's medium.
         slot: the digest's day is the 24 hours before it.
     """
     pending = ledger.pending(slot)
@@ -48,8 +48,8 @@ def collect_digest(
 def collect(ledger: Ledger, destination: Destination, medium: Medium, slot: datetime) -> Digest:
     """Read the ledger."""
     digest = collect_digest(ledger, destination, medium, slot)
-    told, known = len(digest.announcements), len(digest.baselines)
+    new, known = len(digest.announcements), len(digest.baselines)
     get_run_logger().info(
-        "%d to announce, %d of baselines, %d acknowledged", told, known, digest.acknowledged
+        "%d to announce, %d in baselines, %d acknowledged", new, known, digest.acknowledged
     )
     return digest

@@ -29,7 +29,7 @@ from tasks.model.runs import Outcome, Plan
 from tasks.orchestration.steps import step
 
 _NUMERIC = frozenset({"integer", "long", "unsigned_long", "double", "date", "boolean"})
-"""ES|QL types of figures: never identity unless a hunt says so."""
+"""ES|QL types of figures: part of an identity only if the hunt lists the column."""
 
 _ATTRIBUTES = frozenset(
     {
@@ -47,17 +47,17 @@ _ATTRIBUTES = frozenset(
         "destination.port",
     }
 )
-"""Columns that have a place of their own in a finding; every other one is a figure."""
+"""Columns with their own attribute in a finding; all others are figures."""
 
 _STRENGTH = "count_connections"
-"""Of several candidates with one identity the one with most of these stands for the finding."""
+"""Column that ranks candidates with the same identity: the strongest describes the finding."""
 
 
 def identity_columns(hunt: Hunt, answer: Answer) -> tuple[tuple[str, ...], ...]:
-    """Choose the identity columns, each with its fallbacks.
+    """Choose the identity columns, with their fallbacks.
 
-    In this order: what the hunt says; the columns of its last STATS .. BY that are in the answer;
-    all columns that are no figures.
+    The first of these that exists: the hunt's `identity`; the columns of its last STATS .. BY that
+    are in the answer; all columns except figures.
     """
     if hunt.pipeline.identity:
         return tuple((c,) if isinstance(c, str) else c for c in hunt.pipeline.identity)
@@ -66,11 +66,11 @@ def identity_columns(hunt: Hunt, answer: Answer) -> tuple[tuple[str, ...], ...]:
 
 
 def identified(answer: Answer, hunt: Hunt, cluster: str) -> pd.DataFrame:
-    """Add to the candidates what makes them the same finding.
+    """Add identity and fingerprint to the candidates.
 
     Returns:
         The answer's rows, the strongest of an identity first, plus columns `fingerprint` (str) and
-        `identity` (dict of column to value).
+        `identity` (dict from column to value).
     """
     columns = identity_columns(hunt, answer)
     rows = answer.rows
@@ -99,7 +99,7 @@ def _identity(
 
 
 def _value(cell: object) -> Value:
-    """Turn a cell into a plain value; several values have no order in Elasticsearch, so sort."""
+    """Turn a cell into a plain value; several values are sorted: Elasticsearch has no order."""
     if isinstance(cell, list):
         return tuple(sorted(map(_scalar, values(cell)), key=repr))
     return _scalar(cell)
@@ -112,15 +112,15 @@ def _scalar(cell: object) -> Scalar:
 def compared(
     candidates: pd.DataFrame, known: Known, plan: Plan, outcome: Outcome
 ) -> tuple[Finding, ...]:
-    """Give every candidate its status, and name the findings that went quiet.
+    """Turn candidates into findings with a status, and add those that went quiet.
 
-    Only a complete run may say that something went quiet.
+    Only a complete run can tell that a finding went quiet.
 
     Args:
         candidates: from `identified`.
-        known: what earlier slots of this hunt and cluster know.
-        plan: of this run.
-        outcome: of this run.
+        known: the findings known from earlier slots of this hunt and cluster.
+        plan: this run's plan.
+        outcome: this run's outcome.
     """
     present = tuple(
         _finding(rows, known, plan) for _, rows in candidates.groupby("fingerprint", sort=False)
@@ -143,7 +143,7 @@ def _status(fingerprint: str, known: Known) -> Status:
 
 
 def _away_since(fingerprint: str, known: Known, plan: Plan) -> datetime | None:
-    """Give the slot that last saw a returned finding, if that is long enough ago to say so."""
+    """Give the slot that last saw a returned finding, if it was away long enough to announce."""
     if _status(fingerprint, known) is not Status.RETURNED:
         return None
     last_seen = known.memories[fingerprint].last_seen
@@ -152,7 +152,7 @@ def _away_since(fingerprint: str, known: Known, plan: Plan) -> datetime | None:
 
 
 def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
-    """Make one finding of the candidates that share an identity, the strongest first."""
+    """Make one finding from the candidates with the same identity, the strongest first."""
     row = {str(column): cell for column, cell in rows.iloc[0].items()}
     key = row["fingerprint"]
     memory = known.memories.get(key)
@@ -194,7 +194,7 @@ def _finding(rows: pd.DataFrame, known: Known, plan: Plan) -> Finding:
 
 
 def _flag(cell: Any) -> bool | None:  # noqa: ANN401 - a cell of an answer.
-    """Give a cell that holds yes or no; one that holds both says nothing."""
+    """Give a boolean cell; one with both values counts as None."""
     return None if isinstance(cell, list) else cell
 
 
@@ -204,7 +204,7 @@ def _all(rows: pd.DataFrame, column: str) -> set[Any]:
 
 
 def _text(rows: pd.DataFrame, column: str) -> str | None:
-    """Give a column as one text: a hunt may answer with several values anywhere."""
+    """Give a column as one text: any column of a hunt's answer may have several values."""
     return ", ".join(_all_texts(rows, column)) or None
 
 
@@ -212,11 +212,11 @@ def _all_texts(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
     return tuple(sorted(str(value) for value in _all(rows, column)))
 
 
-@step  # No retries: what it reads is local, and what it does is pure.
+@step  # No retries: it reads the local history, and the rest is pure.
 def diff(
     history: History, answer: Answer, coverage: Coverage, plan: Plan
 ) -> tuple[tuple[Finding, ...], Known, Outcome]:
-    """Compare the answer's candidates with the history, which also tells a baseline."""
+    """Compare the answer's candidates with the history, which also decides on a baseline."""
     candidates = identified(answer, plan.hunt, plan.cluster)
     fingerprints = frozenset(candidates["fingerprint"])
     known = history.known(plan.hunt.uuid, plan.cluster, plan.slot, fingerprints)

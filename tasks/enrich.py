@@ -1,4 +1,4 @@
-"""Enrich findings with process metadata: what process events say of their entity ids."""
+"""Enrich findings with process metadata from the process events for their entity ids."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NO_PROCESS_EVENT = "not enriched: the cluster has no process event of it"
 
 
 def described(findings: tuple[Finding, ...], processes: pd.DataFrame) -> tuple[Finding, ...]:
-    """Add to each finding what the process events say of its entity ids.
+    """Add metadata to findings from the process events for their entity ids.
 
-    A finding's own words, from network events, stay where process events have none.
+    A finding keeps values from network events where process events have no value.
 
     Args:
-        findings: of a run; quiet ones keep what the history knows.
-        processes: answers to `tasks.questions.processes`, newest event of an entity first.
+        findings: a run's findings; quiet ones stay as the history has them.
+        processes: answers to `tasks.questions.processes`, newest event for an entity first.
     """
     single = processes.explode("process.entity_id")
     newest = single.groupby("process.entity_id", sort=False).first()
@@ -54,46 +54,46 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
     if not known:
         return finding.with_fault(NO_PROCESS_EVENT)
     event = newest.loc[known].sort_values("@timestamp").iloc[-1]
-    said = {column: value for column, value in _said(event) if not _is_absent(value)}
+    values = {column: value for column, value in _columns(event) if not _is_absent(value)}
     process, signature = finding.process, finding.process.code_signature
     return replace(
         finding,
-        host=Host(id=finding.host.id, name=finding.host.name or said.get("host.name")),
-        user_name=finding.user_name or said.get("user.name"),
+        host=Host(id=finding.host.id, name=finding.host.name or values.get("host.name")),
+        user_name=finding.user_name or values.get("user.name"),
         process=Process(
-            name=process.name or said.get("process.name"),
-            executable=process.executable or said.get("process.executable"),
+            name=process.name or values.get("process.name"),
+            executable=process.executable or values.get("process.executable"),
             entity_ids=process.entity_ids,
             args=tuple(map(str, values(said.get("process.args")))),
             command_line=said.get("process.command_line"),
             hash_sha256=said.get("process.hash.sha256"),
             code_signature=CodeSignature(
-                exists=said.get("process.code_signature.exists", signature.exists),
-                trusted=said.get("process.code_signature.trusted", signature.trusted),
-                status=said.get("process.code_signature.status"),
-                subject_name=said.get("process.code_signature.subject_name"),
-                signing_id=said.get("process.code_signature.signing_id"),
-                team_id=said.get("process.code_signature.team_id"),
+                exists=values.get("process.code_signature.exists", signature.exists),
+                trusted=values.get("process.code_signature.trusted", signature.trusted),
+                status=values.get("process.code_signature.status"),
+                subject_name=values.get("process.code_signature.subject_name"),
+                signing_id=values.get("process.code_signature.signing_id"),
+                team_id=values.get("process.code_signature.team_id"),
             ),
             parent=Parent(
-                name=said.get("process.parent.name"),
-                executable=said.get("process.parent.executable"),
-                command_line=said.get("process.parent.command_line"),
+                name=values.get("process.parent.name"),
+                executable=values.get("process.parent.executable"),
+                command_line=values.get("process.parent.command_line"),
             ),
             ancestry=tuple(map(str, values(said.get("process.Ext.ancestry")))),
         ),
     )
 
 
-def _said(event: pd.Series) -> Iterator[tuple[str, Any]]:
-    """Give the columns of an event; any field of Elasticsearch may have several values.
+def _columns(event: pd.Series) -> Iterator[tuple[str, Any]]:
+    """Give an event's columns; any Elasticsearch field may have several values.
 
-    Texts are joined, as a hunt's are. Of flags that contradict each other none is known.
+    Texts are joined, as in a hunt's answer. Contradicting flags are left out.
     """
     for column, value in event.items():
         if not isinstance(value, list) or column in _LISTS:
             yield str(column), value
-        elif all(isinstance(each, str) for each in value):
+        elif all(isinstance(item, str) for item in value):
             yield str(column), ", ".join(sorted(value))
 
 
@@ -102,7 +102,7 @@ def _is_absent(value: object) -> bool:
 
 
 def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[Finding, ...]:
-    """Keep every finding, each with the reason why nothing more is known of its process."""
+    """Keep every finding, with the reason why its process metadata is missing."""
     fault = f"not enriched: {error.problem}"
     return tuple(
         finding if finding.status is Status.QUIET else finding.with_fault(fault)
@@ -111,14 +111,14 @@ def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[F
 
 
 def entity_ids(findings: tuple[Finding, ...]) -> list[str]:
-    """Collect the entity ids of the findings that this run saw, sorted."""
+    """Collect the entity ids from the findings that this run saw, sorted."""
     seen = (f.process.entity_ids for f in findings if f.status is not Status.QUIET)
     return sorted({entity for entities in seen for entity in entities})
 
 
 @cluster_step
 def enrich(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Fetch process metadata for the findings of this run; no finding is lost by a failure."""
+    """Fetch process metadata for this run's findings; a failure loses no finding."""
     entities = entity_ids(findings)
     if not entities or not plan.hunt.pipeline.enrich:
         return findings

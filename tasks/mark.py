@@ -36,5 +36,5 @@ def _has_changed(finding: Finding, known: Known) -> bool:
 
 @step  # No retries: pure.
 def mark(findings: tuple[Finding, ...], known: Known, plan: Plan) -> tuple[Finding, ...]:
-    """Mark the findings of a run."""
+    """Mark a run's findings."""
     return marked(findings, known, plan)

@@ -1,4 +1,4 @@
-"""Post a digest to a Slack channel: part by part, each with its receipt in the ledger."""
+"""Post a digest to a Slack channel part by part, and record every receipt in the ledger."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tasks.slack.channel import Channel
 from tasks.slack.message import Message
 
 MAX_ATTEMPTS = 3
-"""So often a part is posted that is, for all that can be seen, not in the channel."""
+"""Attempts to post a part that does not appear in the channel."""
 
 SECONDS_BETWEEN_ATTEMPTS = 15
-"""Also before a look into the channel: a message whose receipt was lost may still be on its way."""
+"""Also the wait before a lookup: a message whose receipt was lost may still be on its way."""
 
 
 def deliver(channel: Channel, ledger: Ledger, digest: Unsettled, message: Message) -> None:
-    """Post a message and its replies, and write each receipt into the ledger before the next post.
+    """Post a message and its replies, and record every receipt before the next post.
 
-    Where a thread breaks off, what is missing in it stays pending, for the next digest.
+    If a reply cannot be posted, the news in the missing parts stays pending for the next digest.
 
     Raises:
-        SlackRefused: Slack did not take a part, and will not until somebody acts.
-        SlackBusy: Slack did not take a part, and asks for more time than there is.
+        SlackRefused: Slack refused a part, and will refuse it again until a setting is changed.
+        SlackBusy: Slack did not accept a part, and asks for a longer wait than is allowed.
         SlackUnreachable: a part is not in the channel after all attempts.
-        ReceiptLost: a part may be in the channel, and that cannot be looked up.
-        RunInProgress: it took so long that somebody else settled the digest.
+        ReceiptLost: a part may be in the channel, but cannot be looked up.
+        RunInProgress: it took so long that another process settled the digest.
     """
     thread_ts = None
     for number, part in enumerate((message, *message.replies), 1):
@@ -41,10 +41,10 @@ def deliver(channel: Channel, ledger: Ledger, digest: Unsettled, message: Messag
 
 
 def look_up(channel: Channel, ledger: Ledger, digest: Unsettled) -> None:
-    """Write the receipts of the parts that are in the channel after all.
+    """Record the receipts of missing parts that are in the channel after all.
 
     Raises:
-        ReceiptLost: it cannot be looked up.
+        ReceiptLost: they cannot be looked up.
     """
     if digest.missing:
         found = channel.find(digest.id, digest.begun_at, digest.thread_ts)
@@ -77,9 +77,9 @@ def _delivered(
             if number in found:
                 return found[number]
     raise SlackUnreachable(
-        f"Slack did not take the digest in {MAX_ATTEMPTS} attempts. {problem}",
-        "What it tells stays pending. Run the digest again when Slack can be reached, or leave it "
-        "to the next one: that tells everything, and says so.",
+        f"Slack did not accept the digest in {MAX_ATTEMPTS} attempts. {problem}",
+        "Its news stays pending. Run the digest again when Slack can be reached, or wait for the "
+        "next digest, which contains this news and says so.",
     )
 
 
@@ -94,17 +94,17 @@ def post_digest(
 
 @step  # No retries: as above.
 def look_up_digest(ledger: Ledger, digest: Unsettled, destination: Destination) -> None:
-    """Find out what of a digest is in the channel whose sender is gone."""
+    """Look up in the channel the missing parts of a digest whose sender is gone."""
     look_up(_channel(destination), ledger, digest)
     get_run_logger().info("Looked digest %s up in the channel", digest.id)
 
 
-@step  # No retries: a ledger of what a terminal shows.
+@step  # No retries: it writes the terminal's ledger.
 def print_digest(ledger: Ledger, digest: Unsettled) -> None:
-    """Take the digest for told: without a token the terminal shows it when the flow has ended."""
+    """Record the digest as delivered: without a token, the terminal shows it after the flow."""
     ledger.posted(digest, dict.fromkeys(digest.missing))
 
 
 def _channel(destination: Destination) -> Channel:
-    token = secret(destination.token, f"Slack's bot token of {destination.name}", read_block)
+    token = secret(destination.token, f"Slack's bot token for {destination.name}", read_block)
     return Channel(destination.channel, token, base_url=destination.api_url)

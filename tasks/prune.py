@@ -1,4 +1,4 @@
-"""Forget: from the days that a history keeps to how many of the older sightings were deleted."""
+"""Prune the history: from the number of days to keep to the number of deleted sightings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.text.numbers import counted
 
 @step  # No retries: the next run goes on where this one ended.
 def prune(history_url: str, days: int | None) -> str:
-    """Prune the history, and say what was deleted; without a number of days nothing is."""
+    """Prune the history, and give a summary; without a number of days, keep everything."""
     if days is None:
         return "every sighting kept"
     log = get_run_logger()

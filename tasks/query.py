@@ -1,4 +1,4 @@
-"""Query a cluster: the hunt's candidates, and what the cluster could have seen."""
+"""Query a cluster for the hunt's candidates and its coverage."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tasks.questions.coverage import ask_coverage
 
 @cluster_step
 def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
-    """Ask for candidates and coverage, in this order.
+    """Query for candidates, then for coverage.
 
-    Shards that fail may come back: only the last attempt takes what the others have.
+    Failed shards may recover: only the last attempt accepts an answer without them.
     """
     logger = get_run_logger()
     allow_partial = is_last_attempt()
@@ -28,7 +28,7 @@ def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
     coverage, unjudged = ask_coverage(client, plan, allow_partial=allow_partial)
     logger.info("%d events of %d hosts in the window", coverage.events, coverage.macs)
     if unjudged:
-        # It is the heaviest of the questions, and the hunt has its answer without it.
-        told = f"Telemetry not judged, so that the hunt may be blind and not know it: {unjudged}"
-        answer = replace(answer, warnings=(*answer.warnings, told))
+        # The heaviest query; the hunt has its answer without it.
+        warning = f"Telemetry was not assessed, so the hunt may be blind: {unjudged}"
+        answer = replace(answer, warnings=(*answer.warnings, warning))
     return answer, coverage

@@ -1,4 +1,4 @@
-"""Record a run: from its findings to a report, and that to the history in one transaction."""
+"""Record a run: from its findings to a report, which the history stores in one transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build_report(
     compared_with: datetime | None,
     costs: Iterable[Cost],
 ) -> Report:
-    """Build the document of a run that got its answers."""
+    """Build the report of a run that got its answers."""
     run = replace(
         _run(plan, outcome),
         detail=_missing_data(coverage, plan) if outcome is Outcome.NO_DATA else None,
@@ -43,13 +43,13 @@ def build_report(
 
 
 def not_searched_report(plan: Plan, error: PipelineError) -> Report:
-    """Put a run that got no answer into the document that it leaves."""
+    """Build the report of a run that got no answer."""
     run = _run(plan, Outcome.FAILED)
     return _report(plan, replace(run, reason=error.reason, detail=str(error)), ())
 
 
 def missed_report(plan: Plan) -> Report:
-    """Put a slot that was never run, and is too old to be caught up, into its document."""
+    """Build the report for a slot that was never run and is too old to be caught up."""
     detail = (
         "No run was started for this slot, and too many came after it for it to be caught up. "
         f"Run it with `beaconhunt run {plan.cluster} --slot {plan.slot:%Y-%m-%dT%H:%MZ}`."
@@ -107,17 +107,17 @@ def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
         yield f"{fault.capitalize()}: {sentence} {description.remedy}"
     if not plan.hunt.reproducible:
         yield "Not reproducible as of a slot: the query uses NOW()."
-    yield from _telling(answer.warnings)
+    yield from _without_divisions_by_zero(answer.warnings)
 
 
-def _telling(warnings: tuple[str, ...]) -> Iterator[str]:
-    """Leave out divisions by zero, which hunts filter away, with the line that announces each."""
+def _without_divisions_by_zero(warnings: tuple[str, ...]) -> Iterator[str]:
+    """Leave out divisions by zero, whose rows hunts filter out, with their introductory lines."""
     places = {_place(text) for text in warnings if "/ by zero" in text}
     return (text for text in warnings if _place(text) not in places)
 
 
 def _place(warning: str) -> str:
-    """Give what stands before the colon: `Line 3:9: evaluation of [a / b] failed, ...`."""
+    """Give the text before the first `: `, as in `Line 3:9: evaluation of [a / b] failed, ...`."""
     return warning.partition(": ")[0]
 
 
@@ -126,22 +126,22 @@ def _with_trend(history: History, report: Report) -> Report:
     return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))
 
 
-@step  # No retries: the transaction is all or nothing, and says why.
+@step  # No retries: the transaction is all or nothing, and its error has the reason.
 def record(history: History, report: Report) -> Report:
-    """Write the run and give its report with the trend of the runs before."""
+    """Write the run, and give its report with the trend of earlier runs."""
     run = report.run
     if not history.record(report):
-        get_run_logger().warning("An earlier run of slot %s says more and stands", run.slot)
+        get_run_logger().warning("An earlier run for slot %s has a better outcome", run.slot)
     return _with_trend(history, report)
 
 
 @step  # No retries: it reads the history.
 def unpublished_reports(history: History, report: Report) -> tuple[Report, ...]:
-    """Give the reports of other runs of this hunt and cluster that the archive may lack."""
+    """Give other reports for this hunt and cluster that may be missing in the archive."""
     recorded = history.unpublished(report.run.hunt_uuid, report.run.cluster)
     others = tuple(_with_trend(history, each) for each in recorded if each.run.id != report.run.id)
     for other in others:
         get_run_logger().warning(
-            "The run of slot %s ended before it had left its report", other.run.slot
+            "The run for slot %s ended before its report was archived", other.run.slot
         )
     return others

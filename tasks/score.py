@@ -29,13 +29,13 @@ _LOG = logging.getLogger(__name__)
 def scored(
     findings: tuple[Finding, ...], connections: pd.DataFrame, hours: pd.DataFrame, plan: Plan
 ) -> tuple[Finding, ...]:
-    """Give every finding of this run its evidence and priority, highest priority first.
+    """Give a run's findings their evidence and priority, highest priority first.
 
     Args:
-        findings: of a run; quiet ones keep what the history knows, and come last.
-        connections: from `ask_connections`; empty when nothing could be asked.
-        hours: likewise, of the hosts that were awake.
-        plan: of the run.
+        findings: a run's findings; quiet ones stay as the history has them, and come last.
+        connections: connection times from `ask_connections`; empty if they are not available.
+        hours: awake hours of the hosts, from `ask_connections`; empty likewise.
+        plan: the run's plan.
     """
     rows = by_process(connections)
     awake = {row["host.id"]: frozenset(values(row["hours"])) for row in hours.to_dict("records")}
@@ -76,7 +76,7 @@ def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def not_scored(
     plan: Plan, findings: tuple[Finding, ...], error: PipelineError
 ) -> tuple[Finding, ...]:
-    """Keep every finding with the priority that can be given without connection times."""
+    """Keep every finding, with a priority based on its other attributes."""
     fault = f"no connection times: {error.problem}"
     nothing = pd.DataFrame()
     return tuple(
@@ -87,13 +87,13 @@ def not_scored(
 
 @cluster_step
 def score(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Fetch connection times of this run's findings and give them evidence and priority.
+    """Fetch connection times for this run's findings, and add evidence and priority.
 
-    No finding is lost by a failure.
+    A failure loses no finding.
     """
     asked = [f for f in findings if f.process.entity_ids and f.status is not Status.QUIET]
     if not asked or not plan.hunt.pipeline.score:
         return scored(findings, pd.DataFrame(), pd.DataFrame(), plan)
     connections, hours = ask_connections(client, plan, asked)
-    get_run_logger().info("Connection times of %d findings", len(asked))
+    get_run_logger().info("Connection times for %d findings", len(asked))
     return scored(findings, connections, hours, plan)

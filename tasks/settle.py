@@ -1,4 +1,4 @@
-"""Settle a digest in the ledger: what it is about to tell before the post, how it ended after."""
+"""Settle a digest in the ledger: record its news before the post, and its end afterwards."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tasks.slack.message import Message
 
 
 def status_after(fault: SlackError | None, *, in_channel: bool) -> DigestStatus | None:
-    """Say how a digest ended that nobody sends any more.
+    """Give the final status of a digest that is no longer being sent.
 
     Args:
-        fault: why its sender, or whoever looked for it in the channel, could not go on.
-        in_channel: whether its message has a receipt. What its thread lacks stays pending.
+        fault: the error that stopped sending it or looking it up.
+        in_channel: whether its message has a receipt. News in missing replies stays pending.
 
     Returns:
-        None where that has to be found out later.
+        None if it is not known yet: the next digest must look it up.
     """
     match fault:
         case ChannelUnreadable():
@@ -36,9 +36,9 @@ def status_after(fault: SlackError | None, *, in_channel: bool) -> DigestStatus 
             return DigestStatus.DEAD
 
 
-@step  # No retries: it writes a local history, or says why not.
+@step  # No retries: it writes a local history, or its error has the reason.
 def start_scope(ledger: Ledger, slot: datetime) -> None:
-    """Decide from when on what is new in the destination's scope is heard."""
+    """Start delivery for clusters and hunts that are new in the destination's scope."""
     ledger.start_scope(slot)
 
 
@@ -47,7 +47,7 @@ def take_over(ledger: Ledger) -> Unsettled | None:
     """Take over the digest whose sender is gone, if there is one."""
     lost = ledger.take_over()
     if lost:
-        get_run_logger().warning("Digest %s of %s lost its sender", lost.id, lost.slot)
+        get_run_logger().warning("Digest %s for %s lost its sender", lost.id, lost.slot)
     return lost
 
 
@@ -59,7 +59,7 @@ def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
 
 @step  # No retries: as above.
 def settle(ledger: Ledger, digest: Unsettled, fault: SlackError | None = None) -> None:
-    """Write how the digest ended, or leave that to the next one."""
+    """Record how the digest ended, or leave that to the next one."""
     status = status_after(fault, in_channel=ledger.unsettled(digest).in_channel)
     if status:
         ledger.settle(digest, status)

@@ -102,7 +102,8 @@ def in_our_words(
 def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> ClusterError:
     if error.status_code in _TRANSIENT and "PERMANENT" not in str(error.body):
         return Unreachable(
-            f"{cluster.name}: the cluster is too busy (status {error.status_code}): {reason}",
+            f"{cluster.name}: the cluster is temporarily unavailable "
+            f"(status {error.status_code}): {reason}",
             "If this persists, check the cluster's load.",
         )
     if not isinstance(error.body, Mapping):

@@ -1,4 +1,4 @@
-"""The history's acknowledgements: from an analyst's entry to a row, and to later runs."""
+"""The history's acknowledgements: from an analyst's decision to a row, and to later runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Acknowledgements: an analyst's word that a finding is harmless, with who, why and until when."""
+"""Acknowledgements: findings marked harmless by an analyst, with author, reason and end."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from datetime import datetime, timedelta
 from tasks.errors import AcknowledgementError
 
 LONGEST = timedelta(days=365)
-"""Nobody's word holds for longer without a second look."""
+"""Longest acknowledgement: after that, an analyst should look again."""
 
 NAMED_IDS = 5
-"""So many ids an error names of those that a person may mean."""
+"""Most ids that an error lists for an ambiguous beginning of an id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """A word on one finding, or on its program and destination on every host.
+    """An acknowledgement of one finding, or of its program and destination on every host.
 
-    It is of what was looked at: it does not cover another binary. What runs say of slots before
-    its end is acknowledged; what they say of its end and later is not.
+    It is for the binary that was looked at, and does not cover another one. It covers findings in
+    runs for slots before its end; from its end on, it covers nothing.
 
     Attributes:
         key: its number in the history.
         finding: id of the finding that was looked at.
-        fingerprint: of that finding.
-        anywhere: of that finding, see `Finding.anywhere`; None where only that finding is meant.
-        hash_sha256: of the binary that was looked at; None where no run has known it.
-        by: who gave it.
-        until: when it ends. Aware UTC, as every time here.
-        ended_at: when somebody ended it before that.
-        ended_by: who did.
+        fingerprint: that finding's fingerprint.
+        anywhere: that finding's `Finding.anywhere`; None if only that finding is covered.
+        hash_sha256: the binary's hash; None if no run has a hash.
+        by: its author.
+        until: its planned end. Aware UTC, as all times here.
+        ended_at: time of an earlier end by hand; None without one.
+        ended_by: author of that earlier end.
     """
 
     key: int
@@ -49,25 +49,25 @@ class Acknowledgement:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it covers every host, also those that are seen later."""
+        """Whether it covers every host, including hosts seen later."""
         return self.anywhere is not None
 
     @property
     def covers(self) -> str:
-        """The identity that it covers: of one finding, or of all with its `anywhere`."""
+        """The identity that it covers: of one finding, or of all findings with its `anywhere`."""
         return self.anywhere or self.fingerprint
 
     @property
     def end(self) -> datetime:
-        """The first moment at which it does not hold any more."""
+        """The first moment at which it is no longer active."""
         return min(self.until, self.ended_at or self.until)
 
     def is_of(self, hash_sha256: str | None, *, changed: bool) -> bool:
         """Whether a binary is the one that was looked at.
 
         Args:
-            hash_sha256: of the binary; None, where it is not known, may be the same.
-            changed: whether it is known to differ from the one before: then it must be the same.
+            hash_sha256: the binary's hash; None is unknown and matches every binary.
+            changed: whether the binary is known to have changed: then the hash must be equal.
         """
         if changed:
             return self.hash_sha256 == hash_sha256
@@ -76,11 +76,11 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """The words on one finding, ended by somebody.
+    """A finding's acknowledgements that were ended by hand.
 
     Attributes:
-        words: at least one.
-        covered_by: ids of findings on which a word for every host holds, and covers this one too.
+        words: the acknowledgements, at least one.
+        covered_by: ids of other findings whose acknowledgement for every host covers this one too.
     """
 
     words: tuple[Acknowledgement, ...]
@@ -88,28 +88,28 @@ class Withdrawal:
 
 
 ByIdentity = Mapping[str, Sequence[Acknowledgement]]
-"""Acknowledgements by what they cover."""
+"""Acknowledgements by the identity that they cover."""
 
 
 def by_identity(acknowledgements: Iterable[Acknowledgement]) -> ByIdentity:
-    """Sort acknowledgements by what they cover."""
-    sorted_ones: dict[str, list[Acknowledgement]] = defaultdict(list)
-    for each in acknowledgements:
-        sorted_ones[each.covers].append(each)
-    return dict(sorted_ones)
+    """Group acknowledgements by the identity that they cover."""
+    grouped: dict[str, list[Acknowledgement]] = defaultdict(list)
+    for acknowledgement in acknowledgements:
+        grouped[acknowledgement.covers].append(acknowledgement)
+    return dict(grouped)
 
 
 def validate_acknowledgement(*, by: str, why: str, until: datetime, now: datetime) -> None:
-    """Refuse a word without who, why or an end.
+    """Refuse an acknowledgement without a valid author, reason or end.
 
     Raises:
-        AcknowledgementError: who or why is empty, or the end is in the past or too far away.
+        AcknowledgementError: author or reason is empty, or the end is in the past or too far away.
     """
     validate_author(by)
     if not why.strip():
         raise AcknowledgementError(
-            "An acknowledgement without a reason tells nobody why it is harmless.",
-            "Say in `why` what the program is, and how you know.",
+            "An acknowledgement needs a reason.",
+            "State with `why` what the program is, and why it is harmless.",
         )
     if until <= now:
         raise AcknowledgementError(
@@ -119,34 +119,36 @@ def validate_acknowledgement(*, by: str, why: str, until: datetime, now: datetim
     if until > now + LONGEST:
         raise AcknowledgementError(
             f"The acknowledgement's end, {until:%Y-%m-%d}, is more than {LONGEST.days} days away.",
-            f"Choose an `until` of {now + LONGEST:%Y-%m-%d} or earlier, and look again then.",
+            f"Choose `until` on {now + LONGEST:%Y-%m-%d} or earlier, and look again then.",
         )
 
 
 def validate_author(by: str) -> None:
-    """Refuse a word of nobody.
+    """Refuse an acknowledgement without an author.
 
     Raises:
-        AcknowledgementError: it is empty.
+        AcknowledgementError: the author is empty.
     """
     if not by.strip():
-        raise AcknowledgementError("Nobody stands for this word.", "Say who does, with `by`.")
+        raise AcknowledgementError(
+            "An acknowledgement needs an author.", "Name yourself with `by`."
+        )
 
 
 def id_prefix(named: str) -> str:
-    """Give how the id begins that a person typed: `bh-24a3`, `24A3` and `BH-24A3` are the same."""
+    """Normalise the beginning of an id: `bh-24a3`, `24A3` and `BH-24A3` are the same."""
     return f"BH-{named.strip().upper().removeprefix('BH-')}"
 
 
 def resolve_id(named: str, ids: Sequence[str]) -> str:
-    """Choose the finding that a person means.
+    """Resolve the beginning of an id to one id.
 
     Args:
-        named: what was typed.
-        ids: all that begin so.
+        named: an id or its beginning, as typed.
+        ids: all ids with this beginning.
 
     Raises:
-        AcknowledgementError: there is none, or several.
+        AcknowledgementError: no id has this beginning, or several have.
     """
     if id_prefix(named) in ids:
         return id_prefix(named)
@@ -156,38 +158,38 @@ def resolve_id(named: str, ids: Sequence[str]) -> str:
         )
     if not ids:
         raise AcknowledgementError(
-            f"The history knows no finding {named!r}.",
+            f"The history has no finding {named!r}.",
             "Take the id from the digest or the report, or from `beaconhunt findings`.",
         )
     if len(ids) > 1:
         more = " or another" if len(ids) > NAMED_IDS else ""
         raise AcknowledgementError(
-            f"{named!r} may be {', '.join(sorted(ids)[:NAMED_IDS])}{more}.",
-            "Write the whole id.",
+            f"{named!r} is ambiguous: it may be {', '.join(sorted(ids)[:NAMED_IDS])}{more}.",
+            "Give the whole id.",
         )
     return ids[0]
 
 
 def nothing_in_common(finding: str) -> AcknowledgementError:
-    """Say why a finding cannot be acknowledged everywhere."""
+    """Make the error for a finding that cannot be acknowledged everywhere."""
     return AcknowledgementError(
-        f"{finding} is identified by its host alone: no other host has the same.",
+        f"{finding} is identified by its host alone, so no other host can have it.",
         "Acknowledge it without `everywhere`.",
     )
 
 
 def not_acknowledged(finding: str, covering: Iterable[str]) -> AcknowledgementError:
-    """Say why there is nothing to end for a finding.
+    """Make the error for a finding without an acknowledgement to end.
 
     Args:
         finding: its id.
-        covering: ids of those whose acknowledgement covers it too, as it covers every host.
+        covering: ids of other findings whose acknowledgement for every host covers it.
     """
     if others := sorted(set(covering)):
         return AcknowledgementError(
-            f"{finding} is covered by the word on {' and '.join(others)}, which is for every host.",
-            f"End that one, for every host: `beaconhunt unack {others[0]}`.",
+            f"{finding} is covered by the acknowledgement of {' and '.join(others)} on every host.",
+            f"End that acknowledgement, for every host, with `beaconhunt unack {others[0]}`.",
         )
     return AcknowledgementError(
-        f"{finding} is not acknowledged.", "`beaconhunt acks` lists those that are."
+        f"{finding} is not acknowledged.", "List the acknowledgements with `beaconhunt acks`."
     )

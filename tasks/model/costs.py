@@ -1,4 +1,4 @@
-"""Costs: what the questions of a run took from its cluster."""
+"""Costs: the load that a run's questions put on its cluster."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one question of a run cost, over all its pages, chunks and attempts.
+    """The cost of one question in a run, over all its pages, chunks and attempts.
 
     Attributes:
         question: its name, for example `hunt`.
-        asked: how often it was sent.
-        failed: how many of these were not answered.
-        took_ms: milliseconds that the cluster worked on the answers, as it says.
-        documents_found: documents that matched, as it says; None where it does not (before 9.1).
-        values_loaded: values that it read from them; likewise.
-        bytes_received: of the answers, unpacked; 0 for a folder.
+        asked: number of requests.
+        failed: number of requests without an answer.
+        took_ms: processing time that the cluster reports, in milliseconds.
+        documents_found: matching documents that the cluster reports; None before 9.1.
+        values_loaded: values read from them, as the cluster reports; None before 9.1.
+        bytes_received: size of the answers, decompressed; 0 for a folder.
     """
 
     question: str
@@ -38,7 +38,7 @@ class Cost:
         values_loaded: int | None,
         bytes_received: int,
     ) -> Cost:
-        """Add what one answer cost."""
+        """Add the cost of one answer."""
         return replace(
             self,
             asked=self.asked + 1,

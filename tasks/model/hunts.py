@@ -1,4 +1,4 @@
-"""Hunt files: from TOML in the public schema for ES|QL hunts to a `Hunt` that a run can ask."""
+"""Hunt files: from TOML in the public schema for ES|QL hunts to a `Hunt` that can be run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _BETWEEN_COLUMNS = re.compile(r",(?![^()]*\))")
 
 
 def without_comments(query: str) -> str:
-    """Blank out literals and comments: what is left is structure, at its place."""
+    """Blank out literals and comments; positions in the rest stay the same."""
     return _LITERAL_OR_COMMENT.sub(lambda found: " " * len(found.group()), query)
 
 
 def _several(value: object) -> object:
-    """Public hunt files write one value or a list of them."""
+    """Accept one value or a list, as public hunt files have both."""
     return [value] if isinstance(value, str) else value
 
 
@@ -38,7 +38,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
 class Nouns(BaseModel):
-    """What a hunt finds and on what, as pages and messages say it: one, and several."""
+    """A hunt's nouns for findings and hosts on pages and in messages: singular and plural."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,20 +47,20 @@ class Nouns(BaseModel):
 
 
 class Pipeline(BaseModel):
-    """Our own, optional table of a hunt file.
+    """beaconhunt's own, optional table in a hunt file.
 
     Attributes:
-        identity: columns that make a finding the same finding; an entry that is a list names
-            fallbacks, of which the first with a value counts. Empty: see `tasks.diff`.
-        thresholds: named with their units; the query uses them as `?name`.
+        identity: columns that identify a finding; a list holds fallbacks, of which the first with a
+            value counts. Empty: see `tasks.diff`.
+        thresholds: thresholds by name, with units in the names; the query uses them as `?name`.
         window_days: days that a run looks back from its slot.
-        min_version: of Elasticsearch that the query needs.
+        min_version: Elasticsearch version that the query needs.
         population: ES|QL condition for the events that the hunt could have seen; coverage counts
             these.
         enrich: whether to fetch process metadata for findings.
         score: whether to fetch connection times for findings.
-        limits: what the hunt cannot see or over-counts, a sentence each; shown in every report.
-        nouns: what people call its findings and hosts.
+        limits: sentences on what the hunt cannot see or over-counts; shown in every report.
+        nouns: the nouns for its findings and hosts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,18 +77,18 @@ class Pipeline(BaseModel):
 
     @property
     def hourly_threshold(self) -> float | None:
-        """Connections an hour, for a hunt that has such a threshold: charts draw its line."""
+        """The threshold of connections per hour, if the hunt has one: charts draw its line."""
         return self.thresholds.get("min_connections_per_hour")
 
 
 class Hunt(BaseModel):
-    """One ES|QL question, with what its authors say of it.
+    """One ES|QL query, with its authors' metadata.
 
     Attributes:
         slug: the file's name in `[a-z0-9-]`: in paths, commands and Prefect.
         query: the ES|QL text, with `?name` parameters.
-        pipeline: how the pipeline treats the answer.
-        remarks: what loading changed or noticed, a sentence each.
+        pipeline: settings for the pipeline.
+        remarks: sentences on what loading changed or noticed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,17 +110,17 @@ class Hunt(BaseModel):
 
     @property
     def parameters(self) -> frozenset[str]:
-        """Names of the `?name` parameters that the query uses."""
+        """Names of the `?name` parameters in the query."""
         return frozenset(_PARAMETER.findall(without_comments(self.query)))
 
     @property
     def reproducible(self) -> bool:
-        """Whether a later run as of the same slot gets the same answer: `NOW()` spoils it."""
+        """Whether a later run for the same slot gets the same answer: not with `NOW()`."""
         return not re.search(r"\bnow\s*\(", without_comments(self.query), re.IGNORECASE)
 
     @property
     def sources(self) -> str:
-        """What stands behind FROM: the index patterns that the hunt reads."""
+        """The index patterns after FROM."""
         text = _COMMENT.sub(" ", self.query)
         found = re.match(
             r"\s*FROM\s+(.+?)\s*(?:\sMETADATA\b|\||$)", text, re.IGNORECASE | re.DOTALL
@@ -129,9 +129,9 @@ class Hunt(BaseModel):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the columns of the last `STATS .. BY`, in order; empty without one.
+        """Names of the columns after the last `STATS .. BY`, in order; empty without one.
 
-        Read from the text alone, so that a hunt may use whatever its cluster understands.
+        Only this part of the text is read, so that a hunt may use any command that its cluster has.
         """
         stages = [stage.strip() for stage in without_comments(self.query).split("|")]
         grouping = [
@@ -144,13 +144,13 @@ class Hunt(BaseModel):
         return tuple(column.partition("=")[0].strip().strip("`") for column in columns)
 
     def everywhere(self, query: str) -> str:
-        """Give a query for the clusters that this hunt reads, where those are behind the one asked.
+        """Extend a query to the remote clusters that this hunt reads.
 
         Args:
             query: begins with FROM and one pattern, as `FROM logs-endpoint.events.process-*`.
 
         Returns:
-            For a hunt of `eu:logs-..., logs-...` the same with `FROM eu:logs-..., logs-...`.
+            For a hunt on `eu:logs-..., logs-...` the query with `FROM eu:logs-..., logs-...`.
         """
         aliases = (pattern.strip().rpartition(":")[0] for pattern in self.sources.split(","))
         _, pattern, rest = re.split(r"(?<=^FROM) (\S+)", query, maxsplit=1)
@@ -161,20 +161,20 @@ class Hunt(BaseModel):
         """Give the hunt with a deployment's own thresholds.
 
         Raises:
-            SettingsError: an override names no threshold of this hunt.
+            SettingsError: the hunt has no threshold of an override's name.
         """
         thresholds = self.pipeline.thresholds
         for name in overrides:
             if name not in thresholds:
                 raise SettingsError(
                     f"The hunt {self.slug} has no threshold {name!r}.",
-                    f"It has: {_listed(thresholds)}. Correct `thresholds` in the deployment.",
+                    f"Correct `thresholds` in the deployment. The hunt has: {_listed(thresholds)}.",
                 )
         changed = self.pipeline.model_copy(update={"thresholds": {**thresholds, **overrides}})
         return self.model_copy(update={"pipeline": changed})
 
     def paste_ready(self) -> str:
-        """Give the query for Kibana's Discover: thresholds as figures, the window left to it."""
+        """Give the query for Kibana's Discover: with the thresholds' values, without the window."""
         text = self.query
         for name, value in self.pipeline.thresholds.items():
             text = re.sub(rf"\?{re.escape(name)}\b", str(integral(value)), text)
@@ -182,19 +182,19 @@ class Hunt(BaseModel):
 
 
 def integral(threshold: float) -> float:
-    """Give a threshold of 8 as a whole number, as ES|QL needs it, not as 8.0."""
+    """Turn a threshold of 8.0 into the integer 8, as ES|QL needs it."""
     return int(threshold) if float(threshold).is_integer() else threshold
 
 
 def load_hunt(reference: str) -> Hunt:
-    """Load a hunt by the name of a shipped one, or by the path of a file.
+    """Load a hunt by a shipped hunt's name, or by a file's path.
 
     Args:
-        reference: `macos-unsigned-network`, `/path/hunt.toml`, and either with `#2` for the second
-            query of its file.
+        reference: `macos-unsigned-network` or `/path/hunt.toml`; with `#2` for the second query in
+            the file.
 
     Raises:
-        HuntError: no such hunt, or a file that cannot be used: with file, line and remedy.
+        HuntError: there is no such hunt, or its file cannot be used: with file, line and remedy.
     """
     path, number = _found(reference)
     try:
@@ -202,8 +202,8 @@ def load_hunt(reference: str) -> Hunt:
     except FileNotFoundError as error:
         raise HuntError(
             f"There is no hunt {reference!r}.",
-            f"Shipped hunts: {_listed(shipped_hunts())}. A hunt of your own is named by its path, "
-            "ending in .toml.",
+            f"Choose a shipped hunt ({_listed(shipped_hunts())}), or give the path to your own "
+            "file, which ends in .toml.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise HuntError(
@@ -213,12 +213,12 @@ def load_hunt(reference: str) -> Hunt:
 
 
 def placeholder_hunt(reference: str, uuid_of: Callable[[str], str | None]) -> Hunt:
-    """Stand in for a hunt whose file cannot be used, so that its failed runs are known as its own.
+    """Make a placeholder for a hunt with an unusable file, to record failed runs for that hunt.
 
     Args:
-        reference: as `load` takes it.
-        uuid_of: gives the uuid of the hunt that earlier runs know under a slug. Without one the
-            slug is its uuid.
+        reference: as for `load_hunt`.
+        uuid_of: gives a hunt's uuid by slug from earlier runs; if it gives None, the slug is used
+            as uuid.
     """
     path, number = _found(reference)
     slug = _slug(path, number) or "unnamed"
@@ -227,7 +227,7 @@ def placeholder_hunt(reference: str, uuid_of: Callable[[str], str | None]) -> Hu
 
 
 def _found(reference: str) -> tuple[Path, str]:
-    """Give the file that a reference names, and which of its queries."""
+    """Split a reference into the file and the number of its query."""
     source, _, number = reference.partition("#")
     path = Path(source).expanduser() if source.endswith(".toml") else SHIPPED / f"{source}.toml"
     return path, number
@@ -238,12 +238,12 @@ def _slug(path: Path, number: str) -> str:
 
 
 def _apart(number: str) -> str:
-    """Tell a file's queries apart: history and archive know a hunt by its uuid and its slug."""
+    """Give the suffix for uuid and slug that keeps a file's queries apart."""
     return "" if number in {"", "1"} else f"-{number}"
 
 
 def shipped_hunts() -> tuple[str, ...]:
-    """Name the hunts that come with beaconhunt."""
+    """List the names of the hunts that come with beaconhunt."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
@@ -252,8 +252,8 @@ def read_hunt(text: str, path: Path, query_number: str = "") -> Hunt:
 
     Args:
         text: TOML.
-        path: where it stands, for its slug and for errors.
-        query_number: which of its queries, counted from 1; empty means the first.
+        path: the file's path, for its slug and for errors.
+        query_number: number of the query in the file, from 1; empty means the first.
 
     Raises:
         HuntError: with file, line and remedy.
@@ -284,7 +284,7 @@ def read_hunt(text: str, path: Path, query_number: str = "") -> Hunt:
 def _chosen_query(
     path: Path, text: str, table: Mapping[str, Any], query_number: str
 ) -> tuple[str, tuple[str, ...]]:
-    """Pick one query of the file and say what was done to it."""
+    """Choose one query in the file, and give remarks on it."""
     queries = _several(table.get("query"))
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
         raise _fault(path, text, "query", "`query` is not a list of texts", "Write one in [hunt].")
@@ -302,7 +302,7 @@ def _chosen_query(
     first_line, _, rest = query.partition("\n")
     if first_line.strip().lower() == "sql":
         query = rest.strip()
-        remarks.append("A stray first line `sql` was taken out of the query.")
+        remarks.append("A stray first line `sql` was removed from the query.")
     if len(queries) > 1:
         remarks.append(f"Query {number} of {len(queries)} in the file; `#n` chooses another.")
     return query, tuple(remarks)
@@ -316,7 +316,7 @@ def _check_language(path: Path, text: str, hunt: Hunt) -> None:
 
 
 def _check_parameters(path: Path, text: str, hunt: Hunt) -> None:
-    """Every parameter must have a value, and every threshold must be used."""
+    """Require a value for every parameter, and a use for every threshold."""
     thresholds = frozenset(hunt.pipeline.thresholds)
     for name in sorted(hunt.parameters - thresholds - WINDOW_PARAMETERS):
         raise _fault(
@@ -345,9 +345,9 @@ def _invalid(path: Path, text: str, error: ValidationError) -> HuntError:
 
 
 def _fault(path: Path, text: str, mark: str, problem: str, remedy: str) -> HuntError:
-    """Name file and line: the first line that holds the word, else the whole file."""
-    word = re.compile(rf"(?<![\w.-]){re.escape(mark)}(?![\w-])")
-    lines = (number for number, line in enumerate(text.splitlines(), 1) if word.search(line))
+    """Make an error with file and line: the first line with the mark, else no line."""
+    marked = re.compile(rf"(?<![\w.-]){re.escape(mark)}(?![\w-])")
+    lines = (number for number, line in enumerate(text.splitlines(), 1) if marked.search(line))
     line = next(lines, None)
     return HuntError(f"{path}{f':{line}' if line else ''}: {problem}.", remedy)
 

@@ -1,4 +1,4 @@
-"""What happened: one run of one hunt on one cluster for one slot, and the document it leaves."""
+"""Runs: one hunt on one cluster for one slot, from the plan to the report."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from tasks.model.hunts import Hunt, Nouns
 from tasks.text.times import Clock
 
 SCHEMA_VERSION = 1
-"""Of findings.json."""
+"""Version of the schema of findings.json."""
 
 TREND_RUNS = 30
-"""So many of the last runs are shown beside each other."""
+"""Number of runs in a trend."""
 
 ANNOUNCE_RETURNED_AFTER_DAYS = 30
-"""Flapping around a threshold is normal; who is back after so long may be somebody else."""
+"""Flapping around a threshold is normal; after a longer absence, it may be another actor."""
 
 
 def minute(moment: datetime) -> datetime:
     """Give the aware time in UTC, cut to the minute: slots are whole minutes.
 
-    Prefect's times are of a class of its own whose differences do not divide; this is a plain one.
+    Prefect's times are instances of its own class, whose differences cannot be divided; this one
+    is a plain `datetime`.
     """
     return datetime.fromtimestamp(moment.timestamp() // 60 * 60, UTC)
 
 
 class Outcome(StrEnum):
-    """How a run ended. What people read keeps these six apart."""
+    """How a run ended: six outcomes, which pages and messages keep apart."""
 
     COMPLETE = "complete"
     BASELINE = "baseline"
@@ -58,7 +59,7 @@ class Outcome(StrEnum):
 
     @property
     def rank(self) -> int:
-        """How much it says about its slot: a baseline searched as much as a complete run."""
+        """Its value for a slot: a baseline searched as much as a complete run."""
         return _RANKS.index(Outcome.COMPLETE if self is Outcome.BASELINE else self)
 
 
@@ -67,7 +68,7 @@ _RANKS = (Outcome.MISSED, Outcome.FAILED, Outcome.NO_DATA, Outcome.PARTIAL, Outc
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time that a run looks at, `[start, end)` in aware UTC."""
+    """The time range that a run searches, `[start, end)` in aware UTC."""
 
     start: datetime
     end: datetime
@@ -102,13 +103,13 @@ def new_run_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run before it is asked: everything that its outcome cannot change.
+    """A run before its questions are asked: everything that is independent of the answers.
 
     Attributes:
         run_id: 12 hex digits, new for every attempt: a repeated slot gets a new id.
-        scheduled: a schedule asks for it, not a person.
+        scheduled: started by a schedule, not by a person.
         stale_after_hours: a newest event older than this as of the slot means "no data".
-        announce_returned_after_days: a finding that was away for so long is announced again.
+        announce_returned_after_days: a finding that returns after this time is announced again.
     """
 
     run_id: str
@@ -124,21 +125,21 @@ class Plan:
     announce_returned_after_days: int = ANNOUNCE_RETURNED_AFTER_DAYS
 
     def at(self, slot: datetime) -> Plan:
-        """Give the plan of another run, for another slot, that starts now."""
+        """Make the plan for another run that starts now, for another slot."""
         return replace(self, run_id=new_run_id(), slot=slot, started_at=datetime.now(UTC))
 
     @property
     def window(self) -> Window:
-        """What the run looks at."""
+        """The time range that the run searches."""
         return Window.before(self.slot, self.hunt.pipeline.window_days)
 
     def outcome(self, coverage: Coverage, *, whole: bool, first: bool) -> Outcome:
-        """Say how the run ends once it has its answers.
+        """Decide the run's outcome from its answers.
 
         Args:
-            coverage: what the cluster could have seen.
+            coverage: the hunt's coverage on the cluster.
             whole: nothing is missing from the answer.
-            first: no earlier run of this hunt and cluster can be compared with.
+            first: this hunt and cluster have no earlier comparable run.
         """
         if coverage.is_partial:
             # The newest event may be among those that were not counted.
@@ -155,19 +156,19 @@ class Run:
     """One hunt on one cluster for one slot.
 
     Attributes:
-        id: of its plan.
+        id: the plan's run id.
         hunt: the hunt's slug.
-        reason: for a failed run one word, of `tasks.model.wording.REASON_WORDS`.
-        detail: for a run that is not complete a sentence that says why.
-        warnings: what a reader must know before believing the figures, each a sentence.
+        reason: for a failed run, a key of `tasks.model.wording.REASON_WORDS`.
+        detail: for an incomplete run, a sentence with the reason.
+        warnings: sentences that a reader must know before trusting the figures.
         compared_with: slot of the comparable earlier run; None on the first.
         flow_run: name of Prefect's flow run; None outside Prefect.
-        kibana_url: of the Kibana, in its space, where the cluster's events can be seen.
+        kibana_url: URL of the Kibana for the cluster's events, in its space.
         sources: the index patterns that the hunt reads.
-        costs: what its questions took from the cluster, in the order in which they were asked.
-        nouns: of the hunt.
-        time_zone: name of the zone in which its readers live.
-        scheduled: of its plan.
+        costs: the costs of its questions, in the order in which they were asked.
+        nouns: the hunt's nouns.
+        time_zone: name of its readers' time zone.
+        scheduled: as in its plan.
     """
 
     id: str
@@ -194,26 +195,26 @@ class Run:
 
     @property
     def clock(self) -> Clock:
-        """How its page tells times."""
+        """The clock for times on its page."""
         return Clock(self.slot, self.time_zone)
 
     @property
     def folder(self) -> str:
-        """Where its files stand below the archive: `<hunt>/<cluster>/2026/11/24/0600Z-<id>`."""
+        """Its folder in the archive: `<hunt>/<cluster>/2026/11/24/0600Z-<id>`."""
         return f"{self.hunt}/{self.cluster}/{self.slot:%Y/%m/%d/%H%MZ}-{self.id}"
 
     @property
     def standing(self) -> tuple[int, datetime, str]:
-        """Which of several runs of a slot stands: what says most, and among equals the latest."""
+        """Its rank among a slot's runs: the best outcome stands, and among equals the latest."""
         return self.outcome.rank, self.finished_at, self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One of the last runs, as charts show it.
+    """One of the last runs, for charts.
 
     Attributes:
-        hosts: how many sent an event within its window; None where nobody counted.
+        hosts: number of hosts with an event in its window; None if they were not counted.
     """
 
     slot: datetime
@@ -224,23 +225,23 @@ class Trend:
 
     @classmethod
     def of(cls, run: Run, *, new: int, known: int) -> Trend:
-        """Give what charts show of a run with so many findings."""
+        """Make a run's point in the trend."""
         hosts = run.coverage.macs if run.coverage else None
         return cls(run.slot, run.outcome, new, known, hosts)
 
     @property
     def found(self) -> int:
-        """How many findings it has that are over the threshold."""
+        """Number of its findings over the threshold."""
         return self.new + self.known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The frozen result of a run: findings.json is this, and every page is rendered from it.
+    """The frozen result of a run: the content of findings.json, and the source of every page.
 
     Attributes:
-        schema_version: a field that goes, or means something else, makes another.
-        findings: of every status, highest priority first; quiet ones last.
+        schema_version: increased when a field is removed or changes its meaning.
+        findings: findings of every status, highest priority first; quiet ones last.
         trend: up to 30 runs, oldest first, this one last.
         beaconhunt: the version that made it.
     """
@@ -253,7 +254,7 @@ class Report:
     trend: tuple[Trend, ...] = ()
 
     def having(self, *statuses: Status) -> tuple[Finding, ...]:
-        """Give the findings of these statuses that are not acknowledged, in their order."""
+        """Give the findings with these statuses that are not acknowledged, in their order."""
         return tuple(
             finding
             for finding in self.findings
@@ -262,22 +263,22 @@ class Report:
 
     @property
     def acknowledged(self) -> tuple[Finding, ...]:
-        """Those of any status that an analyst's word covers."""
+        """The acknowledged findings, of any status."""
         return tuple(finding for finding in self.findings if finding.acknowledgement)
 
     def to_json(self) -> bytes:
-        """Give the document as indented UTF-8 JSON, the same bytes for the same report."""
+        """Write the report as indented UTF-8 JSON; the same report gives the same bytes."""
         return _REPORT.dump_json(self, indent=1) + b"\n"
 
     @classmethod
     def from_json(cls, document: bytes) -> Report:
-        """Read what `to_json` wrote."""
+        """Read the output of `to_json`."""
         return _REPORT.validate_json(document)
 
     @staticmethod
     @cache
     def schema() -> bytes:
-        """Give the JSON Schema of what `to_json` writes."""
+        """Give the JSON Schema for the output of `to_json`."""
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **_REPORT.json_schema(mode="serialization"),

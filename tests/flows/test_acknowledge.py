@@ -127,7 +127,7 @@ def test_a_word_that_cannot_be_given_fails_with_what_to_do(found):
     error = state.result(raise_on_failure=False)
     assert state.is_failed()
     assert isinstance(error, AcknowledgementError)
-    assert "Say in `why`" in state.message
+    assert "State with `why`" in state.message
 
 
 def test_findings_json_has_the_whole_word(found):

@@ -575,12 +575,12 @@ def test_a_finding_is_acknowledged_listed_and_taken_back(found, command, monkeyp
 @pytest.mark.parametrize(
     ("change", "code", "named"),
     [
-        (["BH-0", "--why", "x", "--until", in_days(9)], 1, "knows no finding 'BH-0'"),
-        (["BH-", "--why", " ", "--until", in_days(9)], 1, "Say in `why`"),
+        (["BH-0", "--why", "x", "--until", in_days(9)], 1, "has no finding 'BH-0'"),
+        (["BH-", "--why", " ", "--until", in_days(9)], 1, "State with `why`"),
         (["BH-", "--why", "x", "--until", in_days(-1)], 1, "is in the past"),
         (["BH-", "--why", "x", "--until", in_days(367)], 1, "more than 365 days away"),
         (["BH-", "--why", "x", "--until", in_days(9)], 1, "An empty id"),
-        (["BH-", "--why", "x", "--until", in_days(9), "--by", ""], 1, "Nobody stands for this"),
+        (["BH-", "--why", "x", "--until", in_days(9), "--by", ""], 1, "needs an author"),
         (["BH-", "--why", "x", "--until", "soon"], 2, "is not a time like"),
         (["BH-", "--why", "x"], 2, "--until"),
         (["BH-", "--until", in_days(9)], 2, "--why"),

@@ -285,4 +285,6 @@ def test_agents_that_cannot_be_judged_cost_no_hunt_and_are_told(
         with disable_run_logger():
             answer, _ = query.fn(client, plan())
     assert (coverage.events, coverage.agents, unjudged) == (1, (), said)
-    assert [said in text for text in answer.warnings if "not judged" in text] == [True] * bool(said)
+    assert [said in text for text in answer.warnings if "not assessed" in text] == [True] * bool(
+        said
+    )

@@ -150,7 +150,7 @@ def test_a_finding_that_another_word_covers_names_that_word(history: History):
     """Ending it would end it for every host, and that is for a person to say."""
     see(history, SLOT, A, B)
     acknowledge(history, everywhere=True)
-    with pytest.raises(AcknowledgementError, match=f"word on {A.id}.*unack {A.id}"):
+    with pytest.raises(AcknowledgementError, match=f"acknowledgement of {A.id}.*unack {A.id}"):
         history.acknowledgements.end(B.id, by="kim", now=day(1))
 
 
@@ -171,7 +171,7 @@ def test_who_ends_a_word_hears_of_the_one_that_still_covers_it(history: History)
 def test_an_unknown_finding_changes_nothing(history: History):
     """A typing error acknowledges nothing."""
     see(history, SLOT, A)
-    with pytest.raises(AcknowledgementError, match="knows no finding 'BH-0000'"):
+    with pytest.raises(AcknowledgementError, match="has no finding 'BH-0000'"):
         acknowledge(history, replace(A, id="BH-0000"))
     assert history.acknowledgements.all() == ()
 

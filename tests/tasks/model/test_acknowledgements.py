@@ -117,8 +117,8 @@ def test_a_finding_that_is_a_host_has_nothing_in_common_with_others():
 @pytest.mark.parametrize(
     ("changes", "problem", "remedy"),
     [
-        ({"by": " "}, "Nobody stands for", "`by`"),
-        ({"why": "\n"}, "without a reason", "`why`"),
+        ({"by": " "}, "needs an author", "`by`"),
+        ({"why": "\n"}, "needs a reason", "`why`"),
         ({"until": SLOT}, "2026-11-24 06:00 UTC, is in the past", "beaconhunt unack"),
         ({"until": day(365) + SECOND}, "more than 365 days away", "2027-11-24 or earlier"),
     ],
@@ -156,8 +156,8 @@ def test_an_empty_id_names_nothing(named: str):
 @pytest.mark.parametrize(
     ("ids", "problem", "remedy"),
     [
-        ([], "knows no finding '24'", "`beaconhunt findings`"),
-        (["BH-24B", "BH-24A"], "'24' may be BH-24A, BH-24B.", "whole id"),
+        ([], "has no finding '24'", "`beaconhunt findings`"),
+        (["BH-24B", "BH-24A"], "'24' is ambiguous: it may be BH-24A, BH-24B.", "whole id"),
         ([f"BH-24{n}" for n in range(6)], "BH-243, BH-244 or another.", "whole id"),
     ],
     ids=["unknown", "ambiguous", "many"],
