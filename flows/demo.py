@@ -120,13 +120,13 @@ def steps(demo: Demo) -> Iterator[DemoStep]:
 
     They are ordinary flow runs; only their slots are given.
     """
-    from prefect.settings import (  # noqa: PLC0415 - Prefect takes a second.
+    from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )
 
-    from flows.daily_digest import daily_digest  # noqa: PLC0415
-    from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
+    from flows.daily_digest import daily_digest
+    from flows.hunt_cluster import hunt_cluster
 
     upgrade_history(demo.history_url)
     storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}

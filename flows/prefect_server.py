@@ -198,8 +198,8 @@ def use_prefect_server() -> None:
     Raises:
         SettingsError: the server cannot be used.
     """
-    from prefect.client.orchestration import get_client  # noqa: PLC0415 - Prefect takes a second.
-    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
     if url is None:
@@ -225,7 +225,7 @@ def serve_this_process(folder: Path) -> None:
         SettingsError: it did not start.
     """
     env = own_prefect(0, folder)
-    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - reads the above.
+    from prefect.context import refresh_global_settings_context
 
     ending = contextlib.ExitStack()
     # At exit, because Prefect sends a run's last events when the process ends.

@@ -54,33 +54,33 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
     if not known:
         return finding.with_fault(NO_PROCESS_EVENT)
     event = newest.loc[known].sort_values("@timestamp").iloc[-1]
-    values = {column: value for column, value in _columns(event) if not _is_absent(value)}
+    fields = {column: value for column, value in _columns(event) if not _is_absent(value)}
     process, signature = finding.process, finding.process.code_signature
     return replace(
         finding,
-        host=Host(id=finding.host.id, name=finding.host.name or values.get("host.name")),
-        user_name=finding.user_name or values.get("user.name"),
+        host=Host(id=finding.host.id, name=finding.host.name or fields.get("host.name")),
+        user_name=finding.user_name or fields.get("user.name"),
         process=Process(
-            name=process.name or values.get("process.name"),
-            executable=process.executable or values.get("process.executable"),
+            name=process.name or fields.get("process.name"),
+            executable=process.executable or fields.get("process.executable"),
             entity_ids=process.entity_ids,
-            args=tuple(map(str, values(said.get("process.args")))),
-            command_line=said.get("process.command_line"),
-            hash_sha256=said.get("process.hash.sha256"),
+            args=tuple(map(str, values(fields.get("process.args")))),
+            command_line=fields.get("process.command_line"),
+            hash_sha256=fields.get("process.hash.sha256"),
             code_signature=CodeSignature(
-                exists=values.get("process.code_signature.exists", signature.exists),
-                trusted=values.get("process.code_signature.trusted", signature.trusted),
-                status=values.get("process.code_signature.status"),
-                subject_name=values.get("process.code_signature.subject_name"),
-                signing_id=values.get("process.code_signature.signing_id"),
-                team_id=values.get("process.code_signature.team_id"),
+                exists=fields.get("process.code_signature.exists", signature.exists),
+                trusted=fields.get("process.code_signature.trusted", signature.trusted),
+                status=fields.get("process.code_signature.status"),
+                subject_name=fields.get("process.code_signature.subject_name"),
+                signing_id=fields.get("process.code_signature.signing_id"),
+                team_id=fields.get("process.code_signature.team_id"),
             ),
             parent=Parent(
-                name=values.get("process.parent.name"),
-                executable=values.get("process.parent.executable"),
-                command_line=values.get("process.parent.command_line"),
+                name=fields.get("process.parent.name"),
+                executable=fields.get("process.parent.executable"),
+                command_line=fields.get("process.parent.command_line"),
             ),
-            ancestry=tuple(map(str, values(said.get("process.Ext.ancestry")))),
+            ancestry=tuple(map(str, values(fields.get("process.Ext.ancestry")))),
         ),
     )
 

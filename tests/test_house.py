@@ -30,7 +30,6 @@ UNREASONED = re.compile("# no" r"qa(?!: [A-Z]+\d+(, [A-Z]+\d+)* - [\w`])")
 
 SAME_NAME = {
     "check": "the command `beaconhunt check`, and the step that it runs",
-    "check_cluster": "the flow, in the module of its name",
     "commands": "every module of flows/cli lists its commands under this name",
     "main": "of a program: the command line, and the fleet's generator",
     "prune": "the commands `history prune` and `archive prune`, and the step of the flow",

@@ -53,7 +53,7 @@ def ack(
 
     A date without a time means midnight UTC, at the start of that day.
     """
-    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+    from tasks.history import History
 
     with History.open(chosen_history(history_url, config)) as history:
         acknowledgement, looked_at = history.acknowledgements.give(
@@ -75,7 +75,7 @@ def unack(
     config: Config = CONFIG,
 ) -> None:
     """End a finding's acknowledgement now; if it is still active, the next digest announces it."""
-    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+    from tasks.history import History
 
     with History.open(chosen_history(history_url, config)) as history:
         withdrawn = history.acknowledgements.end(finding, by=_author(by), now=datetime.now(UTC))
@@ -87,7 +87,7 @@ def acks(
     format: As = Format.TABLE, history_url: HistoryUrl = None, config: Config = CONFIG
 ) -> None:
     """List active and ended acknowledgements, newest first."""
-    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+    from tasks.history import History
 
     columns = (
         *("finding", "state", "until", "by", "why", "cluster", "host", "process", "destination"),

@@ -18,8 +18,8 @@ commands = typer.Typer(no_args_is_help=True, help="Maintain the archive of repor
 @commands.command(epilog="Example: `beaconhunt archive verify`")
 def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
     """Render every run again and compare the bytes; exit with 1 if a file was changed."""
-    from tasks.archive import verify_archive  # noqa: PLC0415 - Prefect takes a second.
-    from tasks.report import pages_of  # noqa: PLC0415
+    from tasks.archive import verify_archive
+    from tasks.report import pages_of
 
     runs, changed = 0, False
     for differences in verify_archive(chosen_archive(archive_url, config), pages_of):
@@ -39,7 +39,7 @@ def verify(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
 @commands.command(epilog="Example: `beaconhunt archive reindex`")
 def reindex(archive_url: ArchiveUrl = None, config: Config = CONFIG) -> None:
     """Rebuild index.html and the pages of all months from the archived runs."""
-    from tasks.archive import write_index  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.archive import write_index
 
     out.print(write_index(chosen_archive(archive_url, config), anew=True))
 
@@ -62,7 +62,7 @@ def prune(
 
     The newest run for each cluster is kept, and the newest complete run.
     """
-    from tasks.archive import prune_archive  # noqa: PLC0415 - Prefect takes a second.
+    from tasks.archive import prune_archive
 
     removed = prune_archive(
         chosen_archive(archive_url, config),

@@ -19,7 +19,7 @@ commands = typer.Typer(no_args_is_help=True, help="Maintain the history.")
 @commands.command(epilog="Example: `beaconhunt history upgrade`")
 def upgrade(history_url: HistoryUrl = None, config: Config = CONFIG) -> None:
     """Create the history, or upgrade it to the schema of this version."""
-    from tasks.history import upgrade_history  # noqa: PLC0415
+    from tasks.history import upgrade_history
 
     out.print(f"The history has schema {upgrade_history(chosen_history(history_url, config))}.")
 
@@ -31,7 +31,7 @@ def check_history(
     config: Config = CONFIG,
 ) -> None:
     """Read the whole history; exit with 1 if it is damaged."""
-    from tasks.history.upkeep import take_inventory  # noqa: PLC0415
+    from tasks.history.upkeep import take_inventory
 
     with err.status("Reading ..."):
         inventory = take_inventory(chosen_history(history_url, config))
@@ -49,7 +49,7 @@ def backup(
     config: Config = CONFIG,
 ) -> None:
     """Copy a SQLite history; runs and digests may go on meanwhile."""
-    from tasks.history.upkeep import back_up  # noqa: PLC0415
+    from tasks.history.upkeep import back_up
 
     with err.status("Copying ..."):
         back_up(chosen_history(history_url, config), file)
@@ -69,7 +69,7 @@ def prune(
     config: Config = CONFIG,
 ) -> None:
     """Delete old sightings that no later run or digest needs; runs may go on meanwhile."""
-    from tasks.history.retention import prune_history  # noqa: PLC0415
+    from tasks.history.retention import prune_history
 
     before = datetime.now(UTC) - timedelta(days=older_than)
     with bar("Sightings") as progress:

@@ -53,7 +53,7 @@ def backfill(
 ) -> None:
     """Hunt one cluster for the scheduled slots in a range of days that no run has searched."""
     flows_by_name()
-    from flows.backfill import backlog  # noqa: PLC0415 - Prefect takes a second.
+    from flows.backfill import backlog
 
     for deployment in deployments_of(config, "hunt_cluster", cluster):
         slots = backlog(deployment, first.date(), last.date(), now=datetime.now(UTC))
@@ -106,9 +106,9 @@ def check(
 ) -> None:
     """Check whether the deployments in prefect.yaml can run; exit with 1 if a check failed."""
     flows_by_name()
-    from flows.check_cluster import scope_of  # noqa: PLC0415 - Prefect takes a second.
-    from tasks.check import preflight  # noqa: PLC0415
-    from tasks.secrets import read_block  # noqa: PLC0415
+    from flows.check_cluster import scope_of
+    from tasks.check import preflight
+    from tasks.secrets import read_block
 
     site = scope_of(deployments(config), clusters or ())
     keys = [settings.cluster.api_key for settings in site.hunts]

@@ -30,10 +30,10 @@ def flows_by_name() -> dict[str, Flow[..., Any]]:
         SettingsError: Prefect cannot start with its settings.
     """
     try:
-        from flows.check_cluster import check_cluster  # noqa: PLC0415 - Prefect takes a second.
-        from flows.daily_digest import daily_digest  # noqa: PLC0415
-        from flows.hunt_cluster import hunt_cluster  # noqa: PLC0415
-        from flows.retention import retention  # noqa: PLC0415
+        from flows.check_cluster import check_cluster
+        from flows.daily_digest import daily_digest
+        from flows.hunt_cluster import hunt_cluster
+        from flows.retention import retention
     except ValidationError as error:
         fault = error.errors()[0]
         raise SettingsError(

@@ -24,7 +24,7 @@ commands = typer.Typer()
 @commands.command(epilog="Example: `beaconhunt demo`")
 def demo() -> None:
     """Hunt two generated clusters for three days; print the messages it would post to Slack."""
-    from flows import demo as story  # noqa: PLC0415 - Prefect takes a second.
+    from flows import demo as story
 
     today = story.this_morning(datetime.now(UTC))
     story.start_over(today)
@@ -51,8 +51,8 @@ def up(
     config: Config = CONFIG,
 ) -> None:
     """Run a Prefect server and a worker with the deployments of prefect.yaml, until Ctrl-C."""
-    from flows import demo as story  # noqa: PLC0415 - starts faster without.
-    from tasks.history import upgrade_history  # noqa: PLC0415
+    from flows import demo as story
+    from tasks.history import upgrade_history
 
     env = own_prefect(port, prefect_home())
     flows = flows_by_name()
@@ -71,7 +71,7 @@ def serve_archive(
     archive_url: ArchiveUrl = None, port: Port = 8600, config: Config = CONFIG
 ) -> None:
     """Serve the archive read-only to browsers on this machine, until Ctrl-C."""
-    from flows import archive_server  # noqa: PLC0415 - starts faster without.
+    from flows import archive_server
 
     archive = chosen_archive(archive_url, config)
     archive_server.serve_archive(archive, port, out.print)

@@ -31,7 +31,7 @@ def query(
     ] = False,
 ) -> None:
     """Run an ES|QL query against a folder of events."""
-    from tasks.clusters import Question, ask, connect  # noqa: PLC0415 - DuckDB takes its time.
+    from tasks.clusters import Question, ask, connect
 
     if not folder.expanduser().is_dir():
         raise SettingsError(
@@ -56,7 +56,7 @@ def runs(
     config: Config = CONFIG,
 ) -> None:
     """List runs, newest first, with their outcomes and counts."""
-    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+    from tasks.history import History
 
     columns = (
         *("slot", "cluster", "hunt", "outcome", "new", "known", "acknowledged", "quiet"),
@@ -97,7 +97,7 @@ def findings(
 
     A later run that failed or had no data does not hide them.
     """
-    from tasks.history import History  # noqa: PLC0415 - SQLAlchemy takes its time.
+    from tasks.history import History
 
     columns = (
         *("id", "status", "disposition", "priority", "cluster", "host", "process", "destination"),
