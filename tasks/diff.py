@@ -199,7 +199,7 @@ def _flag(cell: Any) -> bool | None:  # noqa: ANN401 - a cell of an answer.
 
 
 def _all(rows: pd.DataFrame, column: str) -> set[Any]:
-    """Collect the distinct values of a column whose cells hold none, one or several."""
+    """Collect the distinct values in a column whose cells may have several, one or no value."""
     return {value for cell in rows.get(column, ()) for value in values(cell)}
 
 

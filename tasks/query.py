@@ -26,7 +26,7 @@ def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
     answer = ask_candidates(client, plan, allow_partial=allow_partial)
     logger.info("%d candidates on %s", len(answer.rows), client.cluster.name)
     coverage, unjudged = ask_coverage(client, plan, allow_partial=allow_partial)
-    logger.info("%d events of %d hosts in the window", coverage.events, coverage.macs)
+    logger.info("%d events from %d hosts in the window", coverage.events, coverage.macs)
     if unjudged:
         # The heaviest query; the hunt has its answer without it.
         warning = f"Telemetry was not assessed, so the hunt may be blind: {unjudged}"

@@ -53,7 +53,7 @@ def take_over(ledger: Ledger) -> Unsettled | None:
 
 @step  # No retries: as above.
 def begin(ledger: Ledger, digest: Digest, message: Message) -> Unsettled:
-    """Write that the digest is about to be posted."""
+    """Record that the digest is about to be posted."""
     return ledger.begin(digest, message.outline)
 
 

@@ -381,7 +381,7 @@ class _Cluster:
 
 
 def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[TrialResult]:
-    """Warn of each fault in what agents send, with the versions that have it."""
+    """Warn about faults in the agents' telemetry, with the affected versions."""
     if blind := [agent for agent in agents if Fault.BLIND in agent.faults]:
         yield _fault_warning(Fault.BLIND, blind)
     events = sum(agent.events for agent in agents)
@@ -419,7 +419,7 @@ def _faults(
 
 
 def _listed(streams: Collection[str]) -> str:
-    """Name a few, and count the rest."""
+    """List the first few, and count the rest."""
     shown = ", ".join(sorted(streams)[:NAMED_STREAMS])
     more = len(streams) - NAMED_STREAMS
     return f"{shown} and {more} more" if more > 0 else shown

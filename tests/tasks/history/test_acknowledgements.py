@@ -121,7 +121,10 @@ def test_a_word_ends_and_is_never_deleted(history: History):
     (ended,) = history.acknowledgements.end(A.id, by="kim", now=day(3)).words
     assert (ended.end, ended.ended_by, ended.until) == (day(3), "kim", day(30))
     assert [word for word, _ in history.acknowledgements.all()] == [ended]
-    with pytest.raises(AcknowledgementError, match=r"is not acknowledged\. `beaconhunt acks`"):
+    with pytest.raises(
+        AcknowledgementError,
+        match=r"is not acknowledged\. List the acknowledgements with `beaconhunt acks`",
+    ):
         history.acknowledgements.end(A.id, by="kim", now=day(4))
 
 
