@@ -300,6 +300,13 @@ def error(status: int, kind: str, reason: str, **more: object) -> Behaviour:
     return lambda call: call.answer(body, status)
 
 
+def caused_by(kind: str) -> Behaviour:
+    """Fail in a phase of the search, for a cause that only the root causes name."""
+    failed = {"type": "search_phase_execution_exception", "reason": "all shards failed"}
+    body = {"error": {"root_cause": [{"type": kind, "reason": "x"}], **failed}, "status": 500}
+    return lambda call: call.answer(body, 500)
+
+
 def forbidden(action: str, privileges: str) -> Behaviour:
     """Refuse what the key may not do."""
     reason = (

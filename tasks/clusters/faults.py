@@ -36,6 +36,24 @@ _TRANSIENT = frozenset(
     }
 )
 
+_TRANSIENT_TYPES = frozenset(
+    {
+        # The way between the cluster's nodes, for example while one of them restarts.
+        "connect_transport_exception",
+        "no_shard_available_action_exception",
+        "node_closed_exception",
+        "node_disconnected_exception",
+        "node_not_connected_exception",
+        "receive_timeout_transport_exception",
+        # The query is gone: its node restarted, a poll came too late, or its task was cancelled.
+        "resource_not_found_exception",
+        "task_cancelled_exception",
+    }
+)
+"""Types of errors that pass, whatever their HTTP status says."""
+
+_NO_SUCH_DATA = frozenset({"index_closed_exception", "index_not_found_exception"})
+
 NOTHING_THERE_OR_NOTHING_READABLE = (
     "Check that the data stream exists and that the API key may read it: Elasticsearch gives the "
     "same answer in both cases."
@@ -100,6 +118,13 @@ def in_our_words(
 
 
 def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> ClusterError:
+    kinds = _kinds(error)
+    if kinds & _TRANSIENT_TYPES:
+        return Unreachable(
+            f"{cluster.name}: the cluster lost the query: {reason}",
+            "If this persists, check the cluster's nodes and its task list.",
+        )
+    # A circuit breaker says whether it is PERMANENT: the question will never fit.
     if error.status_code in _TRANSIENT and "PERMANENT" not in str(error.body):
         return Unreachable(
             f"{cluster.name}: the cluster is temporarily unavailable "
@@ -112,13 +137,24 @@ def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> Clus
             f"(status {error.status_code}).",
             "Correct the cluster's `url`, or check the proxies in between.",
         )
-    if "Unknown index" in reason:
+    if "Unknown index" in reason or kinds & _NO_SUCH_DATA:
         return QueryRefused(f"{cluster.name}: {reason}", NOTHING_THERE_OR_NOTHING_READABLE)
     position = _POSITION.search(reason)
     if position:
         line, column = (int(number) for number in position.groups())
         reason = f"{reason}\n{explain_position(query, line, column)}"
     return QueryRefused(f"{cluster.name}: {reason}", "Correct the query, or the events it reads.")
+
+
+def _kinds(error: ApiError) -> frozenset[str]:
+    """Collect the types in Elasticsearch's error body: of the error and of its root causes."""
+    detail = error.body.get("error") if isinstance(error.body, Mapping) else None
+    if not isinstance(detail, Mapping):
+        return frozenset()
+    causes = detail.get("root_cause")
+    causes = causes if isinstance(causes, list) else []
+    found = (each.get("type") for each in (detail, *causes) if isinstance(each, Mapping))
+    return frozenset(kind for kind in found if isinstance(kind, str))
 
 
 def _reason(error: ApiError, api_key: SecretStr | None) -> str:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.clusters import (
+    NOTHING_THERE_OR_NOTHING_READABLE,
     ROWS_AT_MOST,
     Answer,
     Question,
@@ -43,6 +44,7 @@ from tests.elasticsearch_behaviours import (
     Request,
     another_product,
     answer,
+    caused_by,
     dripping,
     dropped,
     error,
@@ -188,7 +190,14 @@ NOT_SEARCHED = {
     "key not accepted": (error(401, "security_exception", "x"), Unauthorised, "ES_PROD_API_KEY"),
     "may not read": (error(403, "security_exception", "not granted"), Unauthorised, "not granted"),
     "bad query": (error(400, "parsing_exception", "mismatched input"), QueryRefused, "mismatched"),
-    "gone": (error(404, "resource_not_found_exception", "no query"), QueryRefused, "no query"),
+    "query gone": (error(404, "resource_not_found_exception", "FjE3="), Unreachable, "FjE3="),
+    "task cancelled": (error(400, "task_cancelled_exception", "task"), Unreachable, "task"),
+    "node left": (error(500, "node_disconnected_exception", "[node-2]"), Unreachable, "[node-2]"),
+    "node closed": (error(500, "node_closed_exception", "closed"), Unreachable, "closed"),
+    "no way": (error(500, "connect_transport_exception", "timeout"), Unreachable, "timeout"),
+    "cause": (caused_by("receive_timeout_transport_exception"), Unreachable, "all shards failed"),
+    "no index": (error(404, "index_not_found_exception", "no such"), QueryRefused, "no such"),
+    "closed": (error(400, "index_closed_exception", "closed"), QueryRefused, "closed"),
     "no such path": (lambda c: c.answer({"error": "no handler"}, 400), QueryRefused, "no handler"),
     "a fault": (error(500, "null_pointer_exception", "it broke"), QueryRefused, "it broke"),
     "too large for ever": (TOO_LARGE, QueryRefused, "Data too large"),
@@ -227,6 +236,18 @@ def test_the_key_is_in_no_error(behaviour: Behaviour, caplog: pytest.LogCaptureF
     shown = repr(caught) + "".join(traceback.format_exception(caught)) + caplog.text
     assert CANARY not in shown
     assert CANARY.encode() not in pickle.dumps(caught)
+
+
+@pytest.mark.parametrize("kind", ["index_not_found_exception", "index_closed_exception"])
+def test_a_missing_index_is_no_fault_of_the_query(kind: str):
+    """The remedy looks at data streams and privileges."""
+    assert refused(error(400, kind, "x")).remedy == NOTHING_THERE_OR_NOTHING_READABLE
+
+
+def test_a_query_that_a_restarting_node_lost_may_be_asked_again():
+    """Also when its polls were answered before."""
+    caught = refused(running, running, error(404, "resource_not_found_exception", "FjE3="))
+    assert isinstance(caught, TransientError)
 
 
 ECHO = f"You sent: Authorization: ApiKey {CANARY}"
