@@ -18,6 +18,8 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, cast
 from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from pydantic import SecretStr
 from slack_sdk.errors import SlackApiError
@@ -34,6 +36,7 @@ from tasks.errors import (
     SlackUnreachable,
 )
 from tasks.slack.message import EVENT_TYPE, Message
+from tasks.text.untrusted import visible
 
 SLACK_URL = WebClient.BASE_URL
 TIMEOUT_SECONDS = 30
@@ -125,6 +128,29 @@ class _ShortWaits(RateLimitErrorRetryHandler):
         return asked is not None and asked <= LONGEST_WAIT_SECONDS
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """Follow no redirect: urllib would send the token to wherever it leads."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Leave the redirect as the answer."""
+
+
+class _DirectClient(WebClient):
+    """Slack's client, which asks Slack's address and no other."""
+
+    def _perform_urllib_http_request_internal(
+        self,
+        url: str,  # noqa: ARG002 - of the base class; the request has it.
+        req: Request,
+    ) -> dict[str, Any]:
+        """Send one request; the base class would follow redirects, and has no setting for that."""
+        opener = build_opener(_NoRedirects)
+        with opener.open(req, timeout=self.timeout) as response:
+            charset = response.headers.get_content_charset() or "utf-8"
+            body = response.read().decode(charset)
+            return {"status": response.status, "headers": response.headers, "body": body}
+
+
 class Channel:
     """One channel, with the access of one app."""
 
@@ -143,7 +169,7 @@ class Channel:
             base_url: the address of Slack's methods.
         """
         self._id = id
-        self._client = WebClient(
+        self._client = _DirectClient(
             token.get_secret_value(),
             base_url=base_url,
             timeout=TIMEOUT_SECONDS,
@@ -274,7 +300,7 @@ def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach
         SlackRefused: it could not; with the remedy.
         SlackUnreachable: Slack gives no answer now.
     """
-    client = WebClient(
+    client = _DirectClient(
         token.get_secret_value(), base_url=base_url, timeout=LOOK_UP_SECONDS, retry_handlers=[]
     )
     me = _looked_up(client.auth_test)
@@ -320,6 +346,12 @@ def _answered(response: SlackResponse) -> SlackError:
             f"Slack asks to wait {seconds or 'some'} seconds. Nothing was posted.",
             "The next digest reports its findings. If this goes on, see what else uses this app.",
         )
+    if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
+        return SlackUnreachable(
+            f"Slack's address redirects to {_redirected_to(response)}, which is not followed.",
+            "Correct `api_url` of the destination, or let the worker reach Slack without a sign-in "
+            "page.",
+        )
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _MAY_PASS:
         return ReceiptLost(f"Slack has a fault of its own (HTTP {response.status_code}).", _LATER)
     if not _ERROR_CODE.fullmatch(code):
@@ -327,6 +359,12 @@ def _answered(response: SlackResponse) -> SlackError:
     if code in _BLOCKS_REFUSED:
         return _BlocksRefused(f"Slack refuses: {code}.", "Report this as a bug.")
     return _refused(code)
+
+
+def _redirected_to(response: SlackResponse) -> str:
+    """Give the host that a redirect names; the rest of its address may repeat what was sent."""
+    values = [value for name, value in response.headers.items() if name.lower() == "location"]
+    return visible(urlsplit(values[0]).hostname or "no host") if values else "no address"
 
 
 def _refused(code: str) -> SlackRefused:
@@ -343,7 +381,7 @@ def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
         fault = _answered(error.response)
     except (OSError, HTTPException, ValueError):  # As of a post.
         pass
-    if isinstance(fault, SlackRefused):
+    if isinstance(fault, SlackRefused | SlackUnreachable):
         raise fault  # Out here it has no context, as of a post.
     raise SlackUnreachable(
         "Slack cannot be asked now.", "Check the worker's way to Slack, and ask again."

@@ -22,6 +22,7 @@ from tasks.slack.channel import Channel, Reach, reach
 from tasks.slack.message import Message, violations
 from tests.slack_server import (
     Behaviour,
+    Call,
     SlackServer,
     channel,
     fault,
@@ -434,3 +435,35 @@ def test_the_server_shows_metadata_only_to_those_who_ask():
             "messages"
         ]
     assert ("metadata" in plain, "metadata" in whole) == (False, True)
+
+
+REDIRECTS = [301, 302, 303, 307, 308]
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda slack: at(slack).post(message()),
+        lambda slack: at(slack).find(DIGEST, BEFORE),
+        lambda slack: reach(CHANNEL, SecretStr(CANARY), base_url=slack.url),
+    ],
+    ids=["post", "find", "reach"],
+)
+def test_no_redirect_is_followed(call: Callable[[SlackServer], object], status: int):
+    """The token stays with Slack's address, whatever a proxy or a sign-in page answers."""
+    with SlackServer() as elsewhere:
+        there = f"{elsewhere.url}log-in?{CANARY}".replace("127.0.0.1", "localhost")
+
+        def redirect(slack_call: Call) -> None:
+            slack_call.answer("", status, Location=there)
+
+        everywhere = {"auth_test": redirect, "conversations_history": redirect}
+        with (
+            SlackServer(redirect, **everywhere) as slack,
+            pytest.raises(SlackError) as caught,
+        ):
+            call(slack)
+        assert elsewhere.calls == 0
+    assert "redirects to localhost, which is not followed" in caught.value.problem
+    assert CANARY not in str(caught.value) + "".join(traceback.format_exception(caught.value))
