@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import Any
 
 from tasks.model.acknowledgements import Acknowledgement
@@ -197,4 +198,6 @@ def run(
 
 def report(of: Run, *findings: Finding, hunt: Hunt = HUNT, trend: tuple[Trend, ...] = ()) -> Report:
     """Give the report of a run with these findings."""
-    return Report(beaconhunt="0.1.0", run=of, hunt=hunt, findings=findings, trend=trend)
+    return Report(
+        beaconhunt=version("beaconhunt"), run=of, hunt=hunt, findings=findings, trend=trend
+    )

@@ -25,6 +25,7 @@ def new_history(url: str) -> None:
     if address.get_backend_name() == "sqlite":
         path = Path(str(address.database))
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_file())
         return
     with psycopg.connect(url) as connection:

@@ -235,7 +235,7 @@ def test_a_fault_of_ours_in_what_is_added_to_findings_loses_none(site, monkeypat
         exception=lambda *of: logged.append(of),
         error=lambda *of: logged.append(of),
     )
-    monkeypatch.setattr("flows.hunt_cluster.get_run_logger", lambda: error)
+    monkeypatch.setattr("flows.failures.get_run_logger", lambda: error)
     monkeypatch.setattr(step, broken)
     assert site.hunt(site.cluster(*steady(), fresh())).message == "baseline: 1"
     (finding,) = site.reports()[0].findings

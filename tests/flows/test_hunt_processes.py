@@ -75,7 +75,7 @@ def sites(request: pytest.FixtureRequest, tmp_path: Path, cluster: Cluster) -> I
 
     def searched(site: Site) -> Site:
         with History.open(site.history_url) as history:
-            history.ledger(SECOPS, Medium.SLACK).listen(day(0) + HOUR)
+            history.ledger(SECOPS, Medium.SLACK).start_scope(day(0) + HOUR)
         hunt(cluster, 0, site.history_url, str(site.archive))
         return site
 

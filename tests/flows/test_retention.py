@@ -85,7 +85,7 @@ def test_a_run_of_a_forgotten_slot_by_hand_says_so(site):
     retention(history_url=site.history_url, history_days=400)
     cluster = site.cluster(*steady(end=FORGOTTEN - DAY / 24), fresh(FORGOTTEN))
     state = site.hunt(cluster, FORGOTTEN)
-    with pytest.raises(SlotPruned, match=r"corp: a run of the slot .* Choose a later slot"):
+    with pytest.raises(SlotPruned, match=r"corp: a run for the slot .* Choose a later slot"):
         state.result()
     assert site.reports() == []
 

@@ -144,7 +144,7 @@ def test_a_secret_block_that_holds_no_text_is_refused(site):
     cluster = Cluster(name="prod", url="http://127.0.0.1:9", api_key_block="es-json")
     state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
     error = state.result(raise_on_failure=False)
-    assert "es-json holds no text" in error.problem
+    assert "es-json is not text" in error.problem
     assert API_KEY not in "".join(traceback.format_exception(error))
 
 
