@@ -162,6 +162,9 @@ PASSING = {
     "503": unavailable,
     "504": page(504),
     "circuit breaker": too_large("TRANSIENT"),
+    "query lost": error(404, "resource_not_found_exception", "FjE3="),
+    "task cancelled": error(400, "task_cancelled_exception", "task cancelled"),
+    "node left": error(500, "node_disconnected_exception", "[node-2] disconnected"),
     "reset": reset,
     "dropped": dropped,
     "cut off": cut_off,
@@ -192,7 +195,7 @@ STAYING = {
     "nothing to read": (no_fields, "query"),
     "key": (error(401, "security_exception", "unable to authenticate"), "unauthorised"),
     "privilege": (forbidden("indices:data/read/esql", "read"), "unauthorised"),
-    "not there": (error(404, "resource_not_found_exception", "x"), "query"),
+    "not there": (error(404, "index_not_found_exception", "no such index"), "query"),
 }
 
 
