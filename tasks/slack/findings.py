@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from tasks.model.digests import Announcement, Digest
+from tasks.model.digests import Announcement, Digest, Ended
+from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding
 from tasks.model.hunts import Nouns
 from tasks.model.runs import Run
@@ -95,12 +97,14 @@ def _details(finding: Finding, run: Run, slot: datetime) -> Iterator[str]:
 def group_blocks(announcements: Sequence[Announcement], nouns: Nouns) -> Iterator[Block]:
     """Show a flood of findings: its largest groups by process and destination, then the rest."""
     members: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    signatures: dict[tuple[str, str], set[str]] = defaultdict(set)
     for finding in (announcement.finding for announcement in announcements):
-        portless = replace(finding, destination=replace(finding.destination, ports=()))
-        members[_process(finding), _destination(portless)].append(finding)
+        process, where, signature = laid_out(_in_groups, finding)
+        members[process, where].append(finding)
+        signatures[process, where].add(signature)
     largest = sorted(members.items(), key=lambda group: -len(group[1]))
     for (process, where), findings in largest[:TOP_GROUPS]:
-        signatures = sorted({_signature(finding) for finding in findings})
+        signed = ", ".join(sorted(signatures[process, where]))
         yield rich_text_block(
             [
                 text_element(f"{len(findings):,} × ", bold=True),
@@ -108,7 +112,7 @@ def group_blocks(announcements: Sequence[Announcement], nouns: Nouns) -> Iterato
                 text_element(" → "),
                 text_element(where, code=True),
                 text_element(data_text(on_hosts(findings, nouns), MAX_SLACK_NAME)),
-                text_element(f"\n{', '.join(signatures)} · {priorities_words(findings)}"),
+                text_element(f"\n{signed} · {priorities_words(findings)}"),
             ]
         )
     others = [finding for _, findings in largest[TOP_GROUPS:] for finding in findings]
@@ -117,6 +121,12 @@ def group_blocks(announcements: Sequence[Announcement], nouns: Nouns) -> Iterato
         f"{rest}More than {FLOOD} findings at once are shown in groups: all "
         f"{len(announcements):,} are in the report."
     )
+
+
+def _in_groups(finding: Finding) -> tuple[str, str, str]:
+    """Give process, destination without ports, and signature, as groups show them."""
+    portless = replace(finding, destination=replace(finding.destination, ports=()))
+    return _process(finding), _destination(portless), _signature(finding)
 
 
 def ended_blocks(digest: Digest, listed: int, report_base_url: str | None) -> Iterator[Block]:
@@ -128,27 +138,36 @@ def ended_blocks(digest: Digest, listed: int, report_base_url: str | None) -> It
         report_base_url: where people open the archive; None means no links.
     """
     for ended in digest.ended[:listed]:
-        acknowledgement, (first, *others) = ended.acknowledgement, ended.still
-        findings = [announcement.finding for announcement in ended.still]
-        if others:
-            where = [text_element(data_text(on_hosts(findings, digest.nouns), MAX_SLACK_NAME))]
-        else:
-            where = [text_element(" on "), text_element(_host(first), code=True)]
-        summary = data_text(acknowledgement_summary(acknowledgement), MAX_ACKNOWLEDGEMENT)
-        yield rich_text_block(
-            [
-                text_element("Acknowledgement ended, still active: ", bold=True),
-                text_element(_process(first.finding), code=True),
-                *where,
-                text_element(" → "),
-                text_element(_destination(first.finding), code=True),
-                text_element(f" · {summary}: "),
-                text_element(f"{data_text(acknowledgement.why, MAX_WHY)} · "),
-                _id(first.finding, first.run, report_base_url),
-            ]
-        )
+        lay_out = partial(_ended_block, ended, digest.nouns, report_base_url)
+        yield laid_out(lay_out, ended.still[0].finding)
     if more := digest.ended[listed:]:
         yield section_block(f"*{ended_words(more)}*: named on the page of the day")
+
+
+def _ended_block(
+    ended: Ended, nouns: Nouns, report_base_url: str | None, finding: Finding
+) -> Block:
+    """Show an ended acknowledgement in one line, with the first finding that is still active."""
+    acknowledgement, (first, *others) = ended.acknowledgement, ended.still
+    if others:
+        hosts = on_hosts([announcement.finding for announcement in ended.still], nouns)
+        where = [text_element(data_text(hosts, MAX_SLACK_NAME))]
+    else:
+        host = _host(Announcement(finding, first.run))
+        where = [text_element(" on "), text_element(host, code=True)]
+    summary = data_text(acknowledgement_summary(acknowledgement), MAX_ACKNOWLEDGEMENT)
+    return rich_text_block(
+        [
+            text_element("Acknowledgement ended, still active: ", bold=True),
+            text_element(_process(finding), code=True),
+            *where,
+            text_element(" → "),
+            text_element(_destination(finding), code=True),
+            text_element(f" · {summary}: "),
+            text_element(f"{data_text(acknowledgement.why, MAX_WHY)} · "),
+            _id(finding, first.run, report_base_url),
+        ]
+    )
 
 
 def _process(finding: Finding) -> str:

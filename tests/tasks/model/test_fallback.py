@@ -184,3 +184,21 @@ def test_what_a_finding_is_cannot_be_left_out():
     """A history that nobody can read would be worse than a run that fails."""
     with pytest.raises(PydanticSerializationError):
         as_recorded(odd(cluster="\ud800"))
+
+
+def test_a_flood_with_it_is_still_posted_in_groups():
+    """All are counted; it is a group of its own, without what breaks."""
+    others = [finding(f"mac-{number}", evidence=None) for number in range(201)]
+    text = message_of(report(run(), *others, odd(**NO_DESTINATION)))
+    assert "202 new" in text
+    assert "201 × " in text
+
+
+def test_its_ended_acknowledgement_is_still_posted():
+    """With its id, so that an analyst can look it up."""
+    one = odd(**NO_DESTINATION)
+    given = acknowledgement(finding("mac-odd"), SLOT)
+    of = day_of(report(run()), ended=(Ended(given, (Announcement(one, run()),)),))
+    message = compose_message(of, report_base_url=None)
+    assert message
+    assert one.id in readable(message)
