@@ -148,7 +148,7 @@ def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> Clus
 
 def _kinds(error: ApiError) -> frozenset[str]:
     """Collect the types in Elasticsearch's error body: of the error and of its root causes."""
-    detail = error.body.get("error") if isinstance(error.body, Mapping) else None
+    detail = _detail(error)
     if not isinstance(detail, Mapping):
         return frozenset()
     causes = detail.get("root_cause")
@@ -159,10 +159,15 @@ def _kinds(error: ApiError) -> frozenset[str]:
 
 def _reason(error: ApiError, api_key: SecretStr | None) -> str:
     """Give the reason from Elasticsearch's error body: its `reason`, or the whole error."""
-    detail = error.body.get("error") if isinstance(error.body, Mapping) else None
+    detail = _detail(error)
     reason = detail.get("reason") if isinstance(detail, Mapping) else detail
     text = str(reason or "no reason given")
     return text.replace(api_key.get_secret_value(), "[the API key]") if api_key else text
+
+
+def _detail(error: ApiError) -> object:
+    """Give what Elasticsearch's error body has under `error`; None if it is no such body."""
+    return error.body.get("error") if isinstance(error.body, Mapping) else None
 
 
 def host_of(cluster: Cluster) -> str:

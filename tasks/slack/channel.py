@@ -131,8 +131,11 @@ class _ShortWaits(RateLimitErrorRetryHandler):
 class _NoRedirects(HTTPRedirectHandler):
     """Follow no redirect: urllib would send the token to wherever it leads."""
 
-    def redirect_request(self, *_: object) -> None:
+    def http_error_302(self, *_: object) -> None:
         """Leave the redirect as the answer."""
+
+    http_error_301 = http_error_303 = http_error_302  # type: ignore[assignment]
+    http_error_307 = http_error_308 = http_error_302  # type: ignore[assignment]
 
 
 class _DirectClient(WebClient):
@@ -363,8 +366,11 @@ def _answered(response: SlackResponse) -> SlackError:
 
 def _redirected_to(response: SlackResponse) -> str:
     """Give the host that a redirect names; the rest of its address may repeat what was sent."""
-    values = [value for name, value in response.headers.items() if name.lower() == "location"]
-    return visible(urlsplit(values[0]).hostname or "no host") if values else "no address"
+    try:
+        host = urlsplit(_header(response.headers, "location")).hostname
+    except ValueError:  # For example an open bracket.
+        host = None
+    return visible(host) if host else "an address without a host"
 
 
 def _refused(code: str) -> SlackRefused:
@@ -390,8 +396,8 @@ def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
 
 def _scopes(response: SlackResponse) -> frozenset[str]:
     """Read the token's scopes; empty where Slack does not list them."""
-    values = [v for name, v in response.headers.items() if name.lower() == "x-oauth-scopes"]
-    return frozenset(scope.strip() for scope in ",".join(values).split(",") if scope.strip())
+    scopes = _header(response.headers, "x-oauth-scopes").split(",")
+    return frozenset(scope.strip() for scope in scopes if scope.strip())
 
 
 def _not_answered(error: Exception) -> SlackError:
@@ -411,5 +417,10 @@ def _not_answered(error: Exception) -> SlackError:
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:
     """Read for how many seconds Slack asks to wait."""
-    values = [value for name, value in headers.items() if name.lower() == "retry-after"]
-    return int(values[0]) if values and values[0].isdigit() else None
+    seconds = _header(headers, "retry-after")
+    return int(seconds) if seconds.isdigit() else None
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    """Read a header, however its name is written; empty without it."""
+    return next((value for key, value in headers.items() if key.lower() == name), "")

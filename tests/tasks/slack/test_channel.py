@@ -467,3 +467,15 @@ def test_no_redirect_is_followed(call: Callable[[SlackServer], object], status: 
         assert elsewhere.calls == 0
     assert "redirects to localhost, which is not followed" in caught.value.problem
     assert CANARY not in str(caught.value) + "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("location", ["http://[", "/log-in", ""])
+def test_a_redirect_to_no_host_is_named_too(location: str):
+    """Whatever stands in the header, it is an answer and no fault of ours."""
+
+    def redirect(slack_call: Call) -> None:
+        slack_call.answer("", 302, Location=location)
+
+    with SlackServer(redirect) as slack, pytest.raises(SlackUnreachable) as caught:
+        posted(slack)
+    assert "redirects to an address without a host" in caught.value.problem
