@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 # If it is set, every process compiles all of Prefect and beaconhunt again, for 3 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-quick up pictures lock clean
+.PHONY: demo test test-deep lint bench bench-quick up pictures lock clean
 
 demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the digests.
 	$(BIN)/beaconhunt demo
@@ -17,6 +17,10 @@ demo: $(INSTALLED)  ## Hunt two made-up clusters for three days and print the di
 # The slowest test files have few tests, and by default xdist would start them last.
 test: $(INSTALLED)  ## Run every test.
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+test-deep: $(INSTALLED)  ## Run the property tests with twenty times as many examples; takes an hour.
+	BEACONHUNT_TEST_EFFORT=20 $(BIN)/pytest --numprocesses auto --dist loadfile \
+	  $$(grep -rl --include="test_*.py" "tests.effort import" tests)
 
 lint: $(INSTALLED)  ## Check style, types and the one-way flow of imports.
 	$(BIN)/ruff check .

@@ -9,15 +9,21 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import settings
 
 from tests import postgresql, s3_server, sqlite  # noqa: F401 - it makes SQLite forgetful.
 from tests.certificates import Authority
 
+_END = b"-----END CERTIFICATE-----\n"
 _HOME = tempfile.mkdtemp(prefix="beaconhunt-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+Path(f"{_HOME}/authority.pem").write_bytes(
+    Path(certifi.where()).read_bytes().partition(_END)[0] + _END
+)
 
 os.environ.update(
     {
@@ -38,6 +44,8 @@ os.environ.update(
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+        # A client reads all of the world's authorities, for servers on loopback without TLS.
+        "PREFECT_API_SSL_CERT_FILE": f"{_HOME}/authority.pem",
         # To say whose line a cluster's warning is about, a new process would read every module.
         "DISABLE_WARN_STACKLEVEL": "1",
     }

@@ -294,7 +294,7 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_a_sentence(site, silent_clus
 def test_ctrl_c_in_the_middle_of_the_demo_ends_it_with_a_sentence(used_site):
     """Whoever looks at the demo may leave it."""
     with at_a_terminal(used_site, "demo") as terminal:
-        terminal.wait_for("candidates on corp-")
+        terminal.wait_for("Generating")
         started = terminal.started()
         terminal.press(CTRL_C)
         assert terminal.end() == 130, terminal.said

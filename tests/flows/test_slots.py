@@ -19,6 +19,7 @@ from flows.slots import Timetable, never_run
 from tasks.history import History
 from tasks.model.runs import Outcome, Plan, minute
 from tests.builders import CLUSTER, HUNT, SLOT, day, report, run
+from tests.effort import examples
 from tests.histories import new_history
 
 
@@ -116,7 +117,7 @@ def planned(zone: str, at: datetime) -> list[tuple[SCHEDULE_TYPES, list[datetime
 
 @pytest.mark.parametrize(("zone", "at"), CLOCK_CHANGES)
 @given(st.integers(-5 * 60, 5 * 60), st.integers(1, 5 * 60))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_slot_is_a_slot_whenever_somebody_asks(zone, at, minutes, span):
     """Around a clock change too: the slots are what Prefect's scheduler plans days before."""
     after = at + timedelta(minutes=minutes)

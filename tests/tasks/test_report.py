@@ -41,6 +41,7 @@ from tests.builders import (
     report,
     run,
 )
+from tests.effort import examples
 from tests.poison import poisoned
 
 SHIPPED = load_hunt("macos-unsigned-network")
@@ -159,7 +160,7 @@ def test_hostile_text_makes_no_element_and_no_attribute(rendered):
     assert [set(attrs) for _, attrs in hostile.shape] == [set(a) for _, a in harmless.shape]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_no_text_at_all_changes_a_page_structure(text):
     """The same, for any text."""

@@ -10,6 +10,7 @@ from tasks.fleet.documents import NETWORK
 from tasks.model.hunts import Hunt, load_hunt, shipped_hunts
 from tasks.settings import Cluster
 from tests.builders import HUNT
+from tests.effort import examples
 from tests.events import network_event, write_events
 
 GROUPED = "FROM a | STATS n = COUNT(*) BY x, y | KEEP n, x, y "
@@ -95,7 +96,7 @@ def ask_pages(client: Client, limit: int) -> list[tuple[str | None, ...]]:
     return rows
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(KEYS, st.integers(1, 7))
 def test_page_after_page_gives_every_row_once(
     tmp_path_factory: pytest.TempPathFactory, keys: set[tuple[str | None, ...]], limit: int

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from tasks.esql.expressions import supported_functions
 from tasks.esql.functions.aggregates import AGGREGATES
+from tests.effort import examples
 from tests.tasks.esql.folder import answer
 
 LIMITS = {"integer": 2**31, "long": 2**63}
 several_questions = settings(
-    max_examples=60,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -106,7 +107,7 @@ CONSTANTS = ["null", "2", "-1", '"y"', '"desc"', '"day"', "1.5", "true", "1 hour
 arguments = st.lists(st.sampled_from([*COLUMNS, *CONSTANTS]), min_size=1, max_size=4)
 
 
-@settings(several_questions, max_examples=400)
+@settings(several_questions, max_examples=examples(400))
 @given(function=st.sampled_from(sorted(supported_functions())), given_arguments=arguments)
 def test_any_call_is_answered_or_refused_in_words(
     nowhere: Elasticsearch, function, given_arguments

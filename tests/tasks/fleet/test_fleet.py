@@ -22,6 +22,7 @@ from tasks.fleet.generate import Fleet, events, write_fleet
 from tasks.fleet.plan import FleetPlan
 from tasks.fleet.plants import BEACONS, HOSTILE, plants
 from tasks.fleet.truth import NOT_HUNTED, Found, Truth
+from tests.effort import examples
 
 FULL = Fleet(macs=60, others=2, days=2, connections_per_mac_day=40, hostile=True)
 """Every plant that these days can hold, and the hostile ones."""
@@ -90,7 +91,7 @@ def test_the_same_fleet_has_the_same_bytes_in_every_process(tmp_path: Path) -> N
 
 
 @given(seed=st.integers(0, 2**32), other=st.integers(0, 2**32))
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_a_seed_decides_every_event_and_another_seed_decides_otherwise(
     seed: int, other: int
 ) -> None:

@@ -42,6 +42,7 @@ from tasks.slack.channel import Channel
 from tasks.slack.compose import compose_message
 from tasks.slack.message import Message
 from tests.builders import HUNT, day
+from tests.effort import examples
 from tests.searching import row, searched
 
 AWAY = timedelta(days=3)
@@ -481,7 +482,7 @@ def test_every_finding_is_told_once_unless_it_is_acknowledged(history_url: str):
         connect_database(history_url) as database,
     ):
 
-        @settings(max_examples=60)
+        @settings(max_examples=examples(40, history_url))
         @given(st.lists(days, min_size=3, max_size=5))
         def check(sequence) -> None:
             those = Days(database)

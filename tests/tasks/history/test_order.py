@@ -22,6 +22,7 @@ from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan, Report
 from tasks.record import not_searched_report
 from tests.builders import CLUSTER, HUNT, SLOT, day
+from tests.effort import examples
 from tests.searching import row, searched
 
 LATE = (1, 2, 3, 4)
@@ -77,7 +78,7 @@ def test_late_runs_leave_the_same_history_in_whatever_order_they_start(
     history: History, history_url: str
 ) -> None:
     """Also where some are started again, and where the first of them is the first of all."""
-    examples = count()
+    numbers = count()
 
     @given(
         answers=st.lists(ANSWERS, min_size=5, max_size=5),
@@ -85,7 +86,7 @@ def test_late_runs_leave_the_same_history_in_whatever_order_they_start(
         again=st.lists(st.sampled_from(LATE), max_size=2),
         first_of_all=st.booleans(),
     )
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40, history_url))
     def check(
         answers: list[tuple[Outcome, set[str]]],
         started: list[int],
@@ -94,7 +95,7 @@ def test_late_runs_leave_the_same_history_in_whatever_order_they_start(
     ) -> None:
         histories = []
         for order in (sorted(LATE), [*started, *again]):
-            hunt = HUNT.model_copy(update={"uuid": f"example {next(examples)}"})
+            hunt = HUNT.model_copy(update={"uuid": f"example {next(numbers)}"})
             cluster = Cluster(hunt, answers)
             if not first_of_all:
                 cluster.start(history, 0, ())

@@ -31,6 +31,7 @@ from tasks.record import build_report, not_searched_report
 from tasks.settings import Destination
 from tasks.slack.compose import compose_message
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run, sha256
+from tests.effort import examples
 from tests.histories import new_history
 from tests.postgresql import Server
 
@@ -359,7 +360,6 @@ def test_nothing_that_is_said_later_depends_on_what_was_pruned(
     """Runs, digests, trends and lists are those of the whole history, in every sequence."""
     urls = (history_url, pruned_url)
     numbers, deleted = count(), []
-    examples = 30 if history_url.startswith("sqlite") else 6  # Each asks a server thousands.
     with ExitStack() as stack:
         histories = [stack.enter_context(History.open(url)) for url in urls]
 
@@ -368,7 +368,7 @@ def test_nothing_that_is_said_later_depends_on_what_was_pruned(
             KEPT_DAYS,
             st.lists(st.one_of(DAYS, st.tuples(KEPT_DAYS)), max_size=4),
         )
-        @settings(max_examples=examples)
+        @settings(max_examples=examples(16, history_url))
         def check(past: list[object], days: int, later: list[object]) -> None:
             number = next(numbers)
             sites = [Site(*both, number) for both in zip(histories, urls, strict=True)]

@@ -21,6 +21,7 @@ from tasks.history.models import Base
 from tasks.model.findings import Finding, Priority, Status, short_id
 from tasks.model.runs import Outcome
 from tests.builders import CLUSTER, HUNT, SLOT, day, finding, report, run, sha256
+from tests.effort import examples
 from tests.histories import new_history
 
 
@@ -564,16 +565,16 @@ def test_what_is_known_follows_from_the_rules_alone(tmp_path: Path) -> None:
     """Whatever slots are run, in whatever order and how often, the store keeps to a plain model."""
     url = f"sqlite:///{tmp_path}/history.db"
     new_history(url)
-    examples = count()
+    numbers = count()
     with History.open(url) as history:
 
         @given(RECORDS, st.sets(st.sampled_from(HOSTS)))
-        @settings(max_examples=60)
+        @settings(max_examples=examples(60))
         def check(
             records: list[tuple[int, Outcome, dict[str, tuple[Status, str | None]]]],
             asked: set[str],
         ) -> None:
-            hunt = HUNT.model_copy(update={"uuid": f"example {next(examples)}"})
+            hunt = HUNT.model_copy(update={"uuid": f"example {next(numbers)}"})
             findings = {host: finding(host, hunt=hunt) for host in HOSTS}
             plain = PlainHistory()
             for attempt, (slot, outcome, said) in enumerate(records, 1):

@@ -40,6 +40,7 @@ from tasks.slack.compose import compose_message
 from tasks.slack.message import Message, plain_text, violations
 from tests.block_kit.schema import generate
 from tests.builders import HUNT, SLOT, acknowledgement, coverage, day, finding, run
+from tests.effort import examples
 
 REPORTS = "https://reports.example.com/hunts"
 KIBANA = "https://kibana.example.com/s/soc"
@@ -400,7 +401,7 @@ def test_slacks_own_types_refuse_what_is_no_block(block_kit: Draft7Validator):
 text = st.text(max_size=300) | st.sampled_from(HOSTILE)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     texts=st.lists(st.tuples(text, text, text, text), max_size=14),
     clusters=st.lists(
