@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,45 +16,66 @@ from tests.browser.pictures import ROOT
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(PYPROJECT)["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
+DEV_LOCK = (ROOT / "requirements-dev.lock").read_text()
 PACKAGES = ("flows", "tasks", "hunts", "templates")
 
 
-PINS = [
-    (canonicalize_name(name), version)
-    for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)", LOCK, re.MULTILINE)
-]
-"""Name and version; a name stands twice where versions of Python need different ones."""
+def pins(lock: str) -> list[tuple[str, str]]:
+    """Name and version; a name stands twice where versions of Python need different ones."""
+    found = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)", lock, re.MULTILINE)
+    return [(canonicalize_name(name), version) for name, version in found]
+
+
+EXTRAS = PROJECT["optional-dependencies"]
+INSTALLED = (*PROJECT["dependencies"], *EXTRAS["build"], *EXTRAS["postgresql"], *EXTRAS["s3"])
 WANTED = [
-    Requirement(each)
-    for each in chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    pytest.param(lock, Requirement(each), id=f"{name}-{Requirement(each).name}")
+    for name, lock, listed in (
+        ("run", LOCK, INSTALLED),
+        ("dev", DEV_LOCK, (*INSTALLED, *EXTRAS["dev"])),
+    )
+    for each in listed
     if not each.startswith(PROJECT["name"])
 ]
 
 
-def test_the_lock_names_no_index():
+@pytest.mark.parametrize("lock", [LOCK, DEV_LOCK], ids=["run", "dev"])
+def test_a_lock_names_no_index(lock):
     """Who installs decides from where."""
-    assert re.findall(r"^\s*-(?!-hash=).*|\w+://\S+", LOCK, re.MULTILINE) == []
+    assert re.findall(r"^\s*-(?!-hash=).*|\w+://\S+", lock, re.MULTILINE) == []
 
 
-def test_every_pin_has_a_hash():
+@pytest.mark.parametrize("lock", [LOCK, DEV_LOCK], ids=["run", "dev"])
+def test_every_pin_has_a_hash(lock):
     """What is installed is what was tried."""
-    pins = re.split(r"\n(?=\w)", LOCK.strip())
-    assert len(pins) == len(PINS)
-    assert [pin.partition("\n")[0] for pin in pins if "--hash=sha256:" not in pin] == []
+    entries = re.split(r"\n(?=\w)", lock.strip())
+    assert len(entries) == len(pins(lock))
+    assert [entry.partition("\n")[0] for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-@pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: wanted.name)
-def test_every_dependency_is_pinned(wanted):
+@pytest.mark.parametrize(("lock", "wanted"), WANTED)
+def test_every_dependency_is_pinned(lock, wanted):
     """Nothing comes in beside the lock, and the lock is as new as the ranges."""
-    versions = [version for name, version in PINS if name == canonicalize_name(wanted.name)]
+    versions = [version for name, version in pins(lock) if name == canonicalize_name(wanted.name)]
     assert versions
     assert all(map(wanted.specifier.contains, versions))
 
 
+def test_developers_have_the_versions_that_workers_have():
+    """What was tested is what runs."""
+    assert set(pins(LOCK)) <= set(pins(DEV_LOCK))
+
+
+def test_a_worker_gets_nothing_that_only_tests_need():
+    """A server for tests or a driver of browsers does not belong beside secrets."""
+    names = {name for name, _ in pins(LOCK)}
+    assert names.isdisjoint({"flask", "moto", "playwright", "pytest", "hypothesis"})
+
+
 def test_every_dependency_says_why_it_is_there():
     """A reason stands above each, so that somebody can take it out again."""
-    lists = re.findall(r"\n(?:dependencies|dev) = \[\n(.+?)\n\]", PYPROJECT, re.DOTALL)
-    assert len(lists) == 2
+    lists = re.findall(r"\n(?:dependencies|build|dev) = \[\n(.+?)\n\]", PYPROJECT, re.DOTALL)
+    assert len(lists) == 3
     listed = "\n".join(lists)
     lines = [line.strip() for line in listed.splitlines()]
     for before, line in zip(["", *lines], lines, strict=False):
