@@ -30,7 +30,7 @@ def backlog(
     """
     settings = deployment.checked(hunt_cluster)
     cluster = settings["cluster"].name
-    timetable = Timetable.of(deployment.schedules, settings["delay_minutes"])
+    timetable = Timetable.of(deployment.filled(deployment.schedules), settings["delay_minutes"])
     if not timetable.schedules:
         raise SettingsError(
             f"Deployment {deployment.name} has no active schedule, so no slot is due.",

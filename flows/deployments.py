@@ -1,11 +1,17 @@
-"""The deployments of a prefect.yaml: from the file to validated parameters of their flow."""
+"""The deployments of a prefect.yaml: from the file to validated parameters of their flow.
+
+As `prefect deploy` does, `{{ $NAME }}` is filled in from the environment. A variable that is not
+set matters only to what uses its place: it stops no command about another deployment.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -20,6 +26,12 @@ if TYPE_CHECKING:
 SUBJECTS = {"hunt_cluster": "cluster", "daily_digest": "destination"}
 """The parameter that names a deployment's subject, by flow."""
 
+_PLACEHOLDER = re.compile(r"\{\{\s*([\w.\-\[\]$]+)\s*\}\}")
+"""Prefect's own pattern for `{{ $NAME }}`, `{{ NAME }}` and `{{ prefect.variables.name }}`."""
+
+Value = TypeVar("Value")
+ModelOfParameters = TypeVar("ModelOfParameters", bound=BaseModel)
+
 
 class Deployment(BaseModel):
     """One deployment, as written in the file.
@@ -28,7 +40,7 @@ class Deployment(BaseModel):
         name: unique among the deployments of a flow.
         entrypoint: import path of its flow.
         parameters: parameters of its flow, unvalidated; see `checked`.
-        schedules: its schedules, unvalidated; see `flows.slots`.
+        schedules: its schedules, unvalidated; see `flows.slots`, and `filled`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -69,13 +81,41 @@ class Deployment(BaseModel):
 
     @property
     def _storage(self) -> Storage:
+        return self.read(Storage)
+
+    def read(self, model: type[ModelOfParameters]) -> ModelOfParameters:
+        """Validate those of the parameters that a model has.
+
+        Raises:
+            SettingsError: as `checked`.
+        """
+        given = self.filled(
+            {name: each for name, each in self.parameters.items() if name in model.model_fields}
+        )
         try:
-            return Storage.model_validate(self.parameters)
+            return model.model_validate(given)
         except SettingsError as error:
             raise self._refused(error.problem, error.remedy) from None
         except ValidationError as error:
             fault = error.errors()[0]
-            raise self._refused(f"{fault['loc'][0]}: {fault['msg']}.") from None
+            raise self._refused(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from None
+
+    def filled(self, value: Value) -> Value:
+        """Give a value of this deployment that has no placeholder any more.
+
+        Raises:
+            SettingsError: it has one.
+        """
+        if left := next(_placeholders(value), None):
+            name = left.lstrip("$")
+            raise self._refused(
+                f"`{{{{ {left} }}}}` is not filled in.",
+                f"Set {name} in the environment of this command and of the worker."
+                if left.startswith("$")
+                else "Only Prefect knows it. Write the value, or `{{ $NAME }}` for an environment "
+                "variable.",
+            )
+        return value
 
     def checked(self, flow: Flow[..., Any]) -> dict[str, Any]:
         """Give the validated parameters, with the flow's defaults for those that are not set.
@@ -92,8 +132,9 @@ class Deployment(BaseModel):
         defaults = {
             name: each.default for name, each in known.items() if each.default is not each.empty
         }
+        given = self.filled(self.parameters)
         try:
-            return flow.validate_parameters(defaults | self.parameters)
+            return flow.validate_parameters(defaults | given)
         except SettingsError as error:
             raise self._refused(error.problem, error.remedy) from None
         except ParameterTypeError as error:
@@ -112,6 +153,34 @@ class Storage(BaseModel):
 
     history_url: Url = HISTORY_URL
     archive_url: Url = ARCHIVE_URL
+
+
+def _fill(value: Any) -> Any:  # noqa: ANN401 - any part of a YAML document.
+    """Fill in the environment's variables as `prefect deploy` does, where they are set."""
+    match value:
+        case str():
+            return _PLACEHOLDER.sub(
+                lambda found: os.environ.get(found[1].lstrip("$"), found[0]), value
+            )
+        case dict():
+            return {key: _fill(each) for key, each in value.items()}
+        case list():
+            return [_fill(each) for each in value]
+        case _:
+            return value
+
+
+def _placeholders(value: object) -> Iterator[str]:
+    """Give the names of the placeholders that are left in a part of a document."""
+    match value:
+        case str():
+            yield from _PLACEHOLDER.findall(value)
+        case dict():
+            for each in value.values():
+                yield from _placeholders(each)
+        case list():
+            for each in value:
+                yield from _placeholders(each)
 
 
 _LISTED = TypeAdapter(list[Deployment])
@@ -136,7 +205,7 @@ def deployments(path: Path) -> list[Deployment]:
     if not isinstance(document, dict) or not document.get("deployments"):
         raise SettingsError(f"{path} lists no deployments.", shape)
     try:
-        return _LISTED.validate_python(document["deployments"])
+        return _LISTED.validate_python(_fill(document["deployments"]))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, ("deployments", *fault["loc"])))

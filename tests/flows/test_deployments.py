@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,46 @@ def test_a_history_that_cannot_be_is_named_with_its_deployment(tmp_path, url):
     with pytest.raises(SettingsError, match=r"^Deployment prod: `?history_url`?") as caught:
         _ = deployment.history_url
     assert "changeme" not in str(caught.value)
+
+
+TEMPLATES = "{cluster: {name: prod, url: '{{ $ES_URL }}', ca_certs: '{{PEM}}'}, delay_minutes: 5}"
+
+
+def test_a_placeholder_is_filled_in_from_the_environment_as_prefect_does(tmp_path, monkeypatch):
+    """A command, the deployment and the worker read the same value."""
+    monkeypatch.setenv("ES_URL", "https://es.example.com")
+    monkeypatch.setenv("PEM", "/etc/es.pem")
+    cluster = deployed(tmp_path, TEMPLATES).checked(hunt_cluster)["cluster"]
+    assert (cluster.url, cluster.ca_certs) == ("https://es.example.com", "/etc/es.pem")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("$ES_URL", "Set ES_URL in the environment"),
+        ("prefect.variables.es_url", "Write the value, or `{{ $NAME }}`"),
+        ("prefect.blocks.secret.es-url", "Write the value, or `{{ $NAME }}`"),
+    ],
+)
+def test_a_placeholder_that_stays_empty_is_refused_by_its_name(tmp_path, name, remedy):
+    """Not as a wrong URL: the remedy says what is missing, and where."""
+    parameters = f"{{cluster: {{name: prod, url: '{{{{ {name} }}}}'}}}}"
+    with pytest.raises(
+        SettingsError, match=re.escape(f"prod: `{{{{ {name} }}}}` is not")
+    ) as caught:
+        deployed(tmp_path, parameters).checked(hunt_cluster)
+    assert caught.value.problem.count("prod") == 1
+    assert remedy in caught.value.remedy
+
+
+def test_a_placeholder_stops_only_what_uses_its_place(tmp_path):
+    """The history can be upgraded before the cluster's variable is set; a schedule has its own."""
+    assert deployed(tmp_path, TEMPLATES).history_url == HISTORY_URL
+    schedules = "[{cron: '{{ $HUNT_CRON }}', timezone: UTC}]"
+    file = written(tmp_path, f"name: prod, entrypoint: {HUNT}, schedules: {schedules}")
+    (deployment,) = deployments(file)
+    with pytest.raises(SettingsError, match="HUNT_CRON"):
+        deployment.filled(deployment.schedules)
 
 
 @pytest.mark.parametrize(
