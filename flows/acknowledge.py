@@ -8,6 +8,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.allowed import RunSettings, worker_allows
 from tasks.acknowledge import end, give
 from tasks.history import History
 from tasks.settings import HISTORY_URL, Moment, Url
@@ -41,6 +42,7 @@ def acknowledge(
     Returns:
         The final state: the acknowledgement in words.
     """
+    worker_allows().check(RunSettings(history_url=history_url))
     with History.open(history_url) as history:
         said = give(history, finding, by=by, why=why, until=until, everywhere=everywhere)
     return Completed(message=said)
@@ -58,6 +60,7 @@ def unacknowledge(finding: str, by: str, history_url: Url = HISTORY_URL) -> Stat
     Returns:
         The final state: the ended acknowledgement in words.
     """
+    worker_allows().check(RunSettings(history_url=history_url))
     with History.open(history_url) as history:
         said = end(history, finding, by=by)
     return Completed(message=said)

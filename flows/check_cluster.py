@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.allowed import DeployedSettings, worker_allows
 from flows.daily_digest import daily_digest
 from flows.deployments import Deployment
 from flows.hunt_cluster import hunt_cluster
@@ -41,7 +42,11 @@ def check_cluster(clusters: list[Name] | None = None) -> State:
     Returns:
         The final state: failed if a check failed. The artifact `check` has the table.
     """
-    site = scope_of(list(deployments_on_server()), clusters or ())
+    found, allowed = list(deployments_on_server()), worker_allows()
+    for each in found:
+        if not clusters or each.subject in clusters:
+            allowed.check(each.read(DeployedSettings), f"Deployment {each.name}")
+    site = scope_of(found, clusters or ())
     checks = check(site, datetime.now(UTC), read_block)
     return check_state(checks)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -9,6 +11,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.allowed import RunSettings, worker_allows
 from flows.slots import run_name, slot_of_run
 from tasks.archive import store_daily
 from tasks.collect import collect
@@ -16,7 +19,7 @@ from tasks.compose import compose
 from tasks.errors import ChannelUnreadable, ReceiptLost, SlackError
 from tasks.history import History, Ledger, Unsettled
 from tasks.model.digests import DAY, Digest, Medium
-from tasks.post import look_up_digest, post_digest, print_digest
+from tasks.post import look_up_digest, post_digest, post_rehearsal, print_digest
 from tasks.report import render_daily
 from tasks.secrets import read_block
 from tasks.settings import (
@@ -55,6 +58,9 @@ def daily_digest(
 ) -> State:
     """Post the news since the last digest to one destination, and archive a page for the day.
 
+    If the worker's prefect.yaml has another channel under this name, or does not have the name, the
+    digest is a rehearsal: it is posted with a note, and nothing is recorded or archived.
+
     Args:
         destination: The destination of the digest, and its scope.
         slot: The moment that the digest stands for; by default the scheduled start.
@@ -67,26 +73,27 @@ def daily_digest(
         The final state in words; its data holds the digest as Slack would show it, and the
         address of the day's page.
     """
+    allowed = worker_allows()
+    allowed.check(
+        RunSettings(destination=destination, history_url=history_url, archive_url=archive_url)
+    )
+    rehearsal = not allowed.lists_channel(destination)
     medium, slot = medium_of(destination), slot_of_run(slot)
     with History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
-        if not dry_run:
+        compose_now = partial(
+            collect_and_compose, ledger, destination, medium, slot, report_base_url, rehearsal
+        )
+        page = None
+        if not (dry_run or rehearsal):
             # Even a digest without news starts the scope of its destination.
             start_scope(ledger, slot)
             settle_lost(ledger, destination, medium)
-        compose_now = partial(
-            collect_and_compose, ledger, destination, medium, slot, report_base_url
-        )
-        digest, message = compose_now()
-        page = None
-        if not dry_run:
-            try:
-                page = publish_and_post(ledger, digest, message, destination, archive_url)
-            except ChannelUnreadable:
-                # Whether the message is there cannot be looked up. The ledger knows that now, so
-                # the next message says that it may repeat it.
-                digest, message = compose_now()
-                page = publish_and_post(ledger, digest, message, destination, archive_url)
+            digest, message, page = post_recorded(ledger, compose_now, destination, archive_url)
+        else:
+            digest, message = compose_now()
+            if message and medium is Medium.SLACK and not dry_run:
+                post_rehearsal(message, destination)
     words = final_words(digest, message, dry_run=dry_run)
     facts = {
         "destination": destination.name,
@@ -125,10 +132,32 @@ def collect_and_compose(
     medium: Medium,
     slot: datetime,
     report_base_url: str | None,
+    rehearsal: bool,
 ) -> tuple[Digest, Message | None]:
     """Collect what is pending, and compose its message; None where nothing is to be posted."""
-    digest = collect(ledger, destination, medium, slot)
+    digest = replace(collect(ledger, destination, medium, slot), rehearsal=rehearsal)
     return digest, compose(digest, report_base_url)
+
+
+def post_recorded(
+    ledger: Ledger,
+    compose_now: Callable[[], tuple[Digest, Message | None]],
+    destination: Destination,
+    archive_url: str,
+) -> tuple[Digest, Message | None, str]:
+    """Compose, publish and post; and once more if a receipt is lost and cannot be looked up.
+
+    Raises:
+        PipelineError: as `publish_and_post`.
+    """
+    digest, message = compose_now()
+    try:
+        page = publish_and_post(ledger, digest, message, destination, archive_url)
+    except ChannelUnreadable:
+        # The ledger knows that now, so the next message says that it may repeat the first.
+        digest, message = compose_now()
+        page = publish_and_post(ledger, digest, message, destination, archive_url)
+    return digest, message, page
 
 
 def publish_and_post(
@@ -184,4 +213,5 @@ def final_words(digest: Digest, message: Message | None, *, dry_run: bool) -> st
     counts += f", {counted(len(digest.ended), 'acknowledgement')} ended" if digest.ended else ""
     posted = digest.medium is Medium.SLACK
     where = "posted to Slack" if posted else "no token: printed, not posted"
+    where += " as a rehearsal, which does not count as delivered" if digest.rehearsal else ""
     return f"{counts}, {'dry run' if dry_run else where}"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import yaml
+
+from flows.allowed import CONFIG_NAME, use_configuration
+from flows.deployments import deployments
 from tasks.fleet.demo import demo_clusters, slots
 from tasks.fleet.generate import write_fleet
 from tasks.history import upgrade_history
 from tasks.model.runs import minute
-from tasks.settings import Cluster, Destination, home, writing_home
+from tasks.settings import home, writing_home
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -118,7 +123,7 @@ class DemoStep:
 def steps(demo: Demo) -> Iterator[DemoStep]:
     """Run the demo, one flow run after the other, on the current Prefect server.
 
-    They are ordinary flow runs; only their slots are given.
+    They are ordinary flow runs of the deployments in a prefect.yaml; only their slots are given.
     """
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -129,19 +134,52 @@ def steps(demo: Demo) -> Iterator[DemoStep]:
     from flows.hunt_cluster import hunt_cluster
 
     upgrade_history(demo.history_url)
-    storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}
-    names = sorted(path.name for path in (demo.folder / "clusters").iterdir())
-    destination = Destination(name="secops", channel="C0000000000", clusters=tuple(names))
+    config = write_configuration(demo)
+    use_configuration(config)
+    flows = {flow.name: flow for flow in (hunt_cluster, daily_digest)}
+    listed = deployments(config)
     # Nothing watches for heartbeats here, and ending their thread costs a second for each run.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        for slot in slots(demo.end):
-            for name in names:
-                cluster = Cluster(name=name, url=demo.cluster_folder(name).as_uri())
-                state = hunt_cluster(cluster, slot=slot, **storage, return_state=True)
-                yield DemoStep(f"{name} {slot:%Y-%m-%d %H:%MZ}", _message(state))
-            state = daily_digest(destination, slot=slot, **storage, return_state=True)
-            digest = cast("dict[str, str]", state.result())["digest"]
-            yield DemoStep(f"digest {slot:%Y-%m-%d}", _message(state), digest)
+        for slot, deployment in product(slots(demo.end), listed):
+            flow = flows[deployment.flow_name]
+            parameters = deployment.checked(flow) | {"slot": slot}
+            state = cast("State[Any]", flow(**parameters, return_state=True))
+            message = _message(state)
+            if flow is hunt_cluster:
+                yield DemoStep(f"{deployment.name} {slot:%Y-%m-%d %H:%MZ}", message)
+            else:
+                yield DemoStep(f"digest {slot:%Y-%m-%d}", message, state.result()["digest"])
+
+
+def write_configuration(demo: Demo) -> Path:
+    """Write the demo's prefect.yaml: a hunt on each of its clusters, then a digest for them.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    names = sorted(path.name for path in (demo.folder / "clusters").iterdir())
+    storage = {"history_url": demo.history_url, "archive_url": str(demo.archive)}
+
+    def deployment(flow: str, **subject: Mapping[str, object]) -> Mapping[str, object]:
+        (named,) = subject.values()
+        return {
+            "name": named["name"],
+            "entrypoint": f"flows.{flow}.{flow}",
+            "parameters": subject | storage,
+        }
+
+    listed = [
+        deployment(
+            "hunt_cluster", cluster={"name": name, "url": demo.cluster_folder(name).as_uri()}
+        )
+        for name in names
+    ]
+    destination = {"name": "secops", "channel": "C0000000000", "clusters": names}
+    listed.append(deployment("daily_digest", destination=destination))
+    config = demo.folder / CONFIG_NAME
+    with writing_home():
+        config.write_text(yaml.safe_dump({"deployments": listed}), encoding="utf-8")
+    return config
 
 
 def _message(state: State[Any]) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from prefect import State, flow, get_run_logger, runtime
 from pydantic import NonNegativeInt
 
+from flows.allowed import RunSettings, worker_allows
 from flows.catching_up import catch_up
 from flows.failures import add_or_explain, log_unexpected_faults, unexpected_errors_reported
 from flows.slots import Timetable, never_run, run_name, slot_of_run, timetable
@@ -73,6 +74,8 @@ def hunt_cluster(
         report_base_url: URL at which people open the archive, for links.
         time_zone: Time zone of the readers; reports give it beside UTC.
     """
+    used = RunSettings(cluster=cluster, hunt=hunt, history_url=history_url, archive_url=archive_url)
+    worker_allows().check(used)
     schedule = timetable(delay_minutes)
     with History.open(history_url) as history:
         site = RunContext(cluster, history, archive_url, report_base_url)

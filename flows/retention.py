@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.allowed import RunSettings, worker_allows
 from tasks.archive import discard
 from tasks.prune import prune
 from tasks.settings import ARCHIVE_URL, HISTORY_URL, KeptDays, Url
@@ -30,5 +31,6 @@ def retention(
     Returns:
         The final state, with the numbers of deleted records in words.
     """
+    worker_allows().check(RunSettings(history_url=history_url, archive_url=archive_url))
     done = prune(history_url, history_days), discard(archive_url, archive_days)
     return Completed(message=", ".join(done))

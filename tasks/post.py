@@ -92,7 +92,18 @@ def post_digest(
     get_run_logger().info("Posted digest %s with %d replies", digest.id, len(message.replies))
 
 
-@step  # No retries: as above.
+@step  # No retries: a person sees whether it has arrived.
+def post_rehearsal(message: Message, destination: Destination) -> None:
+    """Post without the ledger: nothing counts as delivered."""
+    channel = _channel(destination)
+    thread_ts = None
+    for part in (message, *message.replies):
+        ts = channel.post(part, thread_ts)
+        thread_ts = thread_ts or ts
+    get_run_logger().info("Posted a rehearsal with %d replies", len(message.replies))
+
+
+@step  # No retries: the ledger owns them, as above.
 def look_up_digest(ledger: Ledger, digest: Unsettled, destination: Destination) -> None:
     """Look up in the channel the missing parts of a digest whose sender is gone."""
     look_up(_channel(destination), ledger, digest)

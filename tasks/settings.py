@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +75,49 @@ BlockName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 
 Url = Annotated[str, AfterValidator(_without_password)]
 """An address without a password; `$BEACONHUNT_HOME` is filled in where it is used."""
+
+HttpUrl = Annotated[Url, Field(pattern=r"^https?://")]
+
+_PLAIN_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""A URL that every library reads alike: no user name, backslash or control character."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin(url: str) -> str:
+    """Give scheme, host and port, by which two URLs of one server are equal.
+
+    Anything but a plain URL is equal to itself only: libraries disagree about its host.
+    """
+    plain = _PLAIN_URL.fullmatch(url)
+    if plain is None:
+        return url
+    scheme, host = plain["scheme"].lower(), plain["host"].lower().removesuffix(".")
+    return f"{scheme}://{host}:{int(plain['port'] or _DEFAULT_PORTS[scheme])}"
+
+
+def _is_loopback(url: str) -> bool:
+    plain = _PLAIN_URL.fullmatch(url)
+    host = plain["host"].lower().strip("[]") if plain else ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _require_https(setting: str, url: str, secret_name: SecretName) -> None:
+    """Refuse to send a secret in clear text.
+
+    Not with a `ValueError`: pydantic would repeat the URL in its message.
+    """
+    if url.startswith("http://") and not _is_loopback(url):
+        raise SettingsError(
+            f"`{setting}` begins with http://, so {secret_name} would be sent in clear text.",
+            "Use https://; only a server on this machine (127.0.0.1, localhost) may be without it.",
+        )
 
 
 def _known_zone(name: str) -> str:
@@ -154,7 +199,7 @@ class Cluster(BaseModel):
     url: Annotated[Url, Field(pattern=r"^(https?|file)://")]
     api_key_env: Variable | None = None
     api_key_block: BlockName | None = None
-    kibana_url: Annotated[Url, Field(pattern=r"^https?://")] | None = None
+    kibana_url: HttpUrl | None = None
     kibana_space: str | None = Field(default=None, pattern=r"^[a-z0-9_-]+$")
     ca_certs: str | None = None
     ca_fingerprint: str | None = Field(default=None, pattern=r"^([0-9A-Fa-f]{2}:?){32}$")
@@ -175,8 +220,10 @@ class Cluster(BaseModel):
         return f"{self.kibana_url.rstrip('/')}{space}"
 
     @model_validator(mode="after")
-    def _has_one_api_key(self) -> Self:
-        SecretName.of(self.api_key_env, self.api_key_block)
+    def _sends_one_api_key_by_https(self) -> Self:
+        key = SecretName.of(self.api_key_env, self.api_key_block)
+        if key:
+            _require_https("url", self.url, key)
         return self
 
 
@@ -202,7 +249,7 @@ class Destination(BaseModel):
     hunts: tuple[Name, ...] = ("macos-unsigned-network",)
     token_env: Variable | None = None
     token_block: BlockName | None = None
-    api_url: Url = "https://slack.com/api/"
+    api_url: HttpUrl = "https://slack.com/api/"
 
     @property
     def token(self) -> SecretName:
@@ -210,8 +257,8 @@ class Destination(BaseModel):
         return SecretName.of(self.token_env, self.token_block) or SecretName("SLACK_BOT_TOKEN")
 
     @model_validator(mode="after")
-    def _has_one_token(self) -> Self:
-        SecretName.of(self.token_env, self.token_block)
+    def _sends_one_token_by_https(self) -> Self:
+        _require_https("api_url", self.api_url, self.token)
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,7 +37,7 @@ def run(
 ) -> None:
     """Hunt one cluster now, or for a past slot, with its deployment's parameters."""
     for deployment in deployments_of(config, "hunt_cluster", cluster):
-        _hunt(deployment, slot, cluster, format)
+        _hunt(deployment, config, slot, cluster, format)
 
 
 @commands.command(epilog="Example: `beaconhunt backfill prod-eu 2026-11-01 2026-11-14`")
@@ -59,13 +60,15 @@ def backfill(
         slots = backlog(deployment, first.date(), last.date(), now=datetime.now(UTC))
         err.print(f"{deployment.name}: slots to run: {len(slots)}")
         for slot in slots:
-            _hunt(deployment, slot, f"{cluster} {slot:%Y-%m-%d %H:%MZ}", format)
+            _hunt(deployment, config, slot, f"{cluster} {slot:%Y-%m-%d %H:%MZ}", format)
 
 
-def _hunt(deployment: Deployment, slot: datetime | None, name: str, format: OutputFormat) -> None:
+def _hunt(
+    deployment: Deployment, config: Path, slot: datetime | None, name: str, format: OutputFormat
+) -> None:
     """Hunt in this process, and print the result."""
     with progress(f"Hunting {name}"):
-        facts = run_here(deployment, slot=slot)
+        facts = run_here(deployment, config, slot=slot)
     if format is OutputFormat.JSON:
         show_facts(facts)
     else:
@@ -85,7 +88,7 @@ def digest(
     """Post a digest to a destination: what is new since its last digest."""
     for deployment in deployments_of(config, "daily_digest", destination):
         with progress(f"Digest for {destination}"):
-            facts = run_here(deployment, slot=slot, dry_run=dry_run)
+            facts = run_here(deployment, config, slot=slot, dry_run=dry_run)
         if format is OutputFormat.JSON:
             show_facts(facts)
         else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 from rich.status import Status as Spinner
 from rich.text import Text
 
+from flows.allowed import use_configuration
 from flows.cli import interruption
 from flows.cli.output import err
 from flows.deployments import Deployment
@@ -44,11 +46,12 @@ def flows_by_name() -> dict[str, Flow[..., Any]]:
     return {flow.name: flow for flow in (hunt_cluster, daily_digest, check_cluster, retention)}
 
 
-def run_here(deployment: Deployment, **chosen: object) -> dict[str, Any]:
+def run_here(deployment: Deployment, config: Path, **chosen: object) -> dict[str, Any]:
     """Run a deployment's flow in this process, and raise the error that made it fail.
 
     Args:
         deployment: with its parameters.
+        config: the prefect.yaml that lists it, and so what the run may use.
         chosen: parameters of this run.
 
     Returns:
@@ -57,6 +60,7 @@ def run_here(deployment: Deployment, **chosen: object) -> dict[str, Any]:
     Raises:
         PipelineError: with the remedy.
     """
+    use_configuration(config)
     flow = flows_by_name()[deployment.flow_name]
     parameters = deployment.checked(flow)
     use_prefect_server()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows.allowed import use_configuration
 from flows.cli.in_process import flows_by_name, progress
 from flows.cli.options import CONFIG, ArchiveUrl, Config, chosen_archive, chosen_history
 from flows.cli.output import bar, err, out, quote
@@ -54,6 +55,7 @@ def up(
     from flows import demo as story
     from tasks.history import upgrade_history
 
+    use_configuration(config)
     env = own_prefect(port, prefect_home())
     flows = flows_by_name()
     for deployment in deployments(config):

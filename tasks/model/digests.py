@@ -221,6 +221,7 @@ class Digest:
         undelivered: slots of later digests that were not delivered, or only in part; this digest
             has the rest.
         may_repeat: slot of a digest whose receipt was lost; this digest may repeat parts of it.
+        rehearsal: whether it goes elsewhere than configured; it then never counts as delivered.
     """
 
     id: str
@@ -236,6 +237,7 @@ class Digest:
     previous: datetime | None = None
     undelivered: tuple[datetime, ...] = ()
     may_repeat: datetime | None = None
+    rehearsal: bool = False
 
     @property
     def nouns(self) -> Nouns:

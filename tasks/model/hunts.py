@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.errors import HuntError, SettingsError
+from tasks.settings import located
 
 SHIPPED = Path(__file__).parents[2] / "hunts"
 """The hunts that come with beaconhunt."""
@@ -229,7 +230,7 @@ def placeholder_hunt(reference: str, uuid_of: Callable[[str], str | None]) -> Hu
 def _found(reference: str) -> tuple[Path, str]:
     """Split a reference into the file and the number of its query."""
     source, _, number = reference.partition("#")
-    path = Path(source).expanduser() if source.endswith(".toml") else SHIPPED / f"{source}.toml"
+    path = Path(located(source)) if source.endswith(".toml") else SHIPPED / f"{source}.toml"
     return path, number
 
 

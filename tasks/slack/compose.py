@@ -141,6 +141,11 @@ def _signed(message: Message, digest: Digest, number: int) -> Message:
 def _opening(digest: Digest, warnings: Sequence[ClusterWarning]) -> Iterator[Block]:
     yield {"type": "header", "text": plain_text_object(_headline(digest, warnings))}
     yield context_block(*_circumstances(digest))
+    if digest.rehearsal:
+        yield section_block(
+            f"*This is a rehearsal*: the worker's prefect.yaml does not have this channel for "
+            f"{escaped_name(digest.destination)}. Nothing here counts as delivered."
+        )
     if digest.undelivered:
         days = times.days(digest.undelivered)
         yield section_block(

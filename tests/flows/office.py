@@ -16,6 +16,7 @@ from tasks.model.findings import Status
 from tasks.model.runs import Report
 from tasks.settings import Destination
 from tests.builders import SLOT, finding, report, run
+from tests.flows.worker import run_deployed
 from tests.histories import new_history
 from tests.slack_server import SlackServer
 
@@ -44,14 +45,8 @@ class Office:
 
     def digest(self, destination: Destination, slot=SLOT, **changes: Any) -> State:
         """Run the flow, and give its final state."""
-        return daily_digest(
-            destination,
-            slot=slot,
-            history_url=self.history_url,
-            archive_url=str(self.archive),
-            **changes,
-            return_state=True,
-        )
+        places = {"history_url": self.history_url, "archive_url": str(self.archive)}
+        return run_deployed(daily_digest, destination=destination, slot=slot, **places | changes)
 
     def statuses(self) -> list[str]:
         """Give the statuses of all digests, in the order in which they were begun."""

@@ -10,6 +10,7 @@ from tasks.fleet.documents import PROCESS
 from tasks.model.runs import Report
 from tasks.settings import Cluster
 from tests.events import SLOT, beacon, network_event, process_event, write_events
+from tests.flows.worker import run_deployed
 from tests.histories import new_history
 
 DAY = timedelta(days=1)
@@ -34,14 +35,8 @@ class Site:
 
     def hunt(self, cluster: Cluster, slot=SLOT, **changes):
         """Run the flow, and give its final state."""
-        return hunt_cluster(
-            cluster,
-            slot=slot,
-            history_url=self.history_url,
-            archive_url=str(self.archive),
-            **changes,
-            return_state=True,
-        )
+        places = {"history_url": self.history_url, "archive_url": str(self.archive)}
+        return run_deployed(hunt_cluster, cluster=cluster, slot=slot, **places | changes)
 
     def reports(self, name: str = "corp", hunt: str = "*") -> list[Report]:
         """What the archive holds of a cluster, oldest slot first, repeats in order."""

@@ -15,6 +15,7 @@ from tasks.model.findings import Status
 from tasks.model.runs import minute
 from tasks.settings import Destination
 from tests.flows.site import Site, fresh, steady
+from tests.flows.worker import run_deployed
 
 DAY = timedelta(days=1)
 TODAY = minute(datetime.now(UTC)) - timedelta(hours=1)
@@ -31,19 +32,20 @@ def site(tmp_path) -> Site:
 
 def digest(site: Site, slot: datetime):
     """Run the digest an hour after its run."""
-    return daily_digest(
-        SECOPS,
+    return run_deployed(
+        daily_digest,
+        destination=SECOPS,
         slot=slot + timedelta(hours=1),
         history_url=site.history_url,
         archive_url=str(site.archive),
-        return_state=True,
     )
 
 
 def give(site: Site, finding: str, **changes):
     """Run the flow as Prefect's UI does, and give its final state."""
     word = {"why": "Our own agent.", "until": TODAY + 1.5 * DAY, "by": "ada"}
-    return acknowledge(finding, **word | changes, history_url=site.history_url, return_state=True)
+    word |= {"finding": finding, "history_url": site.history_url}
+    return run_deployed(acknowledge, **word | changes)
 
 
 @pytest.mark.parametrize("until", [datetime(2027, 2, 1), "2027-02-01T06:00", "in March"])  # noqa: DTZ001 - without a zone.
@@ -112,7 +114,8 @@ def test_the_run_history_says_who_acknowledged_what(found):
 def test_a_word_is_taken_back_in_prefects_ui_too(found):
     """By somebody else, and the history knows by whom."""
     give(found, the_id(found))
-    back = unacknowledge(the_id(found), "kim", history_url=found.history_url, return_state=True)
+    word = {"finding": the_id(found), "by": "kim", "history_url": found.history_url}
+    back = run_deployed(unacknowledge, **word)
     assert back.message == (
         f"{the_id(found)} is not acknowledged any more (ada's reason: Our own agent.)"
     )

@@ -22,6 +22,7 @@ from tasks.model.hunts import SHIPPED
 from tasks.model.runs import Outcome, Plan, Report
 from tasks.settings import Cluster, Destination
 from tests.flows.site import Site, fresh, steady
+from tests.flows.worker import run_deployed, worker_with
 
 DELAY = timedelta(minutes=15)
 
@@ -37,17 +38,18 @@ class Deployment:
     def __init__(self, site: Site, cluster: Cluster, client: SyncPrefectClient, **changes) -> None:
         self.site = site
         self.client = client
+        self.parameters = {
+            "cluster": cluster.model_dump(),
+            "history_url": site.history_url,
+            "archive_url": str(site.archive),
+            **changes,
+        }
         schedule = CronSchedule(cron="15 6 * * *", timezone="UTC")
         self.id = client.create_deployment(
             flow_id=client.create_flow(hunt_cluster),
             name=uuid4().hex,
             schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
-            parameters={
-                "cluster": cluster.model_dump(),
-                "history_url": site.history_url,
-                "archive_url": str(site.archive),
-                **changes,
-            },
+            parameters=self.parameters,
         )
 
     def fall_due(self, *days: int) -> None:
@@ -64,7 +66,8 @@ class Deployment:
             flow_run_filter=FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[self.id]))
         )
         (mine,) = (each for each in due if each.expected_start_time == day(number) + DELAY)
-        return run_flow(hunt_cluster, flow_run=mine, return_type="state")
+        with worker_with((hunt_cluster, self.parameters)):
+            return run_flow(hunt_cluster, flow_run=mine, return_type="state")
 
     def run(self, number: int):
         """Let the run of a day fall due and start it."""
@@ -129,12 +132,13 @@ def test_three_days_of_outage_are_three_runs_as_of_their_own_slots(site_on_each,
     assert reports[2].findings[0].first_seen == day(2)
     assert [each.run.compared_with for each in reports[1:]] == [day(n) for n in range(4)]
     told = [
-        daily_digest(
-            Destination(name="secops", channel="C1", clusters=("corp",)),
+        run_deployed(
+            daily_digest,
+            destination=Destination(name="secops", channel="C1", clusters=("corp",)),
             slot=day(number) + timedelta(hours=1),
             history_url=site.history_url,
             archive_url=str(site.archive),
-        )["digest"]
+        ).result()["digest"]
         for number in (0, 4, 5)
     ]
     assert "from the run of 26 Nov 06:00" in told[1]

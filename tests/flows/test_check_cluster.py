@@ -18,6 +18,7 @@ from tasks.fleet.documents import NETWORK, PROCESS
 from tests.elasticsearch_server import Access, ElasticsearchServer
 from tests.events import network_event, process_event, write_events
 from tests.flows.test_cli import beaconhunt
+from tests.flows.worker import run_deployed, worker_with
 from tests.histories import new_history
 from tests.slack_server import SlackServer
 
@@ -156,9 +157,10 @@ def test_other_commands_take_the_history_of_those_that_have_one(command):
 @pytest.fixture
 def deployed(events, storage):
     """Deployments on the Prefect server of these tests."""
-    made = []
+    made, listed = [], []
 
     def deploy(flow, name, **parameters):
+        listed.append((flow, storage | parameters))
         deployment = flow.to_deployment(
             name, parameters=storage | parameters, entrypoint_type=EntrypointType.MODULE_PATH
         )
@@ -169,7 +171,8 @@ def deployed(events, storage):
     deploy(hunt_cluster, "corp", cluster=corp)
     deploy(hunt_cluster, "gone", cluster=gone)
     deploy(daily_digest, "secops", destination={"name": "s", "channel": "C", "clusters": ["corp"]})
-    yield
+    with worker_with(*listed):
+        yield
     with get_client(sync_client=True) as client:
         for identity in made:
             client.delete_deployment(identity)
@@ -198,9 +201,18 @@ def test_a_check_that_failed_fails_the_flow_run_and_names_it(deployed):
     assert "(gone: settings; secops: token)" in state.message
 
 
+def test_a_deployment_that_the_worker_does_not_list_is_named(deployed, events):
+    """Somebody changed it on the server; nothing is tried."""
+    with worker_with((hunt_cluster, {"cluster": {"name": "corp", "url": events.as_uri()}})):
+        state = check_cluster(clusters=["gone"], return_state=True)
+    assert state.is_failed()
+    assert "Deployment gone may use only what this worker's /" in state.message
+    assert f'does not list cluster: {{"url": "{(events / "none").as_uri()}"}}' in state.message
+
+
 def test_a_server_without_deployments_is_no_clean_check():
     """Nothing was checked, so nothing is ok."""
-    state = check_cluster(return_state=True)
+    state = run_deployed(check_cluster)
     error = state.result(raise_on_failure=False)
     assert isinstance(error, SettingsError)
     assert "prefect --no-prompt deploy --all" in error.remedy

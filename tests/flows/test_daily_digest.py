@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.daily_digest import daily_digest
 from tasks import post
 from tasks.errors import (
     ArchiveError,
@@ -22,6 +23,7 @@ from tasks.model.runs import Outcome
 from tasks.slack import channel
 from tests.builders import SLOT, day, finding, report, run
 from tests.flows.office import CANARY, Office, hosts_told, new_day
+from tests.flows.worker import worker_with
 from tests.slack_server import (
     Call,
     SlackServer,
@@ -124,6 +126,29 @@ def test_a_dry_run_posts_and_writes_nothing(office):
     assert slack.messages == []
     assert office.statuses() == []
     assert office.pages() == []
+
+
+@pytest.mark.parametrize("change", [{"channel": "C2"}, {"name": "trial"}])
+def test_a_digest_for_another_channel_is_a_rehearsal(office, change):
+    """It says so, and the channel of the worker's prefect.yaml still gets the news."""
+    office.record(new_day())
+    with SlackServer(ok) as slack:
+        listed = office.destination(slack)
+        parameters = {"history_url": office.history_url, "archive_url": str(office.archive)}
+        with worker_with((daily_digest, {"destination": listed, **parameters})):
+            parameters |= {"destination": listed.model_copy(update=change), "slot": SLOT}
+            rehearsed = daily_digest(**parameters, return_state=True)
+        assert (office.statuses(), office.pages()) == ([], [])
+        told = office.digest(listed)
+    rehearsal, real = slack.messages
+    note = "This is a rehearsal: the worker's prefect.yaml does not have this channel for "
+    assert note + change.get("name", "secops") in rehearsal["text"]
+    assert rehearsal["channel"] == change.get("channel", "C1")
+    if change == {"channel": "C2"}:
+        assert hosts_told(slack) == ["mac-a", "mac-a"]
+    assert "rehearsal" not in real["text"]
+    assert "as a rehearsal, which does not count as delivered" in rehearsed.message
+    assert told.message == "1 new, posted to Slack"
 
 
 def test_a_cluster_that_was_not_searched_is_named(office):
@@ -255,7 +280,7 @@ def test_two_digests_at_once_do_not_both_post(office):
 # Slack is down, or says no
 
 
-NO_SUCH_HOST = {"api_url": "http://slack.invalid/api/"}
+NO_SUCH_HOST = {"api_url": "https://slack.invalid/api/"}
 
 
 @pytest.mark.parametrize(

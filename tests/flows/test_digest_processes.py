@@ -20,6 +20,7 @@ from tasks.slack import channel
 from tasks.slack.channel import Channel
 from tests.builders import SLOT
 from tests.flows.office import CANARY, Office, hosts_told, new_day
+from tests.flows.worker import run_deployed
 from tests.postgresql import Server
 from tests.processes import at_once, killed_after, public
 from tests.slack_server import Behaviour, SlackServer, fault, is_gone, no, ok
@@ -49,7 +50,8 @@ def hurried() -> None:
 def digest(destination: Destination, history_url: str, archive_url: str) -> None:
     """Run the flow in the process that will be killed."""
     hurried()
-    daily_digest(destination, slot=SLOT, history_url=history_url, archive_url=archive_url)
+    places = {"history_url": history_url, "archive_url": archive_url}
+    run_deployed(daily_digest, destination=destination, slot=SLOT, **places).result()
 
 
 @pytest.fixture
@@ -163,13 +165,8 @@ def test_of_a_thread_that_was_killed_every_finding_is_told_once(offices: Iterato
 
 def another(destination: Destination, history_url: str, archive_url: str) -> None:
     """Run the flow beside another process that does the same; one of them may be refused."""
-    daily_digest(
-        destination,
-        slot=SLOT,
-        history_url=history_url,
-        archive_url=archive_url,
-        return_state=True,
-    )
+    places = {"history_url": history_url, "archive_url": archive_url}
+    run_deployed(daily_digest, destination=destination, slot=SLOT, **places)
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["fresh", "after a lost one"])

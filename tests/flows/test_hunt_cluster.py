@@ -21,6 +21,7 @@ from tasks.report import pages_of
 from tasks.settings import Cluster, Destination
 from tests.events import SLOT, beacon, network_event, process_event, write_events
 from tests.flows.site import DAY, Site, fresh, steady
+from tests.flows.worker import run_deployed
 
 
 @pytest.fixture
@@ -192,9 +193,10 @@ def test_a_finding_that_cannot_be_shown_is_told_among_the_others(site, monkeypat
     places = {"history_url": site.history_url, "archive_url": str(site.archive)}
     cluster = site.cluster(fresh(SLOT - DAY), *steady(), *others, fresh())
     site.hunt(cluster, SLOT - DAY)
-    daily_digest(secops, slot=SLOT - DAY, **places)
+    run_deployed(daily_digest, destination=secops, slot=SLOT - DAY, **places)
     state = site.hunt(cluster)
-    told = daily_digest(secops, slot=SLOT + timedelta(hours=1), **places)["digest"]
+    places |= {"destination": secops, "slot": SLOT + timedelta(hours=1)}
+    told = run_deployed(daily_digest, **places).result()["digest"]
     assert state.message == "2 new, 0 continuing"
     (_, report) = site.reports()
     assert "/opt/odd" in {each.process.executable for each in report.findings}
@@ -450,7 +452,8 @@ def test_a_fault_of_ours_without_which_nothing_is_new_fails_the_run(site, deploy
     secops = Destination(name="secops", channel="C1", clusters=("corp",))
     places = {"history_url": site.history_url, "archive_url": str(site.archive)}
     deployed.delenv("PREFECT__RUNTIME__DEPLOYMENT__ID")  # Without a token it prints by hand only.
-    told = daily_digest(secops, slot=SLOT + timedelta(hours=1), **places)["digest"]
+    places |= {"destination": secops, "slot": SLOT + timedelta(hours=1)}
+    told = run_deployed(daily_digest, **places).result()["digest"]
     assert "corp was never searched (internal: the run broke off" in told
 
 

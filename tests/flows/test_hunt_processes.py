@@ -30,6 +30,7 @@ from tasks.slack.compose import compose_message
 from tasks.slack.message import readable
 from tests.builders import day
 from tests.flows.site import Site, fresh, steady
+from tests.flows.worker import run_deployed
 from tests.postgresql import Server
 from tests.processes import at_once, killed_after
 
@@ -58,7 +59,8 @@ MORNINGS = Timetable.of([{"cron": "15 6 * * *", "timezone": "UTC"}], delay_minut
 def hunt(cluster: Cluster, number: int, history_url: str, archive_url: str) -> None:
     """Run the flow for a day's slot, as the schedule of every morning asks for it."""
     with mock.patch("flows.hunt_cluster.timetable", return_value=MORNINGS):
-        hunt_cluster(cluster, slot=day(number), history_url=history_url, archive_url=archive_url)
+        places = {"history_url": history_url, "archive_url": archive_url}
+        run_deployed(hunt_cluster, cluster=cluster, slot=day(number), **places).result()
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ from tests.elasticsearch_server import (
     Release,
 )
 from tests.events import SLOT, beacon, network_event, process_event, write_events
+from tests.flows.worker import run_deployed
 from tests.histories import new_history
 
 SHIPPED_HUNT = "macos-unsigned-network"
@@ -89,13 +90,13 @@ class Site:
     def hunt(
         self, url: str, slot: datetime = SLOT, hunt: str = SHIPPED_HUNT, **settings: object
     ) -> State:
-        return hunt_cluster(
-            Cluster(name="corp", url=url, **settings),
-            hunt,
+        return run_deployed(
+            hunt_cluster,
+            cluster=Cluster(name="corp", url=url, **settings),
+            hunt=hunt,
             slot=slot,
             history_url=self.history_url,
             archive_url=str(self.archive),
-            return_state=True,
         )
 
     @property
@@ -260,10 +261,10 @@ def test_a_part_of_the_metadata_loses_no_finding(events: Path, site: Site, word:
 CANCELLED = """
 import sys
 from flows.hunt_cluster import hunt_cluster
-from tasks.settings import Cluster
+from tests.flows.worker import run_deployed
 url, folder = sys.argv[1:]
 storage = {"history_url": f"sqlite:///{folder}/history.db", "archive_url": f"{folder}/archive"}
-hunt_cluster(Cluster(name="corp", url=url), **storage)
+run_deployed(hunt_cluster, cluster={"name": "corp", "url": url}, **storage)
 """
 
 

@@ -20,6 +20,7 @@ from tasks.model.runs import Outcome, Plan, minute
 from tasks.report import pages_of
 from tests.builders import finding, report, run
 from tests.flows.site import DAY, Site, fresh, steady
+from tests.flows.worker import run_deployed
 
 NOW = minute(datetime.now(UTC))
 HUNT = load_hunt("macos-unsigned-network")
@@ -46,7 +47,7 @@ def sightings(site: Site) -> int:
 
 def test_without_a_number_of_days_everything_is_kept(site):
     """The default forgets nothing."""
-    state = retention(history_url=site.history_url, return_state=True)
+    state = run_deployed(retention, history_url=site.history_url)
     assert state.message == "every sighting kept, every report kept"
     assert sightings(site) == 6
 
@@ -54,7 +55,7 @@ def test_without_a_number_of_days_everything_is_kept(site):
 def test_old_sightings_go_and_the_final_state_says_how_many(site):
     """Its run in Prefect says what became of them; the next run has nothing to do."""
     for deleted in ("3 sightings", "0 sightings"):
-        state = retention(history_url=site.history_url, history_days=400, return_state=True)
+        state = run_deployed(retention, history_url=site.history_url, history_days=400)
         assert state.message == f"{deleted} older than 400 days deleted, every report kept"
     assert sightings(site) == 3
 
@@ -65,7 +66,7 @@ def test_old_reports_go_and_the_final_state_says_how_many(site):
     for of in (old, new):
         write_run(str(site.archive), of, pages_of(of))
     options = {"history_url": site.history_url, "archive_url": str(site.archive)}
-    state = retention(**options, archive_days=400, return_state=True)
+    state = run_deployed(retention, **options, archive_days=400)
     assert state.message == "every sighting kept, 1 report older than 400 days deleted"
     assert [path.parent.name for path in site.archive.rglob("run.json")] == [
         new.run.folder.rpartition("/")[2]
@@ -74,7 +75,7 @@ def test_old_reports_go_and_the_final_state_says_how_many(site):
 
 def test_days_that_late_runs_still_need_cannot_be_pruned(site):
     """A typing error deletes nothing."""
-    state = retention(history_url=site.history_url, history_days=1, return_state=True)
+    state = run_deployed(retention, history_url=site.history_url, history_days=1)
     with pytest.raises(ParameterTypeError, match="greater than or equal to 30"):
         state.result()
     assert sightings(site) == 6
@@ -82,7 +83,7 @@ def test_days_that_late_runs_still_need_cannot_be_pruned(site):
 
 def test_a_run_of_a_forgotten_slot_by_hand_says_so(site):
     """It is compared with nothing that is there only in part, and leaves nothing."""
-    retention(history_url=site.history_url, history_days=400)
+    run_deployed(retention, history_url=site.history_url, history_days=400)
     cluster = site.cluster(*steady(end=FORGOTTEN - DAY / 24), fresh(FORGOTTEN))
     state = site.hunt(cluster, FORGOTTEN)
     with pytest.raises(SlotPruned, match=r"corp: a run for the slot .* Choose a later slot"):
@@ -92,7 +93,7 @@ def test_a_run_of_a_forgotten_slot_by_hand_says_so(site):
 
 def test_a_forgotten_slot_that_is_caught_up_is_recorded_as_failed(site):
     """The slots after it are run all the same, and nobody asks for it again."""
-    retention(history_url=site.history_url, history_days=400)
+    run_deployed(retention, history_url=site.history_url, history_days=400)
     cluster = site.cluster(*steady(end=FORGOTTEN - DAY / 24), fresh(FORGOTTEN), fresh(NOW - DAY))
 
     @flow

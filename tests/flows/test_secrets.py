@@ -16,6 +16,7 @@ from tasks.history import History
 from tasks.settings import Cluster, Destination
 from tests.builders import SLOT, finding, report, run
 from tests.elasticsearch_server import Access, ElasticsearchServer
+from tests.flows.worker import run_deployed
 from tests.histories import new_history
 from tests.slack_server import SlackServer, no
 
@@ -64,7 +65,7 @@ def test_a_wrong_api_key_is_named_by_its_variable_and_nothing_is_written(site, c
     before = {p: p.read_bytes() for p in site.rglob("*") if p.is_file()}
     with refusing_elasticsearch() as server:
         cluster = Cluster(name="prod", url=server.url, api_key_env="ES_PROD_API_KEY")
-        state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
+        state = run_deployed(hunt_cluster, cluster=cluster, slot=SLOT, **storage(site))
     error = state.result(raise_on_failure=False)
     assert sent(server) == [f"ApiKey {API_KEY}"], "one attempt, with the key"
     assert isinstance(error, Unauthorised)
@@ -87,7 +88,7 @@ def test_no_secret_stands_in_logs_reports_history_or_prefect(site, caplog):
             token_env="SECOPS_TOKEN",
             api_url=slack.url,
         )
-        state = daily_digest(destination, slot=SLOT, **storage(site), return_state=True)
+        state = run_deployed(daily_digest, destination=destination, slot=SLOT, **storage(site))
     assert set(slack.tokens) == {TOKEN}
     error = state.result(raise_on_failure=False)
     written = b"".join(p.read_bytes() for p in site.rglob("*") if p.is_file()).decode("latin-1")
@@ -113,8 +114,8 @@ def test_a_secret_block_is_read_and_never_repeated(site, caplog):
             api_url=slack.url,
         )
         states = [
-            hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True),
-            daily_digest(destination, slot=SLOT, **storage(site), return_state=True),
+            run_deployed(hunt_cluster, cluster=cluster, slot=SLOT, **storage(site)),
+            run_deployed(daily_digest, destination=destination, slot=SLOT, **storage(site)),
         ]
     assert (sent(server), set(slack.tokens)) == ([f"ApiKey {API_KEY}"], {TOKEN})
     errors = [state.result(raise_on_failure=False) for state in states]
@@ -131,7 +132,7 @@ def test_a_secret_block_is_read_and_never_repeated(site, caplog):
 def test_a_secret_block_that_is_none_is_named(site):
     """Each Prefect server has its own blocks."""
     cluster = Cluster(name="prod", url="http://127.0.0.1:9", api_key_block="no-such-block")
-    state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
+    state = run_deployed(hunt_cluster, cluster=cluster, slot=SLOT, **storage(site))
     error = state.result(raise_on_failure=False)
     assert isinstance(error, Unauthorised)
     assert "The secret block no-such-block (API key of prod) is not set" in error.problem
@@ -142,7 +143,7 @@ def test_a_secret_block_that_holds_no_text_is_refused(site):
     """Prefect takes any JSON for a secret."""
     Secret(value={"key": API_KEY}).save("es-json")
     cluster = Cluster(name="prod", url="http://127.0.0.1:9", api_key_block="es-json")
-    state = hunt_cluster(cluster, slot=SLOT, **storage(site), return_state=True)
+    state = run_deployed(hunt_cluster, cluster=cluster, slot=SLOT, **storage(site))
     error = state.result(raise_on_failure=False)
     assert "es-json is not text" in error.problem
     assert API_KEY not in "".join(traceback.format_exception(error))
@@ -151,9 +152,8 @@ def test_a_secret_block_that_holds_no_text_is_refused(site):
 @pytest.mark.parametrize("url", ["https://elastic:hunter2@es.example.com", "https://:hunter2@es"])
 def test_a_password_in_an_address_is_refused_without_repeating_it(site, url):
     """Parameters are stored in clear, so the flow does not even start."""
-    state = hunt_cluster(
-        {"name": "prod", "url": url}, slot=SLOT, **storage(site), return_state=True
-    )
+    cluster = {"name": "prod", "url": url}
+    state = run_deployed(hunt_cluster, cluster=cluster, slot=SLOT, **storage(site))
     error = state.result(raise_on_failure=False)
     assert isinstance(error, SettingsError)
     assert "must not hold a password" in error.problem

@@ -63,6 +63,41 @@ def test_a_secret_has_one_place():
         )
 
 
+HTTP = "http://es.example.com:9200"
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"url": HTTP, "api_key_env": "ES_KEY"}, "`url` begins with http://, so ES_KEY"),
+        ({"url": HTTP, "api_key_block": "es-key"}, "so block es-key would be sent in clear text"),
+        ({"url": "http://127.0.0.1.example.com", "api_key_env": "ES_KEY"}, "in clear text"),
+        ({"url": "http://es\\@127.0.0.1", "api_key_env": "ES_KEY"}, "in clear text"),
+        ({"channel": "C1", "clusters": ["a"], "api_url": HTTP}, "so SLACK_BOT_TOKEN would be"),
+    ],
+)
+def test_a_secret_travels_only_by_https(settings, named):
+    """Whoever listens on the way would have it."""
+    model = Cluster if "url" in settings else Destination
+    with pytest.raises(SettingsError, match=named) as caught:
+        model(name="prod", **settings)
+    assert "Use https://" in caught.value.remedy
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9200", "127.8.8.8", "localhost", "[::1]:9200"])
+def test_on_this_machine_a_secret_needs_no_https(host):
+    """A proxy or a test server; and without a secret there is nothing to hide."""
+    Cluster(name="prod", url=f"http://{host}", api_key_env="ES_KEY")
+    Destination(name="secops", channel="C1", clusters=("a",), api_url=f"http://{host}/api/")
+    Cluster(name="prod", url=HTTP)
+
+
+def test_the_address_of_slack_is_one():
+    """A word without a scheme would fail only at the first post."""
+    with pytest.raises(ValidationError, match="api_url"):
+        Destination(name="secops", channel="C1", clusters=("a",), api_url="slack.com/api/")
+
+
 def test_a_token_is_looked_for_where_the_settings_say():
     """Without a word in Slack's usual variable; a block takes its place."""
     settings = {"name": "secops", "channel": "C1", "clusters": ("a",)}
