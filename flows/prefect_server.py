@@ -249,9 +249,9 @@ def set_up(config: Path, env: Mapping[str, str]) -> None:
 
     Every step can be repeated: it creates nothing twice.
     """
-    _do(env, "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    # In processes of their own: Prefect reads its address once, when it is imported.
+    _do(env, "flows.work_pool")
     _do(env, "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(config))
-    # In its own process: Prefect reads its address once, when it is imported.
     _do(env, "flows.zombie_automation")
 
 

@@ -29,11 +29,17 @@ class Listener(socketserver.ThreadingTCPServer):
     connections = 0
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        super().__init__(("127.0.0.1", 0), Visitor)
         self.address = f"127.0.0.1:{self.server_address[1]}"
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        self.connections += 1
+
+class Visitor(socketserver.BaseRequestHandler):
+    """Closes the connection as soon as it is counted."""
+
+    server: Listener
+
+    def handle(self) -> None:
+        self.server.connections += 1
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """The whole way of a deployment, for real: server, pool, deploy, worker, one run, and its end."""
 
+import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -52,9 +54,10 @@ class Product:
     def deployment(self, name: str) -> dict:
         return self.api.get(f"/deployments/name/{name}").json()
 
-    def run(self, name: str, seconds: float = 120) -> dict:
+    def run(self, name: str, seconds: float = 120, **chosen) -> dict:
         """Run a deployment now and give the flow run once it has ended."""
-        started = self.post(f"/deployments/{self.deployment(name)['id']}/create_flow_run")
+        path = f"/deployments/{self.deployment(name)['id']}/create_flow_run"
+        started = self.post(path, **chosen)
         deadline = time.monotonic() + seconds
         while True:
             flow_run = self.api.get(f"/flow_runs/{started['id']}").json()
@@ -149,6 +152,33 @@ def test_a_scheduled_hunt_that_fails_is_recorded_and_says_why(product):
     assert list(product.home.glob("archive/macos-unsigned-network/prod-eu/*/*/*/*/report.html"))
 
 
+def test_who_starts_a_run_chooses_neither_server_nor_process(product, tmp_path):
+    """The worker's file counts: job variables name no other, and no folder or command either."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        parameters = {"cluster": {"name": "demo", "url": url, "api_key_env": "PATH"}}
+        hunt = {"name": "a", "entrypoint": "flows.hunt_cluster.hunt_cluster"}
+        file = tmp_path / "prefect.yaml"
+        file.write_text(json.dumps({"deployments": [hunt | {"parameters": parameters}]}))
+        variables = {
+            "env": {"BEACONHUNT_CONFIG": str(file)},
+            "working_dir": str(tmp_path),
+            "command": f"touch {tmp_path}/mark",
+        }
+        chosen = {"parameters": parameters, "job_variables": variables}
+        flow_run = product.run("hunt_cluster/demo", **chosen)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    assert flow_run["job_variables"] == variables
+    assert flow_run["state_type"] == "FAILED"
+    refused = f"A run may use only what this worker's {ROOT / 'prefect.yaml'} lists"
+    assert refused in flow_run["state"]["message"]
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_the_zombie_automation_is_there_once(product):
     """Deploying twice does not make two of it."""
     named = product.post("/automations/filter")
@@ -224,10 +254,10 @@ def test_a_worker_hears_its_end_also_where_its_parent_ignores_ctrl_c(stand_in):
 
 
 def test_a_step_that_fails_is_named_with_what_it_said(stand_in):
-    """Also the last one, which is a program of ours."""
+    """Also where it is a program of ours."""
     env = without_prefect(PYTHONPATH=f"{stand_in}:{ROOT}")
     with pytest.raises(SettingsError) as caught:
         set_up(ROOT / "prefect.yaml", env)
-    assert caught.value.problem.startswith("`python -m flows.zombie_automation` failed:")
-    assert "No module named 'prefect.automations'" in caught.value.problem
+    assert caught.value.problem.startswith("`python -m flows.work_pool` failed:")
+    assert "No module named 'prefect.client'" in caught.value.problem
     assert "can be repeated" in caught.value.remedy
