@@ -29,8 +29,8 @@ SUBJECTS = {"hunt_cluster": "cluster", "daily_digest": "destination"}
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.\-\[\]$]+)\s*\}\}")
 """Prefect's own pattern for `{{ $NAME }}`, `{{ NAME }}` and `{{ prefect.variables.name }}`."""
 
-Value = TypeVar("Value")
-ModelOfParameters = TypeVar("ModelOfParameters", bound=BaseModel)
+_Part = TypeVar("_Part")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Deployment(BaseModel):
@@ -83,7 +83,7 @@ class Deployment(BaseModel):
     def _storage(self) -> Storage:
         return self.read(Storage)
 
-    def read(self, model: type[ModelOfParameters]) -> ModelOfParameters:
+    def read(self, model: type[_Model]) -> _Model:
         """Validate those of the parameters that a model has.
 
         Raises:
@@ -100,7 +100,7 @@ class Deployment(BaseModel):
             fault = error.errors()[0]
             raise self._refused(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from None
 
-    def filled(self, value: Value) -> Value:
+    def filled(self, value: _Part) -> _Part:
         """Give a value of this deployment that has no placeholder any more.
 
         Raises:
