@@ -22,6 +22,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 from typer.testing import CliRunner
 
+from flows.allowed import CONFIG_VARIABLE
 from flows.cli import app, main
 from tasks.archive import write_run
 from tasks.history import History
@@ -65,6 +66,7 @@ def site(tmp_path, monkeypatch) -> Path:
 def beaconhunt(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     """Run the command in this process; gives exit code, output and complaints."""
     monkeypatch.setattr(sys, "argv", ["beaconhunt", *arguments])
+    monkeypatch.setenv(CONFIG_VARIABLE, "")  # A command that runs a flow sets it.
     try:
         main()
         code = 0
