@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from tasks.text.foreign import presentable
+
 
 class PipelineError(Exception):
     """A problem with its remedy.
 
-    Both are positional, so that the error survives pickling between processes.
+    Both are positional, so that the error survives pickling between processes, and may repeat
+    foreign text: `presentable` cleans them.
 
     Attributes:
         problem: what is wrong, naming the thing (a file, a cluster, a column).
@@ -17,10 +20,10 @@ class PipelineError(Exception):
     reason = "internal"
 
     def __init__(self, problem: str, remedy: str) -> None:
-        """Take the problem and its remedy, both full sentences without secrets."""
-        super().__init__(problem, remedy)
-        self.problem = problem
-        self.remedy = remedy
+        """Take the problem and its remedy, both full sentences."""
+        self.problem = presentable(problem)
+        self.remedy = presentable(remedy)
+        super().__init__(self.problem, self.remedy)
 
     def __str__(self) -> str:
         """Problem and remedy, as in a log line."""

@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from tasks.errors import SettingsError
+from tasks.text.foreign import remember_secret
 
 HOME_VARIABLE = "BEACONHUNT_HOME"
 """Environment variable for the folder of history, archive and demo; default `~/.beaconhunt`."""
@@ -325,6 +326,7 @@ def secret_if_any(
     """
     value = (read_block(name.name) if name.is_block else os.environ.get(name.name)) or ""
     value = value.strip()
+    remember_secret(value)
     if not (value.isascii() and value.isprintable()):
         # It does not fit into a header, and the HTTP client's error would repeat it.
         raise SettingsError(

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from tasks.errors import PipelineError
 from tasks.preflight.checks import Check, Verdict, verdict_counts
-from tasks.text.untrusted import shortened, spreadsheet_safe, visible
+from tasks.text.untrusted import shortened, spreadsheet_safe, visible, visible_lines
 
 COLUMN_AT_MOST = 40
 """Widest column of a table at a terminal, in characters; a longer cell takes several lines."""
@@ -211,10 +211,5 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
 
 def complain(error: PipelineError) -> None:
     """Write a problem and its remedy to standard error."""
-    err.print(Text.assemble(("error: ", "bold red"), visible_lines(error.problem)))
-    err.print(Text.assemble(("remedy: ", "bold"), visible_lines(error.remedy)))
-
-
-def visible_lines(text: str) -> str:
-    """Make the hidden characters in every line visible; the line breaks are ours."""
-    return "\n".join(visible(line) for line in text.split("\n"))
+    err.print(Text.assemble(("error: ", "bold red"), error.problem))
+    err.print(Text.assemble(("remedy: ", "bold"), error.remedy))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from elasticsearch import BadRequestError, Elasticsearch
 
+from tasks.clusters.bodies import Body, read_body
 from tasks.clusters.client import Client, silenced
 from tasks.clusters.faults import in_our_words
 
@@ -35,6 +36,19 @@ class Catalogue:
     types: Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
+class _Privileges(Body):
+    index: Mapping[str, Mapping[str, bool]]
+
+
+class _Capability(Body):
+    indices: tuple[str, ...] | None = None
+
+
+class _Fields(Body):
+    indices: tuple[str, ...]
+    fields: Mapping[str, Mapping[str, _Capability]]
+
+
 def missing_privileges(client: Client, patterns: Collection[str]) -> Mapping[str, tuple[str, ...]]:
     """Find the privileges that the API key lacks, for every index pattern that lacks any.
 
@@ -48,14 +62,15 @@ def missing_privileges(client: Client, patterns: Collection[str]) -> Mapping[str
     asked = [{"names": names, "privileges": PRIVILEGES}] if names else []
     with in_our_words(client.cluster), silenced():
         try:
-            body = _patient(client).security.has_privileges(cluster=["monitor"], index=asked).body
+            response = _patient(client).security.has_privileges(cluster=["monitor"], index=asked)
         except BadRequestError as error:
             if "no handler found" in str(error.body):
                 return {}
             raise
+        privileges = read_body(client.cluster, response, _Privileges)
     missing = {
         name: tuple(privilege for privilege, has in granted.items() if not has)
-        for name, granted in body["index"].items()
+        for name, granted in privileges.index.items()
     }
     return {name: lacking for name, lacking in missing.items() if lacking}
 
@@ -72,21 +87,18 @@ def catalogue(client: Client, patterns: Sequence[str], fields: Collection[str]) 
         ClusterError: there is no answer, or it cannot be used.
     """
     with in_our_words(client.cluster), silenced():
-        body = (
-            _patient(client)
-            .field_caps(
-                index=",".join(patterns),
-                fields=sorted(fields),
-                allow_no_indices=True,
-                ignore_unavailable=True,
-            )
-            .body
+        response = _patient(client).field_caps(
+            index=",".join(patterns),
+            fields=sorted(fields),
+            allow_no_indices=True,
+            ignore_unavailable=True,
         )
+        found = read_body(client.cluster, response, _Fields)
     return Catalogue(
-        streams=_streams(body["indices"]),
+        streams=_streams(found.indices),
         types={
-            field: {kind: _streams(caps.get("indices") or ()) for kind, caps in kinds.items()}
-            for field, kinds in body["fields"].items()
+            field: {kind: _streams(each.indices or ()) for kind, each in kinds.items()}
+            for field, kinds in found.fields.items()
         },
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 from urllib.parse import unquote
 
 import pandas as pd
+from pydantic import Field, model_validator
+
+from tasks.clusters.bodies import Body
+from tasks.text.foreign import presentable
 
 ROWS_AT_MOST = 10_000
 """Elasticsearch silently cuts longer ES|QL answers; an administrator may set a lower limit."""
@@ -27,7 +32,8 @@ class Answer:
         is_partial: some shards did not answer.
         is_cut: there may be more rows than the answer holds.
         skipped: remote clusters behind this one that did not answer, with their reasons.
-        warnings: the texts in the answer's Warning headers.
+        warnings: the texts in the answer's Warning headers, and `unreadable`.
+        unreadable: our own warnings about values that could not be read and are None.
     """
 
     rows: pd.DataFrame
@@ -36,6 +42,7 @@ class Answer:
     is_cut: bool = False
     skipped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -46,6 +53,10 @@ class Answer:
     def may_go_on(self) -> bool:
         """Whether there may be more rows: only an answer below the server's limits is complete."""
         return len(self.rows) >= ROWS_WITHOUT_LIMIT
+
+    def with_warnings(self, more: Iterable[str]) -> Answer:
+        """Add warnings that it does not have yet."""
+        return replace(self, warnings=tuple(dict.fromkeys((*self.warnings, *more))))
 
     def records(self) -> list[dict[str, Any]]:
         """Give the rows as dicts of column name to value."""
@@ -61,55 +72,100 @@ def values(cell: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a cell holds what it
     return tuple(value for value in several if value is not None)
 
 
-def read_answer(body: Mapping[str, Any], warning_header: str) -> Answer:
+class _Column(Body):
+    name: str
+    type: str
+
+
+class _Remote(Body):
+    status: str | None = None
+    failures: list[Any] | None = None
+
+
+class _Clusters(Body):
+    details: Mapping[str, _Remote] | None = None
+
+
+class AnswerBody(Body):
+    """The body of an answer; the names are Elasticsearch's."""
+
+    columns: list[_Column]
+    values: list[list[Any]]
+    is_partial: bool | None = None
+    took: int | None = None
+    documents_found: int | None = None
+    values_loaded: int | None = None
+    clusters: _Clusters | None = Field(default=None, alias="_clusters")
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        width = len({column.name for column in self.columns})
+        if {len(self.columns), *map(len, self.values)} != {width}:
+            raise ValueError("two columns have one name, or a row has another width")
+        return self
+
+
+def read_answer(body: AnswerBody, warning_header: str) -> Answer:
     """Read an answer's body and its Warning header."""
-    types = {column["name"]: column["type"] for column in body["columns"]}
-    readers = [_READERS.get(kind, _well_formed) for kind in types.values()]
-    values = [list(map(_each, readers, row)) for row in body["values"]]
-    rows = pd.DataFrame(values, columns=list(types), dtype=object)
+    types = {column.name: column.type for column in body.columns}
+    rows = pd.DataFrame(body.values, columns=list(types), dtype=object)
+    unreadable = tuple(_read_dates(rows, types))
     texts = _warnings(warning_header)
     limited = any("default limit" in text for text in texts) and len(rows) >= ROWS_WITHOUT_LIMIT
-    skipped = tuple(_skipped(body.get("_clusters") or {}))
+    skipped = tuple(_skipped(body.clusters)) if body.clusters else ()
     return Answer(
         rows,
         types,
         # Some servers call an answer partial after skipping a remote cluster: that is no shard.
-        is_partial=bool(body.get("is_partial")) and not skipped,
+        is_partial=bool(body.is_partial) and not skipped,
         is_cut=limited or len(rows) >= ROWS_AT_MOST,
         skipped=skipped,
-        warnings=texts,
+        warnings=(*texts, *unreadable),
+        unreadable=unreadable,
     )
 
 
-def _skipped(clusters: Mapping[str, Any]) -> list[str]:
+def _read_dates(rows: pd.DataFrame, types: Mapping[str, str]) -> Iterator[str]:
+    """Turn the texts of dates into timestamps, in place, and give a warning for lost ones."""
+    for name in (name for name, kind in types.items() if kind in {"date", "date_nanos"}):
+        cells = list(rows[name])
+        read = [[_date(v) for v in c] if isinstance(c, list) else _date(c) for c in cells]
+        rows[name] = pd.Series(read, index=rows.index, dtype=object)
+        if any(len(values(a)) < len(values(b)) for a, b in zip(read, cells, strict=True)):
+            yield (
+                f"Some values of `{name}` were left out: a date must be in the years 1 to 9999, "
+                "and until 2261 if it has nanoseconds."
+            )
+
+
+def _date(value: object) -> pd.Timestamp | None:
+    """Read a date; None for one that cannot be read, since Elasticsearch knows more years."""
+    if not (isinstance(value, str) and _DATE.fullmatch(value)):
+        return None
+    try:
+        return pd.Timestamp(value)
+    except ValueError:
+        return None
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
+"""A date as Elasticsearch writes it, where its year has four digits; pandas guesses at others."""
+
+
+def _skipped(clusters: _Clusters) -> list[str]:
     """Name the remote clusters that did not answer in full, with their reasons."""
     return [
-        f"{alias} ({_reason(remote)})"
-        for alias, remote in sorted((clusters.get("details") or {}).items())
-        if remote.get("status") not in {"successful", "running"}
+        presentable(f"{alias} ({_reason(remote)})")
+        for alias, remote in sorted((clusters.details or {}).items())
+        if remote.status not in {"successful", "running"}
     ]
 
 
-def _reason(remote: Mapping[str, Any]) -> str:
-    reasons = (failure.get("reason") for failure in remote.get("failures") or ())
+def _reason(remote: _Remote) -> str:
+    failures = (each for each in remote.failures or () if isinstance(each, Mapping))
+    reasons = (failure.get("reason") for failure in failures)
     texts = (str(reason.get("reason")) for reason in reasons if isinstance(reason, Mapping))
-    return next(texts, str(remote.get("status")))
-
-
-def _each(convert: Callable[[Any], object], value: Any) -> object:  # noqa: ANN401 - any JSON.
-    """Convert one value, or every value in a list; None stays None."""
-    if isinstance(value, list):
-        return [convert(one) for one in value]
-    return None if value is None else convert(value)
-
-
-def _well_formed(value: object) -> object:
-    """Replace half a surrogate pair, which is possible in JSON but not in UTF-8."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
-
-
-_READERS: Mapping[str, Callable[[Any], object]] = {"date": pd.Timestamp}
-"""Readers by Elasticsearch's type, for values that JSON has no type for."""
+    return next(texts, str(remote.status))
 
 
 def _warnings(header: str) -> tuple[str, ...]:
@@ -121,6 +177,6 @@ def _warnings(header: str) -> tuple[str, ...]:
         while closing < len(rest) and rest[closing] != '"':
             closing += 2 if rest[closing] == "\\" else 1
         text = rest[opening + 1 : closing]
-        texts.append(unquote(text.replace('\\"', '"').replace("\\\\", "\\")))
+        texts.append(presentable(unquote(text.replace('\\"', '"').replace("\\\\", "\\"))))
         rest = rest[closing + 1 :]
     return tuple(dict.fromkeys(texts))

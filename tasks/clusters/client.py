@@ -28,7 +28,8 @@ from elasticsearch import (
 )
 from pydantic import SecretStr
 
-from tasks.clusters.answers import Answer, read_answer
+from tasks.clusters.answers import Answer, AnswerBody, read_answer
+from tasks.clusters.bodies import Body, read_body
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
 from tasks.errors import (
@@ -113,23 +114,31 @@ class Server:
         return self.is_at_least("8.16")
 
 
+class _Version(Body):
+    number: str | None = None
+    build_flavor: str | None = None
+
+
+class _Info(Body):
+    version: _Version
+
+
 class Client:
-    """An open cluster: the official client, the cluster's settings and the costs so far.
+    """An open cluster: the official client, the cluster's settings and what was learned so far.
 
     Attributes:
         elasticsearch: the official client.
         cluster: the cluster's settings.
         costs: costs by the question's name.
+        unreadable: warnings about values that could not be read, in any answer; the keys only.
     """
 
-    def __init__(
-        self, elasticsearch: Elasticsearch, cluster: Cluster, api_key: SecretStr | None
-    ) -> None:
-        """Take the official client, and the settings and key that it was made with."""
+    def __init__(self, elasticsearch: Elasticsearch, cluster: Cluster) -> None:
+        """Take the official client, and the settings that it was made with."""
         self.elasticsearch = elasticsearch
         self.cluster = cluster
-        self._api_key = api_key
         self.costs: dict[str, Cost] = {}
+        self.unreadable: dict[str, None] = {}
 
     @cached_property
     def server(self) -> Server:
@@ -138,16 +147,14 @@ class Client:
         Raises:
             ClusterError: there is no answer, or the server is not Elasticsearch.
         """
-        with self.in_our_words():
+        seconds = min(REQUEST_SECONDS, self.cluster.deadline_minutes * 60)
+        with in_our_words(self.cluster):
             try:
-                version = self.elasticsearch.info().body.get("version", {})
+                response = self.elasticsearch.options(request_timeout=seconds).info()
             except AuthorizationException:
                 return Server(number=None)  # Needs the cluster privilege `monitor`.
-        return Server(version.get("number"), version.get("build_flavor") == "serverless")
-
-    def in_our_words(self, query: str = "") -> contextlib.AbstractContextManager[None]:
-        """Translate the official client's errors, and keep the API key out of them."""
-        return in_our_words(self.cluster, query, self._api_key)
+            version = read_body(self.cluster, response, _Info).version
+        return Server(version.number, version.build_flavor == "serverless")
 
     @property
     def bytes_received(self) -> int:
@@ -185,7 +192,7 @@ def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Clie
     api_key = _api_key(cluster, read_block)
     embedded = cluster.url.startswith("file://")
     with _embedded(cluster) if embedded else _remote(cluster, api_key) as elasticsearch:
-        yield Client(elasticsearch, cluster, api_key)
+        yield Client(elasticsearch, cluster)
 
 
 def _embedded(cluster: Cluster) -> Elasticsearch:
@@ -274,15 +281,17 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
     cost = client.costs.get(question.name, Cost(question.name))
     client.costs[question.name] = cost.with_failure()
     received = client.bytes_received
-    response = _answered(client, question, allow_partial=allow_partial)
-    body = response.body
+    with in_our_words(client.cluster, question.query):
+        response = _answered(client, question, allow_partial=allow_partial)
+        body = read_body(client.cluster, response, AnswerBody)
     client.costs[question.name] = cost.with_answer(
-        took_ms=body.get("took") or 0,
-        documents_found=body.get("documents_found"),
-        values_loaded=body.get("values_loaded"),
+        took_ms=body.took or 0,
+        documents_found=body.documents_found,
+        values_loaded=body.values_loaded,
         bytes_received=client.bytes_received - received,
     )
     answer = read_answer(body, response.meta.headers.get("warning") or "")
+    client.unreadable |= dict.fromkeys(answer.unreadable)
     if set(answer.types) == {"<no-fields>"}:
         raise QueryRefused(
             f"{client.cluster.name}: the data streams in this query have no field at all.",
@@ -293,26 +302,26 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
 
 def _answered(client: Client, question: Question, *, allow_partial: bool) -> ApiResponse[Any]:
     """Send the question, wait for its answer, and leave no query on the server."""
-    server = client.server
-    body: dict[str, Any] = {
-        "query": question.query,
-        "params": [{name: value} for name, value in question.parameters.items()],
-        "filter": question.within,
-        "wait_for_completion_timeout": _FIRST_WAIT,
-        "keep_alive": _KEEP_ALIVE,
-    }
-    if server.can_name_remotes and _reads_remotes(question.query):
-        body["include_ccs_metadata"] = True
     deadline = time.monotonic() + client.cluster.deadline_minutes * 60
     running: str | None = None
-    with client.in_our_words(question.query), _within(deadline, client.cluster):
+    with _within(deadline, client.cluster):
+        server = client.server
+        body: dict[str, Any] = {
+            "query": question.query,
+            "params": [{name: value} for name, value in question.parameters.items()],
+            "filter": question.within,
+            "wait_for_completion_timeout": _FIRST_WAIT,
+            "keep_alive": _KEEP_ALIVE,
+        }
+        if server.can_name_remotes and _reads_remotes(question.query):
+            body["include_ccs_metadata"] = True
         try:
             response: ApiResponse[Any] = _esql(client, deadline).async_query(
                 body=body,
                 allow_partial_results=allow_partial if server.can_refuse_partial_answers else None,
             )
-            while _is_running(response):
-                running = response.body["id"]
+            while query_id := _running_id(response):
+                running = query_id
                 response = _esql(client, deadline).async_query_get(
                     id=running, wait_for_completion_timeout=_POLL, keep_alive=_KEEP_ALIVE
                 )
@@ -340,7 +349,7 @@ def _within(deadline: float, cluster: Cluster) -> Iterator[None]:
     with silenced():
         try:
             yield
-        except (ApiError, TransportError) as error:
+        except (ApiError, TransportError, Unreachable) as error:
             if time.monotonic() < deadline:
                 raise
             raise _too_late(cluster) from error
@@ -378,17 +387,19 @@ def _reads_remotes(query: str) -> bool:
     return ":" in query.partition("|")[0]
 
 
-def _is_running(response: ApiResponse[Any]) -> bool:
-    """Whether the query is still running.
+def _running_id(response: ApiResponse[Any]) -> str | None:
+    """Give the id of the query if it is still running; None for all that may be its answer.
 
     Raises:
-        SerializationError: the response is neither an answer nor a running query, for example a
-            proxy's page.
+        SerializationError: the query is running, and its id is missing or none of Elasticsearch's.
     """
     body = response.body
-    if isinstance(body, Mapping) and (body.get("is_running") or {"columns", "values"} <= set(body)):
-        return bool(body.get("is_running"))
-    raise SerializationError("Not an answer to a query")
+    if not (isinstance(body, Mapping) and body.get("is_running")):
+        return None
+    query_id = body.get("id")
+    if isinstance(query_id, str) and query_id and query_id.isascii():
+        return query_id
+    raise SerializationError("Not the id of a query")
 
 
 def ask_about(

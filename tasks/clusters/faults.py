@@ -18,11 +18,11 @@ from elasticsearch import (
 )
 from elasticsearch import ConnectionError as ElasticsearchConnectionError
 from elasticsearch.exceptions import SSLError
-from pydantic import SecretStr
 
 from tasks.errors import ClusterError, NotTrusted, QueryRefused, Unauthorised, Unreachable
 from tasks.esql.errors import explain_position
 from tasks.settings import Cluster
+from tasks.text.foreign import presentable
 
 _POSITION = re.compile(r"\bline (\d+):(\d+)")
 """A position in a query, as in Elasticsearch's messages."""
@@ -61,9 +61,7 @@ NOTHING_THERE_OR_NOTHING_READABLE = (
 
 
 @contextlib.contextmanager
-def in_our_words(
-    cluster: Cluster, query: str = "", api_key: SecretStr | None = None
-) -> Iterator[None]:
+def in_our_words(cluster: Cluster, query: str = "") -> Iterator[None]:
     """Translate the client's errors; no other place knows its exceptions.
 
     An error with a response is not kept as the cause: a proxy's page may repeat the request's
@@ -72,7 +70,6 @@ def in_our_words(
     Args:
         cluster: the cluster that the request went to.
         query: the ES|QL text, to mark a position in it.
-        api_key: the key that was sent, to keep it out of every text.
     """
     name, key = cluster.name, cluster.api_key or "none is set"
     try:
@@ -84,7 +81,7 @@ def in_our_words(
         ) from None
     except AuthorizationException as error:
         raise Unauthorised(
-            f"{name}: the API key may not do this (secret {key}): {_reason(error, api_key)}",
+            f"{name}: the API key may not do this (secret {key}): {_reason(error)}",
             "Give it `read` and `view_index_metadata` on the indices that the hunt reads.",
         ) from None
     except UnsupportedProductError:
@@ -93,7 +90,7 @@ def in_our_words(
             "Correct the cluster's `url`; a proxy must pass on the header X-Elastic-Product.",
         ) from None
     except ApiError as error:
-        raise _refused(cluster, query, error, _reason(error, api_key)) from None
+        raise _refused(cluster, query, error, _reason(error)) from None
     except SSLError as error:
         raise NotTrusted(
             f"{name}: the certificate of {host_of(cluster)} is not trusted: {error.message}",
@@ -110,7 +107,7 @@ def in_our_words(
             f"{name}: {host_of(cluster)} cannot be reached: {error.message}",
             "Check the cluster's `url`, the network and the firewall.",
         ) from error
-    except SerializationError:
+    except (SerializationError, RecursionError):  # The latter by JSON with endless brackets.
         raise Unreachable(
             f"{name}: the answer from {host_of(cluster)} is incomplete or not from Elasticsearch.",
             "If this persists, check the proxies in between.",
@@ -132,11 +129,7 @@ def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> Clus
             "If this persists, check the cluster's load.",
         )
     if not isinstance(error.body, Mapping):
-        return QueryRefused(
-            f"{cluster.name}: {host_of(cluster)} answers with a web page "
-            f"(status {error.status_code}).",
-            "Correct the cluster's `url`, or check the proxies in between.",
-        )
+        return page_instead(cluster, error.status_code)
     if "Unknown index" in reason or kinds & _NO_SUCH_DATA:
         return QueryRefused(f"{cluster.name}: {reason}", NOTHING_THERE_OR_NOTHING_READABLE)
     position = _POSITION.search(reason)
@@ -144,6 +137,15 @@ def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> Clus
         line, column = (int(number) for number in position.groups())
         reason = f"{reason}\n{explain_position(query, line, column)}"
     return QueryRefused(f"{cluster.name}: {reason}", "Correct the query, or the events it reads.")
+
+
+def page_instead(cluster: Cluster, status: int) -> QueryRefused:
+    """Make the error for an answer that is no JSON document."""
+    return QueryRefused(
+        f"{cluster.name}: {host_of(cluster)} answers with a web page (status {status}), so it is "
+        "not Elasticsearch.",
+        "Correct the cluster's `url`, or check the proxies in between.",
+    )
 
 
 def _kinds(error: ApiError) -> frozenset[str]:
@@ -157,12 +159,11 @@ def _kinds(error: ApiError) -> frozenset[str]:
     return frozenset(kind for kind in found if isinstance(kind, str))
 
 
-def _reason(error: ApiError, api_key: SecretStr | None) -> str:
+def _reason(error: ApiError) -> str:
     """Give the reason from Elasticsearch's error body: its `reason`, or the whole error."""
     detail = _detail(error)
     reason = detail.get("reason") if isinstance(detail, Mapping) else detail
-    text = str(reason or "no reason given")
-    return text.replace(api_key.get_secret_value(), "[the API key]") if api_key else text
+    return presentable(str(reason or "no reason given"))
 
 
 def _detail(error: ApiError) -> object:

@@ -48,6 +48,13 @@ def visible(text: str) -> str:
     return "".join(escaped(c) if is_hidden(c) else c for c in text)
 
 
+def visible_lines(text: str) -> str:
+    """Show hidden characters as their escapes; line ends and tabs stay."""
+    if not has_hidden(text):
+        return text
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
 def shortened(text: str, limit: int) -> str:
     """Cut to at most `limit` characters, on a character boundary, with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
