@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.allowed import RunSettings, worker_allows
+from flows.failures import unexpected_errors_reported
 from flows.slots import run_name, slot_of_run
 from tasks.archive import store_daily
 from tasks.collect import collect
@@ -79,7 +80,7 @@ def daily_digest(
     )
     rehearsal = not allowed.lists_channel(destination)
     medium, slot = medium_of(destination), slot_of_run(slot)
-    with History.open(history_url) as history:
+    with unexpected_errors_reported(), History.open(history_url) as history:
         ledger = history.ledger(destination, medium)
         compose_now = partial(
             collect_and_compose, ledger, destination, medium, slot, report_base_url, rehearsal

@@ -77,7 +77,7 @@ def hunt_cluster(
     used = RunSettings(cluster=cluster, hunt=hunt, history_url=history_url, archive_url=archive_url)
     worker_allows().check(used)
     schedule = timetable(delay_minutes)
-    with History.open(history_url) as history:
+    with unexpected_errors_reported(), History.open(history_url) as history:
         site = RunContext(cluster, history, archive_url, report_base_url)
         plan = Plan(
             run_id=new_run_id(),

@@ -8,9 +8,11 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any
 
 import typer
+from rich.text import Text
 from typer.core import TyperGroup
 
 from flows.cli import (
@@ -25,6 +27,7 @@ from flows.cli import (
 from flows.cli.output import complain, err
 from flows.prefect_server import QUIET
 from tasks.errors import PipelineError, Unexpected
+from tasks.text.foreign import presentable
 
 _interrupted = threading.Event()
 
@@ -81,8 +84,9 @@ def main() -> None:
     interruption.listen_for_interrupt()
     try:
         app()
-    except Unexpected:
-        raise  # With its traceback, for the report.
     except PipelineError as error:
+        if isinstance(error, Unexpected):  # For the report.
+            lines = map(presentable, traceback.format_exc().splitlines())
+            err.print(Text("\n".join(lines)), soft_wrap=True)
         complain(error)
         sys.exit(1)

@@ -148,8 +148,8 @@ def _date(value: object) -> pd.Timestamp | None:
         return None
 
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
-"""A date as Elasticsearch writes it, where its year has four digits; pandas guesses at others."""
+_DATE = re.compile(r"(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
+"""A date as Elasticsearch writes it, in a year from 1 to 9999; pandas guesses at others."""
 
 
 def _skipped(clusters: _Clusters) -> list[str]:

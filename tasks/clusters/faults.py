@@ -19,6 +19,7 @@ from elasticsearch import (
 from elasticsearch import ConnectionError as ElasticsearchConnectionError
 from elasticsearch.exceptions import SSLError
 
+from tasks.clusters.proxy import proxy_to
 from tasks.errors import ClusterError, NotTrusted, QueryRefused, Unauthorised, Unreachable
 from tasks.esql.errors import explain_position
 from tasks.settings import Cluster
@@ -99,13 +100,14 @@ def in_our_words(cluster: Cluster, query: str = "") -> Iterator[None]:
         ) from error
     except ConnectionTimeout as error:
         raise Unreachable(
-            f"{name}: {host_of(cluster)} did not answer in time.",
+            f"{name}: {_way_to(cluster)} did not answer in time.",
             "Check the cluster's load and the network in between.",
         ) from error
     except ElasticsearchConnectionError as error:
         raise Unreachable(
-            f"{name}: {host_of(cluster)} cannot be reached: {error.message}",
-            "Check the cluster's `url`, the network and the firewall.",
+            f"{name}: {_way_to(cluster)} cannot be reached: {error.message}",
+            "Check the cluster's `url`, the network, the firewall, and HTTPS_PROXY and NO_PROXY on "
+            "the worker.",
         ) from error
     except (SerializationError, RecursionError):  # The latter by JSON with endless brackets.
         raise Unreachable(
@@ -169,6 +171,14 @@ def _reason(error: ApiError) -> str:
 def _detail(error: ApiError) -> object:
     """Give what Elasticsearch's error body has under `error`; None if it is no such body."""
     return error.body.get("error") if isinstance(error.body, Mapping) else None
+
+
+def _way_to(cluster: Cluster) -> str:
+    """Give the cluster's address, and that of the proxy in between."""
+    proxy = proxy_to(cluster.url)
+    return (
+        f"{host_of(cluster)}, through the proxy {proxy.url.netloc}," if proxy else host_of(cluster)
+    )
 
 
 def host_of(cluster: Cluster) -> str:

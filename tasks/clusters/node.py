@@ -1,4 +1,4 @@
-"""A node for the official client with a time limit on whole requests."""
+"""A node for the official client: with a time limit on whole requests, and through a proxy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from elastic_transport import HttpHeaders, NodeConfig, Urllib3HttpNode
 from elastic_transport._node import NodeApiResponse  # It has no public name.
 from elastic_transport.client_utils import DEFAULT, DefaultType
+
+from tasks.clusters.proxy import proxy_to
 
 REQUEST_SECONDS = 60
 """Time limit for a request without its own `request_timeout`."""
@@ -25,6 +27,8 @@ class BoundedNode(Urllib3HttpNode):
     urllib3's timeouts apply between two bytes: an answer that drips a byte every few seconds would
     never end. So at the time limit, the request's socket is shut down.
 
+    The client's own node knows no proxy (elastic/elastic-transport-python#53); the pool does.
+
     Attributes:
         bytes_received: bytes in all answers' bodies, decompressed.
     """
@@ -35,6 +39,10 @@ class BoundedNode(Urllib3HttpNode):
         self.bytes_received = 0
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self.pool.ConnectionCls = _listed(self.pool.ConnectionCls, self._connections)
+        if proxy := proxy_to(self.base_url):
+            # As the pool's own constructor takes a proxy, to which the node's passes none.
+            self.pool.proxy, self.pool.proxy_headers = proxy.url, proxy.headers
+            self.pool.conn_kw |= {"proxy": proxy.url, "socket_options": []}
 
     def perform_request(
         self,

@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
-from typing import Any, cast
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener, getproxies
 
 from pydantic import SecretStr
 from slack_sdk.errors import SlackApiError
@@ -36,7 +36,7 @@ from tasks.errors import (
     SlackUnreachable,
 )
 from tasks.slack.message import EVENT_TYPE, Message
-from tasks.text.untrusted import visible
+from tasks.text.foreign import scrubbed
 
 SLACK_URL = WebClient.BASE_URL
 TIMEOUT_SECONDS = 30
@@ -84,6 +84,10 @@ _MAY_PASS = frozenset(
 _NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 _ERROR_CODE = re.compile(r"[a-z0-9_]{1,60}")
+_RECEIPT = re.compile(r"\d+\.\d+", re.ASCII)
+
+_NO_ANSWER = (OSError, HTTPException, ValueError, LookupError, RecursionError)
+"""From the network, half an answer in JSON, an unknown charset, or JSON with endless brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,13 @@ class _DirectClient(WebClient):
         req: Request,
     ) -> dict[str, Any]:
         """Send one request; the base class would follow redirects, and has no setting for that."""
-        opener = build_opener(_NoRedirects)
+        # Through no proxy without TLS: it would see the token.
+        tunnels = {kind: proxy for kind, proxy in getproxies().items() if kind == "https"}
+        opener = build_opener(_NoRedirects, ProxyHandler(tunnels))
         with opener.open(req, timeout=self.timeout) as response:
-            charset = response.headers.get_content_charset() or "utf-8"
-            body = response.read().decode(charset)
+            body = response.read().decode(errors="replace")
+            # The base class takes every JSON for an object, and every other text for an error.
+            body = body if body.lstrip().startswith("{") else "no JSON object"
             return {"status": response.status, "headers": response.headers, "body": body}
 
 
@@ -254,10 +261,12 @@ class Channel:
                 unfurl_links=False,
                 unfurl_media=False,
             )
-            return str(receipt["ts"])
+            if isinstance(ts := receipt["ts"], str) and _RECEIPT.fullmatch(ts):
+                return ts
+            fault: SlackError = ReceiptLost("Slack's answer holds no receipt.", _LATER)
         except SlackApiError as error:
             fault = _answered(error.response)
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: half an answer in JSON
+        except _NO_ANSWER as error:
             fault = _not_answered(error)
         raise fault  # Out here it has no context: Slack's error holds the request, with the token.
 
@@ -268,8 +277,12 @@ class Channel:
         cursor: str | None = None
         while cursor != "":
             page = self._read(method, cursor=cursor, **arguments)
-            yield from page["messages"]
-            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+            messages = page.get("messages")
+            if not isinstance(messages, list):
+                raise ReceiptLost(f"{_UNKNOWN} now. The answer is not Slack's.", _LATER)
+            yield from (each for each in messages if isinstance(_object(each).get("ts"), str))
+            following = _object(page.get("response_metadata")).get("next_cursor")
+            cursor = following if isinstance(following, str) else ""
 
     def _read(
         self, method: Callable[..., SlackResponse], **arguments: str | None
@@ -281,10 +294,10 @@ class Channel:
                 limit=MESSAGES_PER_PAGE,
                 **arguments,
             )
-            return cast("Mapping[str, Any]", answer.data)
+            return _object(answer.data)
         except SlackApiError as error:
             fault = _answered(error.response)
-        except (OSError, HTTPException, ValueError) as error:
+        except _NO_ANSWER as error:
             fault = _not_answered(error)
         if isinstance(fault, SlackRefused):
             raise ChannelUnreadable(f"{_UNKNOWN}. {fault.problem}", _LOOK_UP)
@@ -308,6 +321,7 @@ def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach
     )
     me = _looked_up(client.auth_test)
     scopes = _scopes(me)
+    workspace, app = str(me["team"] or "without a name"), str(me["user"] or "without a name")
     if scopes and "chat:write" not in scopes:
         raise _refused("missing_scope")
     can_find = not scopes or not scopes.isdisjoint({"channels:history", "groups:history"})
@@ -316,22 +330,31 @@ def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach
     except SlackRefused as fault:
         if fault.problem != _refused("missing_scope").problem:
             raise
-        return Reach(me["team"], me["user"], None, can_find)
+        found = None
+    if not isinstance(found, Mapping):
+        return Reach(workspace, app, None, can_find)
     if found.get("is_archived"):
         raise _refused("is_archived")
     anywhere = "chat:write.public" in scopes and not found.get("is_private")
     if not (found.get("is_member") or anywhere):
         raise _refused("not_in_channel")
-    return Reach(me["team"], me["user"], found.get("name"), can_find)
+    name = found.get("name")
+    return Reach(workspace, app, name if isinstance(name, str) else None, can_find)
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """Give a JSON object without secrets; anything else counts as an empty one."""
+    return scrubbed(value) if isinstance(value, Mapping) else {}
 
 
 def _part_of(digest_id: str, message: Mapping[str, Any]) -> int | None:
     """Give which part of a digest a message is: 0 for a piece of one, None for another message."""
-    metadata = message.get("metadata") or {}
-    payload = metadata.get("event_payload") or {}
+    metadata = _object(message.get("metadata"))
+    payload = _object(metadata.get("event_payload"))
     if metadata.get("event_type") != EVENT_TYPE or payload.get("digest_id") != digest_id:
         return None
-    return int(payload.get("part", 0))
+    part = str(payload.get("part", 0))
+    return int(part) if part.isdecimal() else None
 
 
 def _without_part(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -370,7 +393,7 @@ def _redirected_to(response: SlackResponse) -> str:
         host = urlsplit(_header(response.headers, "location")).hostname
     except ValueError:  # For example an open bracket.
         host = None
-    return visible(host) if host else "an address without a host"
+    return host or "an address without a host"
 
 
 def _refused(code: str) -> SlackRefused:
@@ -385,7 +408,7 @@ def _looked_up(call: Callable[[], SlackResponse]) -> SlackResponse:
         return call()
     except SlackApiError as error:
         fault = _answered(error.response)
-    except (OSError, HTTPException, ValueError):  # As of a post.
+    except _NO_ANSWER:  # As of a post.
         pass
     if isinstance(fault, SlackRefused | SlackUnreachable):
         raise fault  # Out here it has no context, as of a post.

@@ -47,6 +47,8 @@ _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 
 _CREDENTIALS = re.compile(r"^(?:\w+://)?(?P<credentials>[^/@]+)@")
 
+_PERCENT = re.compile("%[0-9A-F]{2}")
+
 _resolved: set[str] = set()
 
 
@@ -143,7 +145,9 @@ def _forms(secret: str) -> Iterator[str]:
             base64.b64encode(binary).decode(),
             base64.urlsafe_b64encode(binary).decode(),
         ):
-            yield from (form, form.rstrip("="), quote(form, safe=""), quote(form))
+            yield from (form, form.rstrip("="))
+            for quoted in (quote(form), quote(form, safe="")):
+                yield from (quoted, _PERCENT.sub(lambda code: code[0].lower(), quoted))
         yield from (json.dumps(part)[1:-1], part.replace("/", r"\/"), html.escape(part))
 
 

@@ -116,11 +116,49 @@ def test_a_lost_answer_is_not_posted_again(behaviour: Behaviour):
         assert slack.calls == 1
 
 
+def saying(body: object) -> Behaviour:
+    """Answer 200 with any JSON."""
+    return lambda call: call.answer(body)
+
+
 @pytest.mark.parametrize("behaviour", [not_json, half_json, no("internal_error")])
 def test_an_answer_that_is_no_receipt_is_never_taken_for_one(behaviour: Behaviour):
     """A sign-in page of a captive portal answers 200 and is not Slack."""
     with SlackServer(behaviour) as slack, pytest.raises(ReceiptLost):
         posted(slack)
+
+
+ODD = [{"ok": True}, {"ok": True, "ts": 1}, {"ok": True, "ts": "\ud800"}, [], 1, None, "ok"]
+ODD += [{"ok": False}, {"ok": False, "error": {}}, {"ok": False, "error": "\ud800"}, [{"ok": True}]]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_json_without_a_receipt_is_none(body: object):
+    """Also `ok` without the message's `ts`: the next digest looks it up."""
+    with SlackServer(saying(body)) as slack, pytest.raises(ReceiptLost) as caught:
+        posted(slack)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ok": True},
+        {"ok": True, "messages": 1},
+        {"ok": True, "messages": [None, 1, {}, {"ts": 1}, {"ts": "1.0", "metadata": "x"}]},
+        {"ok": True, "messages": [{"ts": "1.0", "metadata": {"event_payload": 1}}]},
+        {"ok": True, "messages": [], "response_metadata": [1]},
+        {"ok": True, "messages": [], "response_metadata": {"next_cursor": 1}},
+    ],
+)
+def test_a_channel_of_any_shape_is_read(body: dict[str, object]):
+    """What is no message of ours is none, and an answer without messages proves nothing."""
+    with SlackServer(reading=[saying(body)]) as slack:
+        if isinstance(body.get("messages"), list):
+            assert found(slack) == {}
+        else:
+            with pytest.raises(ReceiptLost, match="not Slack's"):
+                found(slack)
 
 
 def test_a_receipt_of_a_slack_that_answers_too_late_is_lost(monkeypatch: pytest.MonkeyPatch):
@@ -360,6 +398,13 @@ def test_without_the_scope_to_look_nothing_is_known_of_the_channel():
     """The app works with `chat:write` alone: this is no fault."""
     forbidden = no("missing_scope")
     with SlackServer(auth_test=having("chat:write"), conversations_info=forbidden) as slack:
+        assert reached(slack).channel is None
+
+
+@pytest.mark.parametrize("body", [{"ok": True}, {"ok": True, "channel": [1], "team": 1}])
+def test_an_answer_without_a_channel_or_names_breaks_nothing(body: dict[str, object]):
+    """Then nothing is known of the channel, and the preflight says so."""
+    with SlackServer(auth_test=saying(body), conversations_info=saying(body)) as slack:
         assert reached(slack).channel is None
 
 
