@@ -148,7 +148,7 @@ class Client:
             ClusterError: there is no answer, or the server is not Elasticsearch.
         """
         seconds = min(REQUEST_SECONDS, self.cluster.deadline_minutes * 60)
-        with in_our_words(self.cluster):
+        with in_our_words(self.cluster), silenced():
             try:
                 response = self.elasticsearch.options(request_timeout=seconds).info()
             except AuthorizationException:

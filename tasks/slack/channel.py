@@ -156,8 +156,8 @@ class _DirectClient(WebClient):
         opener = build_opener(_NoRedirects, ProxyHandler(tunnels))
         with opener.open(req, timeout=self.timeout) as response:
             body = response.read().decode(errors="replace")
-            # The base class takes every JSON for an object, and every other text for an error.
-            body = body if body.lstrip().startswith("{") else "no JSON object"
+            if not body.lstrip().startswith("{"):
+                body = "no object"  # Which the base class takes every JSON for.
             return {"status": response.status, "headers": response.headers, "body": body}
 
 
@@ -321,17 +321,17 @@ def reach(channel: str, token: SecretStr, *, base_url: str = SLACK_URL) -> Reach
     )
     me = _looked_up(client.auth_test)
     scopes = _scopes(me)
-    workspace, app = str(me["team"] or "without a name"), str(me["user"] or "without a name")
+    workspace, app = (str(_object(me.data).get(key) or "nameless") for key in ("team", "user"))
     if scopes and "chat:write" not in scopes:
         raise _refused("missing_scope")
     can_find = not scopes or not scopes.isdisjoint({"channels:history", "groups:history"})
     try:
-        found = _looked_up(partial(client.conversations_info, channel=channel))["channel"]
+        found = _object(_looked_up(partial(client.conversations_info, channel=channel))["channel"])
     except SlackRefused as fault:
         if fault.problem != _refused("missing_scope").problem:
             raise
-        found = None
-    if not isinstance(found, Mapping):
+        found = {}
+    if not found:
         return Reach(workspace, app, None, can_find)
     if found.get("is_archived"):
         raise _refused("is_archived")

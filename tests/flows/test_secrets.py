@@ -1,8 +1,14 @@
 """A planted secret, looked for everywhere that people or programs can read."""
 
+import base64
+import json
 import logging
 import traceback
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from prefect.blocks.system import Secret
@@ -11,11 +17,19 @@ from prefect.settings import get_current_settings
 
 from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
+from tasks.check import PreflightScope, preflight
 from tasks.errors import SettingsError, Unauthorised
+from tasks.fleet.documents import PROCESS
 from tasks.history import History
+from tasks.model.runs import Outcome
+from tasks.preflight.cluster import HuntSettings
 from tasks.settings import Cluster, Destination
+from tests import elasticsearch_behaviours, slack_server
 from tests.builders import SLOT, finding, report, run
 from tests.elasticsearch_server import Access, ElasticsearchServer
+from tests.events import SLOT as EVENTS_UNTIL
+from tests.events import process_event, write_events
+from tests.flows.site import fresh, steady
 from tests.flows.worker import run_deployed
 from tests.histories import new_history
 from tests.slack_server import SlackServer, no
@@ -159,3 +173,110 @@ def test_a_password_in_an_address_is_refused_without_repeating_it(site, url):
     assert "must not hold a password" in error.problem
     shown = "".join(traceback.format_exception(error)) + repr(state)
     assert "hunter2" not in shown
+
+
+# Servers that repeat what they were sent, or send it on
+
+ENCODED = base64.b64encode(f"canary-id:{API_KEY}/+".encode()).decode()
+CANARIES = (ENCODED.rstrip("="), API_KEY, TOKEN)
+SENT = f"{ENCODED} canary-id:{API_KEY}/+ {quote(ENCODED, safe='')} {TOKEN} \x1b[31m \ud800"
+"""What a server that logs its requests repeats: the headers, also read and rewritten."""
+
+
+def echo(monkeypatch, kind: str, elsewhere: SimpleNamespace) -> None:
+    """Let both servers repeat what they were sent in every answer, or redirect every call."""
+    answer, slack_answer = elasticsearch_behaviours.Call.answer, slack_server.Call.answer
+    page = f"<title>{SENT.encode(errors='replace').decode()}</title>"
+
+    def elasticsearch_says(call, body, status=200, *headers):
+        product = ("X-Elastic-Product", "Elasticsearch")
+        if kind == "redirects":
+            call.send("", 307, ("Location", f"{elsewhere.cluster.url}/{quote(SENT[:-1])}"), product)
+        elif kind == "pages":
+            call.send(page, 200, ("Content-Type", "text/html"), product)
+        elif kind == "errors":
+            error = {"type": "parsing_exception", "reason": f"line 1:1: {SENT}"}
+            answer(call, {"error": error}, 400)
+        else:
+            echoed = json.dumps(body).replace('"agentd"', json.dumps(f"agentd {SENT}"))
+            warning = ("Warning", f'299 Elasticsearch-8.19.3-abc "{quote(SENT[:-1])}"')
+            answer(call, {**json.loads(echoed), "headers": SENT}, status, *headers, warning)
+
+    def slack_says(call, body, status=200, **headers):
+        if kind == "redirects":
+            slack_answer(call, "", 307, Location=f"{elsewhere.slack.url}?{quote(SENT[:-1])}")
+        elif kind == "pages":
+            slack_answer(call, page)
+        elif kind == "errors":
+            slack_answer(call, {"ok": False, "error": SENT})
+        else:
+            named = {key: SENT for key in ("team", "user") if isinstance(body, Mapping)}
+            slack_answer(call, {**body, **named, "headers": SENT}, status, **headers)
+
+    monkeypatch.setattr(elasticsearch_behaviours.Call, "answer", elasticsearch_says)
+    monkeypatch.setattr(slack_server.Call, "answer", slack_says)
+
+
+@pytest.mark.parametrize("kind", ["answers", "errors", "pages", "redirects"])
+def test_what_servers_repeat_is_shown_nowhere_and_sent_nowhere(
+    kind, site, tmp_path_factory, caplog, capfd, monkeypatch
+):
+    """Through a check, a hunt and a digest of deployments, with every log at DEBUG."""
+    monkeypatch.setenv("ES_PROD_API_KEY", ENCODED)
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "0b5f2a52-3a0e-4a4f-8f5c-0b1b3c2d4e5f")
+    caplog.set_level(logging.DEBUG)
+    events = tmp_path_factory.mktemp("events")
+    write_events(events, [*steady(), fresh()])
+    write_events(events, [process_event()], PROCESS)
+    with (
+        ElasticsearchServer(folder=events, access=Access(ENCODED)) as server,
+        SlackServer() as slack,
+        ElasticsearchServer() as other_cluster,
+        SlackServer() as other_slack,
+    ):
+        echo(monkeypatch, kind, SimpleNamespace(cluster=other_cluster, slack=other_slack))
+        cluster = Cluster(name="prod", url=server.url, api_key_env="ES_PROD_API_KEY")
+        destination = Destination(
+            name="secops",
+            channel="C1",
+            clusters=("prod",),
+            token_env="SECOPS_TOKEN",
+            api_url=slack.url,
+        )
+        hunts = [HuntSettings("prod", cluster, "macos-unsigned-network", {}, 6)]
+        scope = PreflightScope(hunts, {"secops": destination}, frozenset({"prod"}), (), ())
+        checks = preflight(scope, EVENTS_UNTIL)
+        states = [
+            run_deployed(hunt_cluster, cluster=cluster, slot=EVENTS_UNTIL, **storage(site)),
+            run_deployed(
+                daily_digest,
+                destination=destination,
+                slot=EVENTS_UNTIL + timedelta(hours=1),
+                **storage(site),
+            ),
+        ]
+        assert (other_cluster.requests, other_slack.tokens) == ([], set()), "nobody else is asked"
+    assert set(sent(server)) == {f"ApiKey {ENCODED}"}
+    assert set(slack.tokens) == {TOKEN}
+    with History.open(storage(site)["history_url"]) as history:
+        (recorded,) = history.runs(cluster="prod")
+    assert (recorded.run.outcome is Outcome.FAILED) == (kind != "answers")
+    results = [state.result(raise_on_failure=False) for state in states]
+    errors = [each for each in results if isinstance(each, Exception)]
+    chains = "".join(line for error in errors for line in traceback.format_exception(error))
+    printed = "".join(capfd.readouterr())
+    written = b"".join(p.read_bytes() for p in site.rglob("*") if p.is_file()).decode("latin-1")
+    shown = {
+        "checks": repr(checks),
+        "states": repr(states),
+        "tracebacks": chains,
+        "log": caplog.text,
+        "terminal": printed,
+        "history and archive": written,
+        "Prefect": what_prefect_knows(),
+    }
+    for place, text in shown.items():
+        assert [canary for canary in CANARIES if canary in text] == [], place
+        assert "\x1b[31m" not in text, place
+    assert "[secret]" in caplog.text, "the libraries log what they get"
+    assert ("agentd [secret]" in written) == (kind == "answers"), "the answers were used"

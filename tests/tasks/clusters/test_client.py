@@ -104,6 +104,14 @@ def refused(*behaviours: Behaviour) -> ClusterError:
     return caught.value
 
 
+def test_the_question_for_the_version_is_inside_the_deadline():
+    """A cluster that holds every line is given up when the run's time is over."""
+    with ElasticsearchServer(one, info=never) as server:
+        with pytest.raises(DeadlineExceeded, match=r"no answer in 0\.01 minutes"):
+            asked(server, deadline_minutes=0.01)
+        assert [request.path for request in server.requests] == ["/"]
+
+
 def test_a_question_goes_out_with_its_parameters_its_window_and_the_key():
     """The window is also a filter, so that shards without events in it are skipped."""
     with ElasticsearchServer(one) as server:
