@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tasks.errors import RunInProgress
+from tasks.errors import QueryRefused, RunInProgress
 from tasks.history import History, Known, Memory
 from tasks.history.database import connect_database
 from tasks.history.models import Base
@@ -43,6 +43,15 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
             table.name: [tuple(row) for row in session.execute(select(table).order_by(*table.c))]
             for table in Base.metadata.sorted_tables
         }
+
+
+def test_a_failed_run_is_recorded_whatever_its_reason_holds(history: History) -> None:
+    """A cluster's words may hold what neither UTF-8 nor PostgreSQL can: half a pair, and NUL."""
+    error = QueryRefused("prod: cannot parse [\ud800\x00\x1b[31m]", "Correct the query.")
+    failed = run(outcome=Outcome.FAILED, reason=error.reason, detail=str(error))
+    assert history.record(report(failed))
+    (recorded,) = history.runs()
+    assert recorded.run.detail == r"prod: cannot parse [\ud800\u0000\u001b[31m] Correct the query."
 
 
 def test_the_first_run_has_nothing_to_compare_itself_with(history: History) -> None:
