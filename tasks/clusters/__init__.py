@@ -6,7 +6,7 @@ Only this package knows Elasticsearch's client and how servers really behave.
 from tasks.clusters.access import PRIVILEGES, Catalogue, catalogue, missing_privileges
 from tasks.clusters.answers import ROWS_AT_MOST, ROWS_WITHOUT_LIMIT, Answer, values
 from tasks.clusters.client import Client, Question, Server, ask, ask_about, connect, silenced
-from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, host_of, in_our_words
+from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, host_of
 
 __all__ = [
     "NOTHING_THERE_OR_NOTHING_READABLE",
@@ -23,7 +23,6 @@ __all__ = [
     "catalogue",
     "connect",
     "host_of",
-    "in_our_words",
     "missing_privileges",
     "silenced",
     "values",

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from tasks.text.untrusted import shortened, visible_lines
 
-LONGEST = 4_000
+LONGEST_TEXT = 4_000
 """Characters of a text for people: some servers answer an error with a whole page."""
 
 _MASK = "[secret]"
@@ -59,7 +59,7 @@ def remember_secret(secret: str) -> None:
 
 def presentable(text: str) -> str:
     """Prepare a text for people: without secrets, nothing hidden in it, and not endless."""
-    return shortened(_cleaned(text), LONGEST)
+    return shortened(_cleaned(text), LONGEST_TEXT)
 
 
 def scrubbed(document: object) -> Any:  # noqa: ANN401 - JSON goes in, JSON comes out.

@@ -17,6 +17,7 @@ from prefect.settings import get_current_settings
 
 from flows.daily_digest import daily_digest
 from flows.hunt_cluster import hunt_cluster
+from tasks import post
 from tasks.check import PreflightScope, preflight
 from tasks.errors import SettingsError, Unauthorised
 from tasks.fleet.documents import PROCESS
@@ -222,6 +223,7 @@ def test_what_servers_repeat_is_shown_nowhere_and_sent_nowhere(
     kind, site, tmp_path_factory, caplog, capfd, monkeypatch
 ):
     """Through a check, a hunt and a digest of deployments, with every log at DEBUG."""
+    monkeypatch.setattr(post, "SECONDS_BETWEEN_ATTEMPTS", 0)
     monkeypatch.setenv("ES_PROD_API_KEY", ENCODED)
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "0b5f2a52-3a0e-4a4f-8f5c-0b1b3c2d4e5f")
     caplog.set_level(logging.DEBUG)

@@ -59,14 +59,17 @@ def read(columns: dict[str, str], *rows: list[Any], warning: str = "") -> Any:
     return read_answer(read_body(PROD, response, AnswerBody), warning)
 
 
+Y2K = datetime(2000, 1, 1, tzinfo=UTC)
+
+
 def written(milliseconds: int) -> str:
     """A date as Elasticsearch writes it: a sign before a year that has not four digits."""
     days, rest = divmod(milliseconds, 86_400_000)
     cycles, days = divmod(days, 146_097)  # 400 years of the calendar.
-    inside = datetime(2000, 1, 1) + timedelta(days=days - 10_957 % 146_097)  # noqa: DTZ001 - of no zone.
+    inside = Y2K + timedelta(days=days - 10_957)
     year = inside.year + 400 * cycles
     sign = "" if 0 <= year <= 9999 else "-" if year < 0 else "+"
-    clock = (datetime(2000, 1, 1) + timedelta(milliseconds=rest)).strftime("%H:%M:%S")  # noqa: DTZ001
+    clock = (Y2K + timedelta(milliseconds=rest)).strftime("%H:%M:%S")
     return f"{sign}{abs(year):04d}-{inside:%m-%d}T{clock}.{rest % 1000:03d}Z"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.errors import PipelineError
 from tasks.settings import SecretName, secret
 from tasks.text import foreign
-from tasks.text.foreign import LONGEST, guard_logs, presentable, remember_secret, scrubbed
+from tasks.text.foreign import LONGEST_TEXT, guard_logs, presentable, remember_secret, scrubbed
 
 KEY = "canary/key+9f3e71"
 ENCODED = base64.b64encode(f"canary-id:{KEY}".encode()).decode()
@@ -96,8 +96,8 @@ def test_a_text_for_people_is_printable_utf_8(text: str):
 def test_a_text_for_people_ends():
     """An error may be a whole page; half of a secret at its end is masked too."""
     remember_secret(ENCODED)
-    shown = presentable("x" * (LONGEST - 10) + ENCODED + "y" * LONGEST)
-    assert len(shown) == LONGEST
+    shown = presentable("x" * (LONGEST_TEXT - 10) + ENCODED + "y" * LONGEST_TEXT)
+    assert len(shown) == LONGEST_TEXT
     assert ENCODED[:6] not in shown
 
 
