@@ -11,9 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 from elastic_transport import ApiResponse, NodeConfig
@@ -31,6 +29,7 @@ from pydantic import SecretStr
 from tasks.clusters.answers import Answer, AnswerBody, read_answer
 from tasks.clusters.bodies import Body, read_body
 from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
+from tasks.clusters.folders import SCHEME, folder_of
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
 from tasks.errors import (
     ClusterError,
@@ -42,7 +41,7 @@ from tasks.errors import (
     Unreachable,
 )
 from tasks.model.costs import Cost
-from tasks.settings import Cluster, ReadBlock, located, no_block, secret
+from tasks.settings import Cluster, ReadBlock, no_block, secret
 
 VALUES_A_QUESTION = 1_000
 """Entity ids or hosts in one question."""
@@ -190,7 +189,7 @@ def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Clie
         Unauthorised: the secret is missing or malformed.
     """
     api_key = _api_key(cluster, read_block)
-    embedded = cluster.url.startswith("file://")
+    embedded = cluster.url.startswith(SCHEME)
     with _embedded(cluster) if embedded else _remote(cluster, api_key) as elasticsearch:
         yield Client(elasticsearch, cluster)
 
@@ -202,17 +201,11 @@ def _embedded(cluster: Cluster) -> Elasticsearch:
         EmbeddedNode,
     )
 
-    folder = Path(unquote(urlsplit(located(cluster.url)).path))
-    if not (folder.is_absolute() and folder.is_dir()):
-        raise Unreachable(
-            f"{cluster.name}: there is no folder {folder}.",
-            "Correct `url` of the cluster: file:// and the absolute path of a folder of events.",
-        )
     node = NodeConfig(
         scheme="http",
         host="embedded",
         port=9200,
-        _extras={FOLDER: folder, SKIP_BAD_LINES: cluster.skip_bad_lines},
+        _extras={FOLDER: folder_of(cluster), SKIP_BAD_LINES: cluster.skip_bad_lines},
     )
     return Elasticsearch([node], node_class=EmbeddedNode, max_retries=0, retry_on_timeout=False)
 
