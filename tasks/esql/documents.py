@@ -8,32 +8,46 @@ A data stream is read once into one DuckDB table, which grows when a later quest
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from tasks.esql.deadline import Deadline
 from tasks.esql.errors import DocumentError, refused
-from tasks.esql.loading import file_list, inferred_type, nothing
+from tasks.esql.lines import bad_line
+from tasks.esql.loading import KINDS, inferred_type, kinds_of, nothing
+from tasks.esql.names import PARTS_IN_ALL_WAYS, fault_of, parents, refuse_twins, shown
 from tasks.esql.ndjson import (
     JsonFiles,
     LenientJson,
     StrictJson,
-    bad_line,
+    Survey,
     from_ndjson,
-    leaves,
-    raw_json,
+    skipped_query,
+    survey_query,
+    surveyed,
 )
 from tasks.esql.parquet import ParquetColumn, flattened, from_parquet, parquet_relation
 from tasks.esql.plans import Demand, FieldColumn, Relation
 from tasks.esql.sql import Sql, identifier, joined, sql, text_constant
 from tasks.esql.streams import DataStream, MappedField, data_streams
-from tasks.esql.tree import Column, From
+from tasks.esql.tree import Column, From, Pattern
 from tasks.esql.types import Type
+
+_CERTAIN = {
+    "VARCHAR": Type.KEYWORD,
+    "BOOLEAN": Type.BOOLEAN,
+    "UBIGINT": Type.LONG,
+    "BIGINT": Type.LONG,
+    "DOUBLE": Type.DOUBLE,
+}
+"""Kinds in a survey that are those of all values, and the types for them."""
+
+_MOST_FIELDS = 1_000
+_MOST_IN_ANY_SHAPE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class Loaded:
     """A data stream's table.
 
     Attributes:
-        table: its quoted name.
+        table: its name.
         columns: its columns by field.
         absent: the fields that were looked for and do not exist.
         documents: how many documents it holds.
@@ -67,9 +81,12 @@ class Documents:
         self._connection = connection
         self._skip_bad_lines = skip_bad_lines
         self._loaded: dict[str, Loaded] = {}
-        self._names: dict[str, frozenset[str]] = {}
+        self._surveys: dict[str, Survey] = {}
+        self._deadline = Deadline()
 
-    def open(self, source: From, demand: Demand) -> tuple[Relation, int, tuple[str, ...]]:
+    def open(
+        self, source: From, demand: Demand, deadline: Deadline
+    ) -> tuple[Relation, int, tuple[str, ...]]:
         """The documents of the data streams that FROM names.
 
         Returns:
@@ -78,11 +95,13 @@ class Documents:
         Raises:
             VerificationError: a pattern matches no data stream.
             DocumentError: a line is not a document, and `skip_bad_lines` is off.
+            TimeoutError: the deadline passed.
         """
+        self._deadline = deadline
         streams = self._matching(source)
         loaded = {stream.name: self._load(stream, demand) for stream in streams}
-        shown = [_shown_fields(loaded[stream.name], demand) for stream in streams]
-        names = sorted(frozenset().union(*shown), key=lambda name: name.split("."))
+        fields = [_shown_fields(loaded[stream.name], demand) for stream in streams]
+        names = sorted(frozenset().union(*fields), key=lambda name: name.split("."))
         columns = [
             _united(name, f"f{place}", [table.columns.get(name) for table in loaded.values()])
             for place, name in enumerate(names)
@@ -98,6 +117,8 @@ class Documents:
             for warning in (table.skipped, *(table.malformed.get(name) for name in names))
             if warning
         ]
+        if demand.patterns:
+            warnings += [text for stream in streams for text in self._left_out(stream)]
         documents = sum(table.documents for table in loaded.values())
         others = frozenset().union(*(stream.mapping.keys() for stream in streams)) - set(names)
         return Relation(relation, tuple(columns), others), documents, tuple(warnings)
@@ -106,10 +127,11 @@ class Documents:
         """The data streams that patterns name, in order; `-pattern` takes some out again."""
         chosen: dict[str, DataStream] = {}
         for pattern in source.patterns:
+            wanted = Pattern(tuple(pattern.removeprefix("-").split("*")), source.source)
             if pattern.startswith("-"):
-                chosen = {n: s for n, s in chosen.items() if not fnmatchcase(n, pattern[1:])}
+                chosen = {n: s for n, s in chosen.items() if not wanted.matches(n)}
                 continue
-            matching = {s.name: s for s in self._streams if fnmatchcase(s.name, pattern)}
+            matching = {s.name: s for s in self._streams if wanted.matches(s.name)}
             if not matching and "*" not in pattern:
                 raise refused(f"Unknown index [{pattern}]", source.source)
             chosen |= matching
@@ -119,7 +141,7 @@ class Documents:
 
     def _load(self, stream: DataStream, demand: Demand) -> Loaded:
         """The data stream's table with the fields in demand; read again if some are missing."""
-        wanted = set(demand.names)
+        wanted = {name for name in demand.names if not fault_of(name)}
         if demand.patterns:
             wanted |= {
                 name
@@ -130,37 +152,42 @@ class Documents:
         before = self._loaded.get(stream.name)
         if before is None or not wanted <= before.columns.keys() | before.absent:
             also = before.columns.keys() if before else set()
-            self._loaded[stream.name] = self._read_all(stream, wanted | also)
+            self._loaded[stream.name] = self._read_all(stream, frozenset(wanted | also))
         return self._loaded[stream.name]
 
-    def _read_all(self, stream: DataStream, wanted: Iterable[str]) -> Loaded:
+    def _read_all(self, stream: DataStream, wanted: frozenset[str]) -> Loaded:
         """Read a data stream's files, without their bad lines if that is allowed."""
+        if any(name.count(".") >= PARTS_IN_ALL_WAYS for name in wanted):
+            self._survey(stream)  # It shows the spellings that occur.
+        survey = self._surveys.get(stream.name, Survey())
         try:
-            return self._read(stream, wanted, StrictJson(stream.ndjson))
+            return self._read(stream, wanted, StrictJson(stream.ndjson, survey))
         except DocumentError as bad:
-            if not self._skip_bad_lines:
+            if not (self._skip_bad_lines and stream.ndjson):
                 raise
-            loaded = self._read(stream, wanted, LenientJson(stream.ndjson))
+            loaded = self._read(stream, wanted, LenientJson(stream.ndjson, survey))
             return replace(loaded, skipped=self._skipped(stream, bad))
 
-    def _read(self, stream: DataStream, wanted: Iterable[str], json_files: JsonFiles) -> Loaded:
+    def _read(self, stream: DataStream, wanted: frozenset[str], json_files: JsonFiles) -> Loaded:
         columns_in_parquet = self._parquet_columns(stream)
         mapped = {name: stream.mapping[name] for name in wanted if name in stream.mapping}
         unmapped = _possible_fields(set(wanted) - mapped.keys(), stream.mapping)
-        _refuse_twins([*mapped, *unmapped])
-        mapped |= self._inferred(json_files, columns_in_parquet, unmapped)
+        refuse_twins([*mapped, *unmapped])
+        mapped |= self._inferred(stream, json_files, columns_in_parquet, unmapped)
         fields = {name: field for name, field in mapped.items() if not field.unusable}
+        _refuse_too_many(fields, stream.name)
         branches = []
         if stream.ndjson:
             branches.append(from_ndjson(json_files, fields))
         if stream.parquet:
             branches.append(from_parquet(stream.parquet, columns_in_parquet, fields))
-        table = identifier(f"stream {stream.name}").text
+        # Its place, not its name: DuckDB takes names that differ only in case for the same.
+        table = f"stream{self._streams.index(stream)}"
         documents = joined(" UNION ALL ", branches or [nothing(fields)])
-        self._execute(sql("CREATE OR REPLACE TABLE {} AS {}", Sql(table), documents))
-        return self._surveyed(stream, table, mapped, frozenset(wanted) - mapped.keys())
+        self._execute(sql("CREATE OR REPLACE TABLE {} AS {}", Sql(table), documents), stream)
+        return self._counted(stream, table, mapped, frozenset(wanted) - mapped.keys())
 
-    def _surveyed(
+    def _counted(
         self,
         stream: DataStream,
         table: str,
@@ -170,7 +197,7 @@ class Documents:
         """Find the fields with several values somewhere, and those with values of a wrong type."""
         usable = [name for name, field in mapped.items() if not field.unusable]
         counts = "".join(f", count(l{i}), count(m{i})" for i in range(len(usable)))
-        row = self._row(sql("SELECT count(*){} FROM {}", Sql(counts), Sql(table)))
+        row = self._row(sql("SELECT count(*){} FROM {}", Sql(counts), Sql(table)), stream)
         columns = {
             name: FieldColumn(name, field.type, "", unusable=field.unusable)
             for name, field in mapped.items()
@@ -188,38 +215,73 @@ class Documents:
         return Loaded(table, columns, absent, row[0], warnings)
 
     def _inferred(
-        self, json_files: JsonFiles, in_parquet: Mapping[str, ParquetColumn], names: Sequence[str]
+        self,
+        stream: DataStream,
+        json_files: JsonFiles,
+        in_parquet: Mapping[str, ParquetColumn],
+        names: Sequence[str],
     ) -> dict[str, MappedField]:
         """Fields that no mapping knows, by the kinds of values that the files have."""
-        kinds: dict[str, set[str]] = {
-            name: {in_parquet[name].kind} for name in names if name in in_parquet
-        }
-        if json_files.paths and names:
-            raw = [sql("map_keys(histogram(document_kinds({})))", raw_json(name)) for name in names]
-            query = sql("SELECT {} FROM {}", joined(", ", raw), json_files.relation(names))
-            for name, found in zip(names, self._row(query), strict=True):
-                kinds.setdefault(name, set()).update(
-                    kind for joined_kinds in found or () for kind in joined_kinds.split(",")
-                )
-        types = {name: inferred_type(name, kinds.get(name, set())) for name in names}
-        return {name: MappedField(of, name) for name, of in types.items() if of is not None}
+        certain = {name: json_files.survey.only_kind(name) for name in names}
+        uncertain = [name for name in names if certain[name].strip("[]") not in _CERTAIN]
+        kinds = {name: {certain[name].strip("[]")} for name in names if name not in uncertain}
+        if json_files.paths and uncertain:
+            known = sql("[{}]", joined(", ", map(text_constant, KINDS)))
+            raw = [sql(f"{{}} AS r{i}", json_files.raw(name)) for i, name in enumerate(uncertain)]
+            bits = [sql(f"bit_or(document_kinds(r{i}, {{}}))", known) for i in range(len(raw))]
+            query = sql(
+                "SELECT {} FROM (SELECT {} FROM {})",
+                joined(", ", bits),
+                joined(", ", raw),
+                json_files.relation(uncertain),
+            )
+            found = self._row(query, stream)
+            kinds |= {name: kinds_of(bits) for name, bits in zip(uncertain, found, strict=True)}
+        inferred = {}
+        for name in names:
+            in_both = kinds.get(name, set()) | (
+                {in_parquet[name].kind} if name in in_parquet else set()
+            )
+            of_type = inferred_type(name, in_both)
+            if of_type is not None:
+                is_plain = _CERTAIN.get(certain[name]) is of_type
+                inferred[name] = MappedField(of_type, name, is_plain=is_plain)
+        return inferred
 
     def _names_in_files(self, stream: DataStream) -> frozenset[str]:
         """All field names in the files of a data stream; reads every file, once."""
-        if stream.name in self._names:
-            return self._names[stream.name]
-        names = set(self._parquet_columns(stream))
-        if stream.ndjson:
-            (structure,) = self._row(
-                sql(
-                    "SELECT json_group_structure(json) "
-                    "FROM read_ndjson_objects({}, ignore_errors=true)",
-                    file_list(stream.ndjson),
-                )
+        return frozenset(
+            name
+            for name in (*self._parquet_columns(stream), *self._survey(stream).kinds)
+            if not fault_of(name)
+        )
+
+    def _survey(self, stream: DataStream) -> Survey:
+        """What the NDJSON files hold; reads all of them, once."""
+        if stream.name not in self._surveys:
+            found = self._row(survey_query(stream.ndjson), stream) if stream.ndjson else (None, 0)
+            self._surveys[stream.name] = surveyed(*found)
+        return self._surveys[stream.name]
+
+    def _left_out(self, stream: DataStream) -> Iterator[str]:
+        """Warnings about fields that only a question for all fields would show."""
+        survey = self._survey(stream)
+        faults = {
+            name: fault
+            for name in (*self._parquet_columns(stream), *survey.kinds)
+            if (fault := fault_of(name))
+        }
+        if faults:
+            name, fault = min(faults.items())
+            yield (
+                f"{len(faults)} fields of [{stream.name}] left out, for example [{shown(name)}]: "
+                f"{fault}"
             )
-            names.update(leaves(json.loads(structure), "") if structure else ())
-        self._names[stream.name] = frozenset(names)
-        return self._names[stream.name]
+        if survey.too_deep:
+            yield (
+                f"{survey.too_deep} documents of [{stream.name}] nest too deep: fields that only "
+                "they have are left out"
+            )
 
     def _parquet_columns(self, stream: DataStream) -> dict[str, ParquetColumn]:
         if not stream.parquet:
@@ -227,55 +289,46 @@ class Documents:
         query = sql("SELECT * FROM {} LIMIT 0", parquet_relation(stream.parquet))
         return {
             column.name: column
-            for name, of_type, *_ in self._execute(query).description or ()
+            for name, of_type, *_ in self._execute(query, stream).description or ()
             for column in flattened(name, identifier(name), of_type)
         }
 
-    def _row(self, query: Sql) -> tuple[Any, ...]:
+    def _row(self, query: Sql, stream: DataStream) -> tuple[Any, ...]:
         """The single row of an aggregate."""
-        return self._execute(query).fetchone() or ()
+        return self._execute(query, stream).fetchone() or ()
 
-    def _execute(self, query: Sql) -> duckdb.DuckDBPyConnection:
+    def _execute(self, query: Sql, stream: DataStream) -> duckdb.DuckDBPyConnection:
+        self._deadline.check()
         try:
             return self._connection.execute(query.text, query.values)
         except (duckdb.InvalidInputException, duckdb.IOException) as error:
-            raise bad_line(error) from error
+            paths = (*stream.ndjson, *stream.parquet)
+            raise bad_line(error, paths, self._deadline.check) from error
 
     def _skipped(self, stream: DataStream, first: DocumentError) -> str:
-        query = sql(
-            "SELECT count(*) FROM read_ndjson_objects({}, ignore_errors=true) "
-            "WHERE json IS NULL OR json_type(json) <> 'OBJECT'",
-            file_list(stream.ndjson),
-        )
-        (count,) = self._row(query)
+        (count,) = self._row(skipped_query(stream.ndjson), stream)
         return f"{count} unreadable lines skipped, for example {first.message}"
 
 
 def _possible_fields(names: set[str], mapping: Mapping[str, MappedField]) -> list[str]:
     """The names that can be fields: not those of objects, nor those below another field."""
-    objects = {parent for name in (*names, *mapping) for parent in _parents(name)}
+    objects = {parent for name in (*names, *mapping) for parent in parents(name)}
     return sorted(
-        name for name in names - objects if not any(parent in mapping for parent in _parents(name))
+        name for name in names - objects if not any(parent in mapping for parent in parents(name))
     )
 
 
-def _refuse_twins(names: Iterable[str]) -> None:
-    """Refuse names that differ only in case: DuckDB takes them for the same."""
-    seen: dict[str, str] = {}
-    for name in names:
-        twin = seen.setdefault(name.lower(), name)
-        if twin != name:
+def _refuse_too_many(fields: Mapping[str, MappedField], stream: str) -> None:
+    """Refuse what DuckDB could not prepare in time; plain fields cost it little."""
+    for most, count in (
+        (_MOST_FIELDS, len(fields)),
+        (_MOST_IN_ANY_SHAPE, sum(not field.is_plain for field in fields.values())),
+    ):
+        if count > most:
             raise DocumentError(
-                f"the fields [{twin}] and [{name}] differ only in case, which is not supported: "
-                "keep or use one of them"
+                f"the question reads {count} fields of [{stream}], more than [{most}] at once: "
+                "name those that you need, for example with KEEP"
             )
-
-
-def _parents(name: str) -> Iterator[str]:
-    """The objects above a field: a and a.b for a.b.c."""
-    for dot, character in enumerate(name):
-        if character == ".":
-            yield name[:dot]
 
 
 # --- Several data streams as one relation ---

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,15 +16,20 @@ from uuid import uuid4
 
 import duckdb
 
+from tasks.esql.deadline import Deadline
 from tasks.esql.documents import Documents
 from tasks.esql.errors import EsqlError, NotEnoughMemory
+from tasks.esql.failures import beginnings, incomputable, pieces
 from tasks.esql.filters import condition, filter_fields
 from tasks.esql.parsing import parse
 from tasks.esql.plans import Demand, QueryPlan, Relation, demand
 from tasks.esql.sql import Sql, sql
 from tasks.esql.translate import translate
-from tasks.esql.tree import From
+from tasks.esql.tree import Command, From, Query
 from tasks.esql.types import Type
+
+_NOT_OURS = (duckdb.OutOfMemoryException, duckdb.InterruptException)
+"""Errors that no expression is to blame for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +64,7 @@ class Engine:
         Raises:
             SettingsError: the folder does not exist.
         """
-        self._connection = duckdb.connect(
-            config={
-                "preserve_insertion_order": False,
-                # Made only when memory is short, and removed with the connection. Its name is its
-                # own: two processes in one folder would overwrite each other's files.
-                "temp_directory": str(Path(tempfile.gettempdir()) / f"beaconhunt-{uuid4()}"),
-            }
-        )
-        self._connection.execute("SET TimeZone = 'UTC'")
-        self._connection.execute(
-            files("tasks.esql").joinpath("macros.sql").read_text(encoding="utf-8")
-        )
+        self._connection = _connected(folder)
         self._documents = Documents(folder, self._connection, skip_bad_lines=skip_bad_lines)
         self._is_closed = False
 
@@ -82,38 +77,64 @@ class Engine:
             # DuckDB's binding complains on standard error about every connection object left.
             del self._connection, self._documents
 
-    def answer(self, question: Request) -> Result:
+    def answer(self, question: Request, seconds: float | None = None) -> Result:
         """Answer a question.
+
+        Args:
+            question: the question.
+            seconds: the time for it; None is without end.
 
         Raises:
             EsqlError: the question cannot be answered; its kind is the reason.
+            TimeoutError: the time is over.
         """
-        try:
-            return self._interruptibly(question)
-        except duckdb.OutOfMemoryException as error:
-            raise NotEnoughMemory(str(error).splitlines()[0]) from error
-
-    def _interruptibly(self, question: Request) -> Result:
-        """Answer in a thread, so that a signal ends the question: DuckDB often ignores one."""
+        deadline = Deadline(seconds)
+        # In a thread, so that a signal or the deadline ends it: DuckDB often ignores a signal.
         with ThreadPoolExecutor(max_workers=1) as apart:
-            answer = apart.submit(self._answer, question)
+            answer = apart.submit(self._answered, question, deadline)
             try:
-                return answer.result()
+                return answer.result(deadline.seconds_left)
             except BaseException:
+                deadline.end()
                 while not answer.done():
                     self._connection.interrupt()
                     time.sleep(0.01)
                 del answer  # Its error refers to DuckDB's objects, which ours would keep alive.
                 raise
 
-    def _answer(self, question: Request) -> Result:
+    def _answered(self, question: Request, deadline: Deadline) -> Result:
+        """Answer, with every error in our words."""
+        try:
+            return self._answer(question, deadline)
+        except duckdb.OutOfMemoryException as error:
+            raise NotEnoughMemory(str(error).partition("\n")[0]) from error
+        except RecursionError:
+            raise EsqlError("the query nests deeper than this engine can follow") from None
+
+    def _answer(self, question: Request, deadline: Deadline) -> Result:
         query = parse(question.query)
-        relation, documents, warnings = self._relation(query.commands[0], demand(query), question)
+        try:
+            relation, documents, warnings = self._relation(
+                query.commands[0], demand(query), question, deadline
+            )
+        except _NOT_OURS:
+            raise
+        except duckdb.Error as error:
+            raise incomputable(error, pieces(query.commands[0])) from error
         now = datetime.now(UTC).replace(tzinfo=None)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        plan = translate(query, relation, question.parameters, now)
-        rows = self._rows(plan.answer)
-        failed = self._failures(plan)
+
+        def planned(asked: Query) -> QueryPlan:
+            return translate(asked, relation, question.parameters, now)
+
+        plan = planned(query)
+        try:
+            rows = self._rows(plan.answer, deadline)
+            failed = self._failures(plan, deadline)
+        except _NOT_OURS:
+            raise
+        except duckdb.Error as error:
+            raise self._located(error, query, planned, deadline) from error
         return Result(
             plan.columns,
             [[_json_value(value) for value in row] for row in rows] if plan.columns else [],
@@ -122,28 +143,45 @@ class Engine:
             documents * len(relation.columns) if relation else 0,
         )
 
+    def _located(
+        self,
+        error: duckdb.Error,
+        query: Query,
+        planned: Callable[[Query], QueryPlan],
+        deadline: Deadline,
+    ) -> EsqlError:
+        """Find the expression that fails: the last one of the shortest query that does."""
+        for shorter, last in beginnings(query):
+            try:
+                self._rows(planned(shorter).forced, deadline)
+            except _NOT_OURS:
+                raise
+            except duckdb.Error as same:
+                return incomputable(same, last)
+        return incomputable(error, pieces(query.commands[-1]))
+
     def _relation(
-        self, source: object, wanted: Demand, question: Request
+        self, source: Command, wanted: Demand, question: Request, deadline: Deadline
     ) -> tuple[Relation | None, int, tuple[str, ...]]:
         if not isinstance(source, From):
             return None, 0, ()
         if question.filter is None:
-            return self._documents.open(source, wanted)
+            return self._documents.open(source, wanted, deadline)
         also = Demand(wanted.names | filter_fields(question.filter), wanted.patterns)
-        relation, _, warnings = self._documents.open(source, also)
+        relation, _, warnings = self._documents.open(source, also, deadline)
         filtered = sql(
             "SELECT * FROM ({}) WHERE {}",
             relation.sql,
             condition(question.filter, relation.columns),
         )
-        ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered))
+        ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered), deadline)
         return replace(relation, sql=filtered), documents, warnings
 
-    def _failures(self, plan: QueryPlan) -> tuple[str, ...]:
+    def _failures(self, plan: QueryPlan, deadline: Deadline) -> tuple[str, ...]:
         """The warnings for failures in some row, two lines for one failure as in Elasticsearch."""
         if plan.failed is None:
             return ()
-        ((happened,),) = self._rows(plan.failed)
+        ((happened,),) = self._rows(plan.failed, deadline)
         lines: list[str] = []
         for failure, true in zip(plan.failures_in_order(), happened, strict=True):
             if true:
@@ -155,12 +193,26 @@ class Engine:
                 ]
         return tuple(dict.fromkeys(lines))
 
-    def _rows(self, statement: Sql) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(statement.text, statement.values).fetchall()
-        except (duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
-            # Only the data shows it, for example a regular expression that RE2 does not take.
-            raise EsqlError(str(error).splitlines()[0]) from error
+    def _rows(self, statement: Sql, deadline: Deadline) -> list[tuple[Any, ...]]:
+        deadline.check()
+        return self._connection.execute(statement.text, statement.values).fetchall()
+
+
+def _connected(folder: Path) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB, which may then read this folder and nothing else, and change no setting."""
+    # Made only when memory is short, and removed with the connection. Its name is its own: two
+    # processes in one folder would overwrite each other's files.
+    temporary = str(Path(tempfile.gettempdir()) / f"beaconhunt-{uuid4()}")
+    connection = duckdb.connect(
+        config={"preserve_insertion_order": False, "temp_directory": temporary}
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(files("tasks.esql").joinpath("macros.sql").read_text(encoding="utf-8"))
+    # In this order: the folders cannot be named once access is closed.
+    connection.execute("SET allowed_directories = ?", [[os.path.realpath(folder), temporary]])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def _json_value(value: object) -> object:

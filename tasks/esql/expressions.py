@@ -25,7 +25,7 @@ from tasks.esql.literals import CONVERTIBLE, constant, convert, literal_sql
 from tasks.esql.plans import Failure
 from tasks.esql.sql import Sql, joined, sql
 from tasks.esql.tree import Call, Column, Expression, Literal, Parameter, Timespan
-from tasks.esql.types import NUMBER, STRING, WHOLE, Type
+from tasks.esql.types import ANY, NUMBER, STRING, WHOLE, Type
 from tasks.esql.values import TypedSql
 
 SEVERAL = "java.lang.IllegalArgumentException: single-value function encountered multi-value"
@@ -134,7 +134,9 @@ class Expressions:
             case "coalesce":
                 return self._coalesce(call)
             case _:
-                (value,) = [self.value(argument) for argument in call.arguments]
+                (value,) = self.accepted(
+                    call, [self.value(argument) for argument in call.arguments], (ANY,)
+                )
                 test = "({} IS NULL)" if call.function == "is_null" else "({} IS NOT NULL)"
                 return TypedSql(sql(test, value.sql), Type.BOOLEAN, call.source)
 

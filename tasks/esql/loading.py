@@ -45,10 +45,31 @@ def null_columns(i: int, field: MappedField) -> list[Sql]:
     ]
 
 
+def plain_columns(i: int, field: MappedField) -> list[Sql]:
+    """The three columns of a field that has single values only, from its raw and its read one."""
+    return [
+        Sql(f"s{i} AS f{i}"),
+        Sql(f"CAST(NULL AS {field.type.duckdb}[]) AS l{i}"),
+        Sql(f"CASE WHEN r{i} IS NOT NULL AND s{i} IS NULL THEN true END AS m{i}"),
+    ]
+
+
 def nothing(fields: Mapping[str, MappedField]) -> Sql:
     """No rows, with all columns: a data stream without files."""
     columns = [part for i, field in enumerate(fields.values()) for part in null_columns(i, field)]
     return sql("SELECT {} WHERE false", joined(", ", columns or [Sql("1 AS one")]))
+
+
+KINDS = (
+    *("NULL", "OBJECT", "ARRAY", "VARCHAR", "BOOLEAN"),
+    *("UBIGINT", "BIGINT", "HUGEINT", "DOUBLE"),
+)
+"""The kinds of JSON values, in the order of the bits that `document_kinds` sets."""
+
+
+def kinds_of(bits: int | None) -> set[str]:
+    """The kinds whose bits are set."""
+    return {kind for place, kind in enumerate(KINDS) if (bits or 0) >> place & 1}
 
 
 _INFERRED = {

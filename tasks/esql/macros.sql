@@ -144,11 +144,31 @@ CREATE MACRO floored(ms, step) AS
 CREATE MACRO document_text(j) AS
     CASE WHEN NOT starts_with(j, '{') AND NOT starts_with(j, '[') THEN j ->> '$' END;
 
--- What kinds of values a JSON value holds, joined by commas.
-CREATE MACRO document_kinds(j) AS
-    CASE WHEN starts_with(j, '[')
-        THEN array_to_string(list_sort(list_distinct(json_type(j, '$[*]'))), ',')
-        ELSE json_type(j)
+-- What kinds of values a JSON value holds: a bit for the place of a kind in a list of names.
+CREATE MACRO document_kinds(j, names) AS
+    list_bit_or(list_transform(
+        CASE WHEN starts_with(j, '[') THEN json_type(j, '$[*]') ELSE [json_type(j)] END,
+        lambda kind: 1 << (list_position(names, kind) - 1)));
+
+-- The depth of objects and arrays in a JSON text: the brackets outside of its texts, added up.
+CREATE MACRO nesting(j) AS
+    list_reduce(
+        list_transform(
+            regexp_extract_all(
+                regexp_replace(regexp_replace(j, '"(?:[^"\\]|\\.)*"', '', 'g'), '[^\[\]{}]+', '', 'g'),
+                '[\[{]+|[\]}]+'),
+            lambda run: list_transform(
+                [CASE WHEN run[1] IN ('[', '{') THEN length(run) ELSE -length(run) END],
+                lambda change: {'level': change, 'deepest': change})[1]),
+        lambda before, run: {
+            'level': before.level + run.level,
+            'deepest': greatest(before.deepest, before.level + run.level)
+        }).deepest;
+
+-- Whether a JSON text has at most some levels of objects and arrays; few brackets are few levels.
+CREATE MACRO is_shallow(j, levels) AS
+    CASE WHEN strlen(j) - strlen(replace(replace(j, '{', ''), '[', '')) <= levels THEN true
+        ELSE nesting(j) <= levels
     END;
 
 CREATE MACRO array_values(j) AS

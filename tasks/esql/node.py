@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from elastic_transport import ApiResponseMeta, BaseNode, HttpHeaders, NodeConfig
+from elastic_transport import (
+    ApiResponseMeta,
+    BaseNode,
+    ConnectionTimeout,
+    HttpHeaders,
+    NodeConfig,
+)
 from elastic_transport._node import NodeApiResponse  # It has no public name.
 from elastic_transport.client_utils import DEFAULT, DefaultType
 
 from tasks.errors import SettingsError
+from tasks.esql.deadline import Deadline
 from tasks.esql.engine import Engine, Request, Result
 from tasks.esql.errors import EsqlError
 
@@ -71,15 +79,24 @@ class EmbeddedNode(BaseNode):
         target: str,
         body: bytes | None = None,
         headers: HttpHeaders | None = None,
-        request_timeout: DefaultType | float | None = DEFAULT,  # noqa: ARG002 - the base class has it.
+        request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
-        """Answer a request at once."""
+        """Answer a request, within `request_timeout` seconds if they are given.
+
+        Raises:
+            ConnectionTimeout: the time is over.
+        """
         started = time.monotonic()
+        # The default is for a network; a folder may take longer.
+        deadline = Deadline(None if isinstance(request_timeout, DefaultType) else request_timeout)
         warnings: tuple[str, ...] = ()
         status = 200
         try:
-            with self._one_at_a_time:
-                content, warnings = self._answer(method, unquote(urlsplit(target).path), body)
+            with self._alone(deadline):
+                path = unquote(urlsplit(target).path)
+                content, warnings = self._answer(method, path, body, deadline)
+        except TimeoutError as error:
+            raise ConnectionTimeout(f"No answer in {request_timeout} s", errors=(error,)) from error
         except EsqlError as error:
             status, content = error.status, _error_body(error.status, error.kind, error.reason)
         except _Refusal as refusal:
@@ -99,16 +116,27 @@ class EmbeddedNode(BaseNode):
         """Free the documents."""
         self._engine.close()
 
+    @contextlib.contextmanager
+    def _alone(self, deadline: Deadline) -> Iterator[None]:
+        """Wait for the questions of other threads."""
+        seconds = deadline.seconds_left
+        if not self._one_at_a_time.acquire(timeout=-1 if seconds is None else seconds):
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
     def _answer(
-        self, method: str, path: str, body: bytes | None
+        self, method: str, path: str, body: bytes | None, deadline: Deadline
     ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         match method, path.strip("/").split("/"):
             case "GET" | "HEAD", [""]:
                 return _INFO, ()
             case "POST", ["_query"]:
-                return self._query(_request(body))
+                return self._query(_request(body), deadline)
             case "POST", ["_query", "async"]:
-                return self._query_async(_request(body))
+                return self._query_async(_request(body), deadline)
             case "GET", ["_query", "async", key]:
                 return self._kept_answer(key)
             case "DELETE", ["_query", "async", key]:
@@ -123,17 +151,21 @@ class EmbeddedNode(BaseNode):
                     "cluster answers / and /_query only",
                 )
 
-    def _query(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def _query(
+        self, request: Mapping[str, Any], deadline: Deadline
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
         started = time.monotonic()
         question = Request(
             _query_text(request), _parameters(request.get("params")), request.get("filter")
         )
-        answer = self._engine.answer(question)
+        answer = self._engine.answer(question, deadline.seconds_left)
         took_ms = round((time.monotonic() - started) * 1000)
         return _answer_body(answer, took_ms, bool(request.get("columnar"))), answer.warnings
 
-    def _query_async(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        content, warnings = self._query(request)
+    def _query_async(
+        self, request: Mapping[str, Any], deadline: Deadline
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        content, warnings = self._query(request, deadline)
         content = {"is_running": False, **content}
         if request.get("keep_on_completion"):
             content = {"id": secrets.token_urlsafe(24), **content}
@@ -165,7 +197,8 @@ _INFO = {
 def _request(body: bytes | None) -> Mapping[str, Any]:
     try:
         request = json.loads(body or b"")
-    except ValueError as error:
+        json.dumps(request, ensure_ascii=False).encode()  # Half a surrogate is no text.
+    except (ValueError, RecursionError) as error:
         raise _Refusal(400, "x_content_parse_exception", f"request body: {error}") from error
     if not isinstance(request, dict):
         raise _Refusal(400, "x_content_parse_exception", "request body must be an object")

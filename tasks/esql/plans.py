@@ -96,6 +96,12 @@ class QueryPlan:
         return sql("{} {}", self._with(shared=False), self.select)
 
     @property
+    def forced(self) -> Sql:
+        """A statement that computes every column for every row, and shows little of it."""
+        last = Sql(self.stages[-1].name)
+        return sql("{} SELECT count(COLUMNS(*)) FROM {}", self._with(shared=False), last)
+
+    @property
     def failed(self) -> Sql | None:
         """The statement for the failures that happened: one row, one truth value per failure."""
         if not self.failures:

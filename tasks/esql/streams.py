@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,9 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from tasks.errors import SettingsError
+from tasks.esql.names import fault_of, shown
 from tasks.esql.types import FIELD_TYPES, Type
 
 _NDJSON = (".ndjson", ".ndjson.gz", ".ndjson.zst")
+_NO_MAPPING = (
+    *(ValueError, TypeError, LookupError, StopIteration, AttributeError, RecursionError, OSError),
+)
 _UNSUPPORTED = "with unsupported type [{}]"
 _SHIPPED = {
     "logs-endpoint.events.network-*": "network.json",
@@ -23,11 +28,15 @@ _SHIPPED = {
 
 @dataclass(frozen=True, slots=True)
 class MappedField:
-    """A field's type, and the path of its values in a document: for a multi-field its parent's."""
+    """A field's type, and the path of its values in a document: for a multi-field its parent's.
+
+    `is_plain`: all values in the files are known to be single, and of the kind of the type.
+    """
 
     type: Type
     path: str
     unusable: str = ""
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,10 @@ def read_mapping(text: str) -> IndexMapping:
     while "properties" not in mapping:
         mapping = mapping["mappings"] if "mappings" in mapping else next(iter(mapping.values()))
     fields = dict(_mapped_fields(mapping["properties"], ""))
+    for name in fields:
+        name.encode()  # Half a surrogate is valid in JSON, and no text.
+        if fault := fault_of(name):
+            raise ValueError(f"the field [{shown(name)}]: {fault}")
     usual = mapping.get("_meta", {}).get("read_together", [])
     return IndexMapping(fields, frozenset(usual) & fields.keys())
 
@@ -90,18 +103,24 @@ def data_streams(folder: Path) -> tuple[DataStream, ...]:
     """The data streams of a folder, by name.
 
     Raises:
-        SettingsError: the folder does not exist, or a mapping cannot be read.
+        SettingsError: the folder does not exist, a mapping cannot be read, or a file cannot be
+            named to DuckDB or lies outside of the folder.
     """
     if not folder.is_dir():
         raise SettingsError(
             f"The folder {folder} does not exist.",
             "Name a folder that holds a subfolder of NDJSON or Parquet files for each data stream.",
         )
-    return tuple(_data_stream(path) for path in sorted(folder.iterdir()) if path.is_dir())
+    # DuckDB compares a file's real path with the folder that it may read.
+    root = Path(os.path.realpath(folder))
+    return tuple(_data_stream(path, root) for path in sorted(root.iterdir()) if path.is_dir())
 
 
-def _data_stream(path: Path) -> DataStream:
-    found = sorted(p for p in path.rglob("*") if p.is_file())
+def _data_stream(path: Path, root: Path) -> DataStream:
+    there = [path, *sorted(path.rglob("*"))]
+    for each in there:
+        _refuse_stranger(each, root)
+    found = [each for each in there if each.is_file()]
     mapping = _mapping_of(path)
     return DataStream(
         path.name,
@@ -112,12 +131,39 @@ def _data_stream(path: Path) -> DataStream:
     )
 
 
+def _refuse_stranger(path: Path, root: Path) -> None:
+    """Refuse a link that leaves the folder, and a name that cannot get into SQL.
+
+    Not with `Path.resolve`: it fails on links that lead to each other.
+    """
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+        raise SettingsError(
+            f"{path} is a link that leads out of the folder {root}.",
+            "Copy what it points to into the folder, or remove the link.",
+        )
+    name = os.fsencode(path)
+    if b"\\" in name or not _is_utf8(name):
+        raise SettingsError(
+            f"{name.decode(errors='backslashreplace')} has a backslash or bytes that are not UTF-8 "
+            "in its path.",
+            "Rename it, or move the folder.",
+        )
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _mapping_of(path: Path) -> IndexMapping:
     own = path / "mapping.json"
     if own.exists():
         try:
             return read_mapping(own.read_text(encoding="utf-8"))
-        except (ValueError, TypeError, LookupError, StopIteration, AttributeError) as error:
+        except _NO_MAPPING as error:
             raise SettingsError(
                 f"{own} is not an Elasticsearch mapping: {error}.",
                 "Save what GET <index>/_mapping answers, or delete it to have types inferred.",

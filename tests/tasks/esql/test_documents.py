@@ -13,6 +13,7 @@ from tasks.esql.errors import NotEnoughMemory
 from tests.tasks.esql.folder import answer, ask, connected, refusal, write
 
 NETWORK = "logs-endpoint.events.network-default"
+SMALL = {"memory_limit": "8MB"}
 
 
 def test_nested_and_dotted_documents_are_the_same(tmp_path: Path):
@@ -296,11 +297,12 @@ def test_an_empty_data_stream_has_no_rows(tmp_path: Path):
     assert ask(tmp_path, query).rows == [[0, None]]
 
 
-def test_too_little_memory_is_said_in_words(tmp_path: Path):
+def test_too_little_memory_is_said_in_words(tmp_path: Path, monkeypatch):
     """A folder that is too large for the machine is no crash."""
     write(tmp_path, ({"k": f"{n:01000d}"} for n in range(20_000)))
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda config: connect(config=config | SMALL))
     engine = Engine(tmp_path)
-    engine._connection.execute("SET memory_limit = '8MB'")
     with pytest.raises(NotEnoughMemory, match="Out of Memory"):
         engine.answer(Request("FROM logs-* | STATS COUNT_DISTINCT(k)", {}))
     engine.close()

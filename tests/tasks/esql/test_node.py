@@ -113,7 +113,7 @@ def test_several_threads_may_share_a_client(tmp_path: Path):
 def test_a_signal_ends_a_question(nowhere: Elasticsearch, monkeypatch):
     """A Ctrl-C, for example; what the handler raises arrives as it is."""
 
-    def answer_for_ever(engine: Engine, _: object) -> None:
+    def answer_for_ever(engine: Engine, *_: object) -> None:
         engine._connection.execute("SELECT sum(range) FROM range(1000000000000000)")
 
     monkeypatch.setattr(Engine, "_answer", answer_for_ever)
