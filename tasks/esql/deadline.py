@@ -7,7 +7,7 @@ import time
 
 
 class Deadline:
-    """A moment after which nobody waits for the answer; `end` brings it forward."""
+    """The moment at which a question ends; `end` brings it forward."""
 
     def __init__(self, seconds: float | None = None) -> None:
         """Count from now; None is without end."""

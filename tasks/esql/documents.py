@@ -18,8 +18,8 @@ import duckdb
 from tasks.esql.deadline import Deadline
 from tasks.esql.errors import DocumentError, refused
 from tasks.esql.lines import bad_line
-from tasks.esql.loading import KINDS, inferred_type, kinds_of, nothing
-from tasks.esql.names import PARTS_IN_ALL_WAYS, fault_of, parents, refuse_twins, shown
+from tasks.esql.loading import JSON_KINDS, inferred_type, kinds_of, nothing
+from tasks.esql.names import PARTS_IN_ALL_WAYS, abbreviated, fault_of, parents, refuse_twins
 from tasks.esql.ndjson import (
     JsonFiles,
     LenientJson,
@@ -226,7 +226,7 @@ class Documents:
         uncertain = [name for name in names if certain[name].strip("[]") not in _CERTAIN]
         kinds = {name: {certain[name].strip("[]")} for name in names if name not in uncertain}
         if json_files.paths and uncertain:
-            known = sql("[{}]", joined(", ", map(text_constant, KINDS)))
+            known = sql("[{}]", joined(", ", map(text_constant, JSON_KINDS)))
             raw = [sql(f"{{}} AS r{i}", json_files.raw(name)) for i, name in enumerate(uncertain)]
             bits = [sql(f"bit_or(document_kinds(r{i}, {{}}))", known) for i in range(len(raw))]
             query = sql(
@@ -274,7 +274,7 @@ class Documents:
         if faults:
             name, fault = min(faults.items())
             yield (
-                f"{len(faults)} fields of [{stream.name}] left out, for example [{shown(name)}]: "
+                f"{len(faults)} fields of [{stream.name}] left out, for example [{abbreviated(name)}]: "
                 f"{fault}"
             )
         if survey.too_deep:

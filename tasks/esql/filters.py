@@ -12,9 +12,10 @@ from ipaddress import ip_network
 from tasks.esql.errors import EsqlError
 from tasks.esql.functions.addresses import block_range, parse_address
 from tasks.esql.functions.dates import parse_date
+from tasks.esql.names import abbreviated
 from tasks.esql.plans import FieldColumn
 from tasks.esql.sql import Sql, bound, joined, sql
-from tasks.esql.types import NUMBER, WHOLE, Type
+from tasks.esql.types import WHOLE, Type
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _OCCURRENCES = ("filter", "must", "must_not", "should")
@@ -44,7 +45,7 @@ def _fields(query: object) -> Iterator[str]:
             for inner in _clauses(body.get(occurrence, [])):
                 yield from _fields(inner)
     elif kind == "exists":
-        yield str(body["field"])
+        yield _field_of(body)
     elif kind in {"term", "terms", "range"}:
         yield from (name for name in body if name != "boost")
 
@@ -69,6 +70,13 @@ def _clause(query: object) -> tuple[str, Mapping[str, object]]:
     return str(kind), body
 
 
+def _field_of(exists: Mapping[str, object]) -> str:
+    field = exists.get("field")
+    if not isinstance(field, str):
+        raise FilterError("[exists] must be provided with a [field]")
+    return field
+
+
 def _clauses(occurrence: object) -> Sequence[object]:
     return occurrence if isinstance(occurrence, list) else [occurrence]
 
@@ -81,7 +89,7 @@ def _condition(query: object, columns: Mapping[str, FieldColumn]) -> Sql:
         case "bool":
             return _bool(body, columns)
         case "exists":
-            column = columns.get(str(body.get("field")))
+            column = columns.get(_field_of(body))
             return sql("{} IS NOT NULL", Sql(column.column)) if column else Sql("false")
         case "terms":
             tests = [
@@ -91,11 +99,13 @@ def _condition(query: object, columns: Mapping[str, FieldColumn]) -> Sql:
             ]
         case "term":
             tests = [
-                _terms(columns.get(name), [v["value"] if isinstance(v, Mapping) else v])
+                _terms(columns.get(name), [v.get("value") if isinstance(v, Mapping) else v])
                 for name, v in body.items()
             ]
         case _:
             tests = [_range(columns.get(name), limits) for name, limits in body.items()]
+    if not tests:
+        raise FilterError(f"[{kind}] query malformed, no field")
     return sql("({})", joined(" AND ", tests))
 
 
@@ -156,7 +166,7 @@ def _range(column: FieldColumn | None, limits: object) -> Sql:
     if not isinstance(limits, Mapping):
         raise FilterError("[range] query malformed, no start_object after field name")
     date_format = str(limits.get("format", "epoch_millis"))
-    if date_format not in _DATE_FORMATS or limits.get("time_zone", "UTC") not in {
+    if date_format not in _DATE_FORMATS or str(limits.get("time_zone", "UTC")) not in {
         "UTC",
         "Z",
         "+00:00",
@@ -187,11 +197,25 @@ def _range(column: FieldColumn | None, limits: object) -> Sql:
 
 def _value(value: object, column: FieldColumn) -> object:
     """A JSON value as the column's type holds it."""
+    try:
+        read = _read(value, column)
+    except (ValueError, OverflowError, OSError):  # Too many digits, or too far in time.
+        read = None
+    if read is None:
+        raise FilterError(
+            f"failed to parse [{abbreviated(str(value))}] as [{column.type}] for field [{column.name}]"
+        )
+    return read
+
+
+def _read(value: object, column: FieldColumn) -> object:
+    """The value; None if it is of another type."""
+    read: object
     match column.type, value:
         case Type.DATE, int() | float():
-            return datetime.fromtimestamp(float(value) / 1000, UTC).replace(tzinfo=None)
+            read = datetime.fromtimestamp(float(value) / 1000, UTC).replace(tzinfo=None)
         case Type.DATE, str():
-            read: object = parse_date(value)
+            read = parse_date(value)
         case Type.IP, str():
             address = parse_address(value)
             read = None if address is None else str(address)
@@ -201,12 +225,12 @@ def _value(value: object, column: FieldColumn) -> object:
             read = {"true": True, "false": False}.get(value)
         case Type.KEYWORD | Type.TEXT, str() | int() | float():
             read = str(value).lower() if isinstance(value, bool) else str(value)
-        case _, int() | float() if column.type in NUMBER:
-            read = value
+        case Type.DOUBLE, int() | float():
+            read = float(value)
+        case _, int() | float() if column.type in WHOLE:
+            read = value if -(2**63) <= value < 2**64 else None
         case _, str() if column.type in WHOLE and value.lstrip("-").isdigit():
             read = int(value)
         case _:
             read = None
-    if read is None:
-        raise FilterError(f"failed to parse [{value}] as [{column.type}] for field [{column.name}]")
     return read

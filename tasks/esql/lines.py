@@ -56,6 +56,8 @@ def _first_bad_line(path: Path, check: Callable[[], None]) -> tuple[int, str] | 
                 check()
                 if line.strip() and (fault := _fault(line)):
                     return number, fault
+    except TimeoutError:  # It is an OSError too.
+        raise
     except (OSError, EOFError, zlib.error):  # A truncated archive: DuckDB's error names it.
         return None
     return None

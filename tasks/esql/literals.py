@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from tasks.esql.errors import Source, refused
 from tasks.esql.functions.addresses import parse_address
 from tasks.esql.functions.dates import parse_date
+from tasks.esql.names import abbreviated
 from tasks.esql.sql import Sql, bound, joined, sql
 from tasks.esql.tree import Literal
 from tasks.esql.types import Type, whole_type
@@ -53,12 +55,18 @@ def literal_sql(literal: Literal) -> Sql:
 
 
 def constant(value: object, source: Source) -> Literal | None:
-    """A value from a request as a constant; None if it is a list or an object."""
+    """A value from a request as a constant; None if it is a list or an object.
+
+    Raises:
+        VerificationError: it is a number beyond all types.
+    """
     match value:
         case None:
             return Literal(None, Type.NULL, source)
         case bool():
             return Literal(value, Type.BOOLEAN, source)
+        case int() if abs(value) > sys.float_info.max:
+            raise refused(f"Number [{abbreviated(str(value))}] is too large", source)
         case int():
             return Literal(value, whole_type(value), source)
         case float():

@@ -60,7 +60,7 @@ def nothing(fields: Mapping[str, MappedField]) -> Sql:
     return sql("SELECT {} WHERE false", joined(", ", columns or [Sql("1 AS one")]))
 
 
-KINDS = (
+JSON_KINDS = (
     *("NULL", "OBJECT", "ARRAY", "VARCHAR", "BOOLEAN"),
     *("UBIGINT", "BIGINT", "HUGEINT", "DOUBLE"),
 )
@@ -69,7 +69,7 @@ KINDS = (
 
 def kinds_of(bits: int | None) -> set[str]:
     """The kinds whose bits are set."""
-    return {kind for place, kind in enumerate(KINDS) if (bits or 0) >> place & 1}
+    return {kind for place, kind in enumerate(JSON_KINDS) if (bits or 0) >> place & 1}
 
 
 _INFERRED = {

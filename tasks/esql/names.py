@@ -33,7 +33,7 @@ def fault_of(name: str) -> str:
     return ""
 
 
-def shown(name: str) -> str:
+def abbreviated(name: str) -> str:
     """Shorten a name for a message."""
     return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
 
@@ -71,6 +71,6 @@ def refuse_twins(names: Iterable[str]) -> None:
             twin = seen.setdefault(written.encode().lower(), written)
             if twin != written:
                 raise DocumentError(
-                    f"the fields [{shown(twin)}] and [{shown(written)}] differ only in case, "
+                    f"the fields [{abbreviated(twin)}] and [{abbreviated(written)}] differ only in case, "
                     "which is not supported: keep or use one of them"
                 )

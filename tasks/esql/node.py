@@ -197,7 +197,8 @@ _INFO = {
 def _request(body: bytes | None) -> Mapping[str, Any]:
     try:
         request = json.loads(body or b"")
-        json.dumps(request, ensure_ascii=False).encode()  # Half a surrogate is no text.
+        # Neither half a surrogate is a text, nor 1e400 a number.
+        json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise _Refusal(400, "x_content_parse_exception", f"request body: {error}") from error
     if not isinstance(request, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -13,6 +14,7 @@ from lark.tree import Meta
 
 from tasks.esql.errors import ParsingError, Source
 from tasks.esql.mistakes import mismatched, missing_query, unrecognised
+from tasks.esql.names import abbreviated
 from tasks.esql.tree import (
     Call,
     Column,
@@ -51,6 +53,8 @@ _OPAQUE_OR_COMMENT = re.compile(
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _QUOTED_OR_PLAIN = re.compile(r"`((?:[^`]|``)+)`|[^`]")
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", '"': '"', "\\": "\\"}
+_MOST_CHARACTERS = 1_000_000  # As in Elasticsearch.
+_MOST_DIGITS = 309  # The greatest double has as many.
 _UNITS = {
     "millisecond": ("millisecond", "milliseconds", "ms"),
     "second": ("second", "seconds", "sec", "s"),
@@ -87,6 +91,10 @@ def parse(text: str) -> Query:
     """
     if not text.strip():
         raise missing_query()
+    if len(text) > _MOST_CHARACTERS:
+        raise ParsingError(
+            f"ES|QL statement is too large [{len(text)} characters > {_MOST_CHARACTERS}]", 1, 1
+        )
     try:
         commands: tuple[Command, ...] = _TreeBuilder(text).transform(
             _GRAMMAR.parse(_without_comments(text))
@@ -221,11 +229,21 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
     def sort(self, _: Meta, items: list[SortKey]) -> Sort:
         return Sort(tuple(items))
 
+    def _whole(self, token: Token) -> int:
+        if len(token) > _MOST_DIGITS:
+            raise self._too_large(token)
+        return int(token)
+
+    def _too_large(self, token: Token) -> ParsingError:
+        return ParsingError(
+            f"Number [{abbreviated(token)}] is too large", token.line or 1, token.column or 1
+        )
+
     def limit(self, _: Meta, items: list[Token | Parameter]) -> Limit:
         item = items[0]
         if isinstance(item, Parameter):
             return Limit(item)
-        return Limit(Literal(int(item), Type.INTEGER, self._token_source(item)))
+        return Limit(Literal(self._whole(item), Type.INTEGER, self._token_source(item)))
 
     def mv_expand(self, _: Meta, items: list[Token]) -> MvExpand:
         return MvExpand(self._column(items[0]))
@@ -355,13 +373,17 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
     # Constants
 
     def integer(self, meta: Meta, items: list[Token]) -> Literal:
-        value = int(items[0])
+        value = self._whole(items[0])
         of_type = whole_type(value)
-        shown = float(value) if of_type is Type.DOUBLE else value
-        return Literal(shown, of_type, self._source(meta))
+        if of_type is Type.DOUBLE:
+            return self.decimal(meta, items)
+        return Literal(value, of_type, self._source(meta))
 
     def decimal(self, meta: Meta, items: list[Token]) -> Literal:
-        return Literal(float(items[0]), Type.DOUBLE, self._source(meta))
+        value = float(items[0])
+        if math.isinf(value):
+            raise self._too_large(items[0])
+        return Literal(value, Type.DOUBLE, self._source(meta))
 
     def timespan(self, meta: Meta, items: list[Token]) -> Timespan:
         number, unit = items
@@ -369,7 +391,7 @@ class _TreeBuilder(Transformer[Token, tuple[Command, ...]]):
             raise ParsingError(
                 f"Unexpected temporal unit: '{unit}' in [{number} {unit}]", meta.line, meta.column
             )
-        return Timespan(int(number), _UNIT_NAMES[unit.lower()], self._source(meta))
+        return Timespan(self._whole(number), _UNIT_NAMES[unit.lower()], self._source(meta))
 
     def string(self, meta: Meta, items: list[Token]) -> Literal:
         return Literal(_string_value(items[0]), Type.KEYWORD, self._source(meta))

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tasks.errors import SettingsError
-from tasks.esql.names import fault_of, shown
+from tasks.esql.names import abbreviated, fault_of
 from tasks.esql.types import FIELD_TYPES, Type
 
 _NDJSON = (".ndjson", ".ndjson.gz", ".ndjson.zst")
@@ -71,7 +71,7 @@ def read_mapping(text: str) -> IndexMapping:
     for name in fields:
         name.encode()  # Half a surrogate is valid in JSON, and no text.
         if fault := fault_of(name):
-            raise ValueError(f"the field [{shown(name)}]: {fault}")
+            raise ValueError(f"the field [{abbreviated(name)}]: {fault}")
     usual = mapping.get("_meta", {}).get("read_together", [])
     return IndexMapping(fields, frozenset(usual) & fields.keys())
 

@@ -112,6 +112,47 @@ def test_an_index_that_does_not_exist_is_refused(folder: Path, pattern, said):
     assert (kind, reason) == ("verification_exception", f"{PROBLEM}1:1: Unknown index [{said}]")
 
 
+@pytest.mark.parametrize(
+    ("command", "place", "reason"),
+    [
+        (
+            'EVAL y = 1, z = REPLACE("q", bad, "")',
+            '1:38: cannot compute [z = REPLACE("q", bad, "")]',
+            "missing ): x(",
+        ),
+        (
+            'WHERE n == 1 | WHERE host.name RLIKE "("',
+            '1:47: cannot compute [host.name RLIKE "("]',
+            "missing ): (",
+        ),
+        (
+            'STATS c = COUNT(*), m = MAX(REPLACE(bad, bad, "")) BY n',
+            '1:46: cannot compute [m = MAX(REPLACE(bad, bad, ""))]',
+            "missing ): x(",
+        ),
+        (
+            "EVAL d = TO_DATETIME(9223372036854775807)",
+            "1:31: cannot compute [d = TO_DATETIME(9223372036854775807)]",
+            "with these values",
+        ),
+        ("LIMIT 99999999999999999999", "1:32: cannot compute [99999", "with these values"),
+        ("EVAL x = IS_NULL(n, n)", "1:35: error building [IS_NULL(n, n)]", "expects 1 argument(s)"),
+        ("EVAL x = " + "9" * 400, "1:35: Number [9999", "is too large"),
+        ("EVAL x = 1e400", "1:35: Number [1e400]", "is too large"),
+        ("WHERE " + "NOT " * 2000 + "true", "the query nests deeper", "this engine can follow"),
+        ("LIMIT 1 // " + "x" * 1_000_000, "1:1: ES|QL statement is too large", "> 1000000]"),
+    ],
+)
+def test_what_cannot_be_computed_is_named_without_sql(tmp_path: Path, command, place, reason):
+    """DuckDB's and Python's own errors never reach the caller: the expression does."""
+    write(tmp_path, [{"host": {"name": "mac"}, "n": 1, "bad": "x("}])
+    _, said = refusal(tmp_path, f"FROM logs-test-default | {command}")
+    assert place in said
+    assert reason in said
+    assert "SELECT" not in said
+    assert "LINE 1" not in said
+
+
 def test_patterns_choose_data_streams(tmp_path: Path):
     """Stars, commas and exclusions, as in a cluster."""
     for name in ("logs-a", "logs-b", "metrics-a"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import BadRequestError, ConnectionTimeout, Elasticsearch, NotFoundError
 
+from tasks.esql.deadline import Deadline
 from tasks.esql.engine import Engine
 from tests.tasks.esql.folder import answer, connected, write
 
@@ -126,3 +129,55 @@ def test_a_signal_ends_a_question(nowhere: Elasticsearch, monkeypatch):
         signal.signal(signal.SIGALRM, before)
     monkeypatch.undo()
     assert answer(nowhere, "ROW a = 1 | LIMIT 1").value == 1, "the next one is answered"
+
+
+@pytest.mark.parametrize("work", ["in DuckDB", "in Python"])
+def test_a_question_ends_with_its_time(nowhere: Elasticsearch, monkeypatch, work):
+    """`request_timeout` ends DuckDB's work and loops in Python; the next question is answered."""
+
+    def answer_for_ever(engine: Engine, _: object, deadline: Deadline) -> None:
+        if work == "in DuckDB":
+            engine._connection.execute("SELECT sum(range) FROM range(1000000000000000)")
+        while True:
+            deadline.check()
+
+    monkeypatch.setattr(Engine, "_answer", answer_for_ever)
+    started = time.monotonic()
+    with pytest.raises(ConnectionTimeout):
+        nowhere.options(request_timeout=0.3).esql.query(query="ROW a = 1 | LIMIT 1")
+    assert time.monotonic() - started < 5
+    monkeypatch.undo()
+    assert answer(nowhere, "ROW a = 1 | LIMIT 1").value == 1
+
+
+def test_the_search_for_a_bad_line_ends_with_its_time(tmp_path: Path, monkeypatch):
+    """It goes through the file in Python, where DuckDB's interrupt ends nothing."""
+    write(tmp_path, [*({"n": n} for n in range(20_000)), "no"])
+    checked = []
+    check = Deadline.check
+
+    def end_soon(deadline: Deadline) -> None:
+        checked.append(deadline)
+        if len(checked) > 1_000:
+            deadline.end()
+        check(deadline)
+
+    monkeypatch.setattr(Deadline, "check", end_soon)
+    with connected(tmp_path) as client, pytest.raises(ConnectionTimeout):
+        client.options(request_timeout=60).esql.query(query="FROM logs-* | KEEP n | LIMIT 1")
+
+
+def test_a_question_waits_for_others_no_longer_than_its_time(nowhere: Elasticsearch):
+    """A client's connection answers one question at a time."""
+    (node,) = nowhere.transport.node_pool.all()
+    with node._one_at_a_time, pytest.raises(ConnectionTimeout):
+        nowhere.options(request_timeout=0.1).esql.query(query="ROW a = 1 | LIMIT 1")
+
+
+@pytest.mark.parametrize("value", ["\ud800", float("inf"), 10**400])
+def test_a_request_with_no_text_and_no_number_is_refused(nowhere: Elasticsearch, value):
+    """Half a surrogate, an infinite number and one beyond all types get no further."""
+    body = json.dumps({"query": "ROW x = ?", "params": [value]}).encode()
+    (node,) = nowhere.transport.node_pool.all()
+    response = node.perform_request("POST", "/_query", body)
+    assert response.meta.status == 400
