@@ -209,8 +209,8 @@ class Documents:
             columns[name] = FieldColumn(name, mapped[name].type, column, several)
             if malformed:
                 warnings[name] = (
-                    f"Field [{name}] of [{stream.name}]: {malformed} documents with a value that "
-                    f"is no [{mapped[name].type}], treated as null"
+                    f"Field [{abbreviated(name)}] of [{stream.name}]: {malformed} documents with a "
+                    f"value that is no [{mapped[name].type}], treated as null"
                 )
         return Loaded(table, columns, absent, row[0], warnings)
 
@@ -273,10 +273,8 @@ class Documents:
         }
         if faults:
             name, fault = min(faults.items())
-            yield (
-                f"{len(faults)} fields of [{stream.name}] left out, for example [{abbreviated(name)}]: "
-                f"{fault}"
-            )
+            example = f"[{abbreviated(name)}]: {fault}"
+            yield f"{len(faults)} fields of [{stream.name}] left out, for example {example}"
         if survey.too_deep:
             yield (
                 f"{survey.too_deep} documents of [{stream.name}] nest too deep: fields that only "

@@ -202,9 +202,8 @@ def _value(value: object, column: FieldColumn) -> object:
     except (ValueError, OverflowError, OSError):  # Too many digits, or too far in time.
         read = None
     if read is None:
-        raise FilterError(
-            f"failed to parse [{abbreviated(str(value))}] as [{column.type}] for field [{column.name}]"
-        )
+        given = abbreviated(str(value))
+        raise FilterError(f"failed to parse [{given}] as [{column.type}] for field [{column.name}]")
     return read
 
 

@@ -71,6 +71,6 @@ def refuse_twins(names: Iterable[str]) -> None:
             twin = seen.setdefault(written.encode().lower(), written)
             if twin != written:
                 raise DocumentError(
-                    f"the fields [{abbreviated(twin)}] and [{abbreviated(written)}] differ only in case, "
-                    "which is not supported: keep or use one of them"
+                    f"the fields [{abbreviated(twin)}] and [{abbreviated(written)}] differ only "
+                    "in case, which is not supported: keep or use one of them"
                 )

@@ -54,6 +54,22 @@ def test_a_name_is_a_name_and_nothing_else(tmp_path: Path, shape):
         assert sorted(read[full], key=str) == sorted(expected, key=str), name
 
 
+def test_a_name_in_parquet_is_a_name_too(tmp_path: Path):
+    """Of a column, and of a field in a struct."""
+    folder = tmp_path / "logs-test-default"
+    folder.mkdir()
+    names = [name for name in NAMES if "\0" not in name and len(name) < 100]
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    columns = [f"{place} AS {name}" for place, name in enumerate(quoted)]
+    inner = [f"{name} := {place}" for place, name in enumerate(quoted)]
+    table = duckdb.sql(f"SELECT struct_pack({', '.join(inner)}) AS o, {', '.join(columns)}")
+    table.write_parquet(str(folder / "a.parquet"))
+    result = ask(tmp_path, "FROM logs-* | LIMIT 9")
+    read = dict(zip(result.names, result.rows[0], strict=True))
+    assert [read[name] for name in names] == list(range(len(names)))
+    assert [read[f"o.{name}"] for name in names] == list(range(len(names)))
+
+
 def test_the_name_of_a_field_may_stand_in_a_question(tmp_path: Path):
     """In backquotes any name can be asked for, also where braces are slots of our SQL."""
     write(tmp_path, [{"a{0}": 1, "a{}": [1, 2], "b`c": 3}])
