@@ -21,6 +21,7 @@ from tasks.history import History
 from tasks.orchestration.steps import step
 from tasks.preflight.checks import Check, Trial, TrialResult, run_trials, warning
 from tasks.preflight.cluster import HuntSettings, try_cluster
+from tasks.preflight.exposure import exposures
 from tasks.settings import Destination, ReadBlock, no_block, secret
 from tasks.slack.channel import reach
 from tasks.text.untrusted import markdown_text, visible
@@ -80,6 +81,7 @@ def try_history(url: str) -> tuple[Check, ...]:
     def open_history() -> Iterator[TrialResult]:
         with History.open(url):
             yield TrialResult(f"{url} can be read, and has this version's schema.")
+        yield from exposures(url)
 
     return tuple(run_trials(STORAGE, {"history": Trial(open_history)}))
 
@@ -90,6 +92,7 @@ def try_archive(url: str) -> tuple[Check, ...]:
     def write_archive() -> Iterator[TrialResult]:
         check_writable(url)
         yield TrialResult(f"{url} can be written.")
+        yield from exposures(url)
 
     return tuple(run_trials(STORAGE, {"archive": Trial(write_archive)}))
 

@@ -45,6 +45,7 @@ class Terminal:
                 stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=subprocess.STDOUT,
+                umask=0o022,  # As most users have it: others may read what is not closed.
             )
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_IMODE
 from tempfile import TemporaryDirectory
 
 import fsspec
@@ -19,6 +20,9 @@ from fsspec.implementations.local import LocalFileSystem
 from tasks.archive.paths import TEMPORARY
 from tasks.errors import ArchiveError
 from tasks.settings import located
+
+_OF_A_FILE = 0o666
+"""The permissions of a folder that a file can have too: to read and to write."""
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 """Kinds of URL where objects appear whole and folders need not be created."""
@@ -104,8 +108,9 @@ class Folder:
                 self._put(target, content)
                 return
             temporary = f"{target}.{uuid.uuid4().hex}{TEMPORARY}"
-            self.system.makedirs(posixpath.dirname(target), exist_ok=True)
+            self._make(posixpath.dirname(target))
             self.system.pipe_file(temporary, content)
+            self._share(temporary)
             self.system.mv(temporary, target)
 
     def remove(self, path: str) -> None:
@@ -134,6 +139,30 @@ class Folder:
             temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
             self.system.pipe_file(temporary, b"")
             self.system.rm_file(temporary)
+
+    def _make(self, folder: str) -> None:
+        """Create a folder, and those above it, unless it exists."""
+        if self.system.isdir(folder):
+            return
+        if folder == self.root:
+            self.system.makedirs(folder, exist_ok=True)
+            return
+        self._make(posixpath.dirname(folder))
+        self.system.makedirs(folder, exist_ok=True)
+        self._share(folder)
+
+    def _share(self, path: str) -> None:
+        """Give a new local file or folder the permissions of the archive's own folder.
+
+        The umask has closed it to other users. A folder that was made for a group or for everybody
+        stays shared in this way, with all that is written into it.
+        """
+        if not self._is_local:
+            return
+        made, allowed = Path(path), S_IMODE(Path(self.root).stat().st_mode)
+        wanted = allowed if made.is_dir() else allowed & _OF_A_FILE
+        if S_IMODE(made.stat().st_mode) != wanted:  # Some file systems refuse every change.
+            made.chmod(wanted)
 
     def _walked(self) -> Iterator[str]:
         """List every file in a local folder: `find` is slow, because it reads all attributes."""

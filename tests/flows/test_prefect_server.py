@@ -110,6 +110,14 @@ def test_a_deployed_hunt_runs_to_its_report(product):
     assert any("Baseline recorded" in str(artifact["data"]) for artifact in artifacts)
 
 
+def test_no_other_user_of_the_machine_can_read_what_was_written(product):
+    """History with its WAL, archive, Prefect's database, the demo's events, lock files."""
+    written = [product.home, *product.home.rglob("*")]
+    names = {path.name for path in written}
+    assert {"history.db", "report.html", "index.html", "prefect.db", "starting"} <= names
+    assert {oct(path.stat().st_mode & 0o077) for path in written} == {"0o0"}
+
+
 def test_cron_runs_are_created(product):
     """With a newer SQLAlchemy everything looks healthy, and no cron run is ever made."""
     deployment = product.deployment("hunt_cluster/demo")

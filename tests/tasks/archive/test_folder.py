@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from stat import S_IMODE
 
 import fsspec
 import pytest
@@ -98,3 +99,23 @@ def test_a_file_that_is_gone_is_left_out_and_one_that_is_refused_is_told(folder)
     assert Folder.at(str(folder)).read(["gone", "there"]) == {"there": b"it is"}
     with pytest.raises(ArchiveError, match="cannot be read: Is a directory"):
         Folder.at(str(folder)).read(["there", "closed"])
+
+
+@pytest.mark.parametrize(("mode", "of_files"), [(0o700, 0o600), (0o2750, 0o640), (0o755, 0o644)])
+def test_a_folder_that_was_made_for_a_group_or_everybody_stays_shared(folder, mode, of_files):
+    """The mode of the archive's folder is the setting: all that is written below it follows."""
+    folder.mkdir()
+    folder.chmod(mode)
+    write_run(str(folder), report(run()), PAGES)
+    write_index(str(folder))
+    for path in folder.rglob("*"):
+        assert S_IMODE(path.stat().st_mode) == (mode if path.is_dir() else of_files), path
+
+
+def test_permissions_of_what_is_there_are_left_as_they_are(folder):
+    """A user may close or open a part of the archive."""
+    folder.mkdir(mode=0o700)
+    (folder / "schema").mkdir()
+    (folder / "schema").chmod(0o755)
+    write_run(str(folder), report(run()), PAGES)
+    assert S_IMODE((folder / "schema").stat().st_mode) == 0o755
