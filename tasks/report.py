@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
@@ -57,9 +58,9 @@ def render_daily(digest: Digest) -> str:
 def findings_csv(report: Report) -> bytes:
     """Write the findings as UTF-8 CSV, one row each, columns in ECS words, times in ISO 8601.
 
-    A cell that a spreadsheet would run gets a leading `'`, and hidden characters are shown as
-    escapes. Addresses are *not* defanged: a table is for programs too. The hunt's own columns
-    stand last, as `figures.<name>`; hourly counts and identities are in findings.json only.
+    Every cell is quoted. One that a spreadsheet would run gets a leading `'`, and hidden characters
+    are shown as escapes. Addresses are *not* defanged: a table is for programs too. The hunt's own
+    columns are last, as `figures.<name>`; hourly counts and identities are in findings.json only.
     """
     figures = sorted({column for finding in report.findings for column in finding.figures})
     ours = dict(_COLUMNS)
@@ -76,7 +77,7 @@ def findings_csv(report: Report) -> bytes:
     columns = [*ours, *(f"figures.{column}" for column in figures)]
     table = pd.DataFrame(rows, columns=columns, dtype="object")
     table.columns = pd.Index([_cell(column) for column in columns])
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    return table.to_csv(index=False, quoting=csv.QUOTE_ALL, lineterminator="\n").encode()
 
 
 def _cell(value: object) -> object:

@@ -74,8 +74,8 @@ def show_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], format:
             kept = [{column: row[column] for column in columns} for row in rows]
             sys.stdout.write(json.dumps(kept, indent=1, default=_plain) + "\n")
         case Format.CSV:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(columns)
+            writer = csv.writer(sys.stdout, quoting=csv.QUOTE_ALL, lineterminator="\n")
+            writer.writerow(map(_csv_cell, columns))
             writer.writerows([_csv_cell(row[column]) for column in columns] for row in rows)
 
 

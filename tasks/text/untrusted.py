@@ -11,7 +11,11 @@ _LOOKS_EMPTY = frozenset(
 )
 """Letters and marks by category, blank to the eye: Unicode's default-ignorables, Braille blank."""
 
-_SPREADSHEET_FORMULA = re.compile(r"^[=+\-@\t\r]")
+_FORMULA_SIGNS = "=+-@;|" + "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@;|")
+"""The first characters of a formula, also in full width; `;` and `|` may begin a new cell."""
+
+_SPREADSHEET_FORMULA = re.compile(rf"[\t\r\n]|[\s\ufeff\u200b\"'`]*[{re.escape(_FORMULA_SIGNS)}]")
+"""An import may strip the spaces, marks and quotes before a formula."""
 
 _MARKDOWN_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 """All of ASCII's: CommonMark lets each be escaped, so that none can mean anything."""

@@ -425,7 +425,7 @@ def test_a_figure_of_a_csv_is_one_and_a_time_has_its_seconds(site, command):
     """What begins like a formula is one only in text."""
     question = 'ROW n = -5, at = TO_DATETIME("2026-11-24T06:00:59Z"), text = "-5"'
     _, rows, _ = command("query", "corp", question, "--format", "csv")
-    assert rows.splitlines()[1] == "-5,2026-11-24T06:00:59+00:00,'-5"
+    assert rows.splitlines()[1] == """"-5","2026-11-24T06:00:59+00:00","'-5\""""
 
 
 def test_hostile_names_do_nothing_to_the_terminal_or_a_spreadsheet(site, command):
@@ -437,7 +437,7 @@ def test_hostile_names_do_nothing_to_the_terminal_or_a_spreadsheet(site, command
     assert "\x1b" not in table
     assert r"=cmd()\u001b[31m" in table
     _, rows, _ = command("query", "evil", question, "--format", "csv")
-    assert rows.splitlines()[1].startswith("'=cmd()")
+    assert rows.splitlines()[1].startswith("\"'=cmd()")
     assert "\x1b" not in rows
 
 

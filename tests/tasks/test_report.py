@@ -773,6 +773,13 @@ def test_no_cell_of_the_csv_runs_as_a_formula():
     assert "'=cmd()|' /C calc'!A0" in texts
 
 
+def test_every_cell_of_the_csv_is_quoted():
+    """A separator of another country, inside a name, begins no cell."""
+    of = report(run(), finding(process=Process(name="a;=cmd()", command_line='say "x"')))
+    for line in findings_csv(of).decode().splitlines():
+        assert re.fullmatch(r'"([^"]|"")*"(,"([^"]|"")*")*', line)
+
+
 def test_the_csv_shows_hidden_characters_and_keeps_one_line_a_finding():
     """No text breaks a row or hides in a cell."""
     of = poisoned(report(run(), finding()))
@@ -791,7 +798,7 @@ def test_the_csv_keeps_addresses_for_programs():
 def test_a_report_without_findings_has_a_csv_with_its_columns():
     """An empty table is still a table."""
     assert cells(report(run())) == []
-    assert findings_csv(report(run())).startswith(b"id,status,disposition,priority,")
+    assert findings_csv(report(run())).startswith(b'"id","status","disposition","priority",')
 
 
 def test_no_cell_is_longer_than_a_spreadsheet_takes():

@@ -113,10 +113,25 @@ def test_no_address_survives_defanging(address):
     assert shown.replace("[", "").replace("]", "") == address
 
 
-@given(ANY_TEXT)
+SIGNS = "=+-@;|\uff1d\uff0b\uff0d\uff20\uff1b\uff5c"
+"""What a spreadsheet takes for the beginning of a formula or of another cell, in both widths."""
+
+STRIPPED = " \t\r\n\u00a0\u3000\ufeff\u200b\"'`"
+"""What an import may leave out before it."""
+
+
+@given(st.one_of(ANY_TEXT, st.text(st.sampled_from(STRIPPED + SIGNS + "a1"))))
 def test_no_cell_runs_in_a_spreadsheet(cell):
-    """A cell never begins with what a spreadsheet takes for a formula."""
-    assert not spreadsheet_safe(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
+    """A cell that begins with a formula, whatever is before it, begins with our quote instead."""
+    safe = spreadsheet_safe(cell)
+    runs = cell.lstrip(STRIPPED).startswith(tuple(SIGNS)) or cell.startswith(("\t", "\r", "\n"))
+    assert safe == f"'{cell}" if runs else safe.removeprefix("'") == cell.removeprefix("'")
+
+
+@pytest.mark.parametrize("cell", ["Zoom", " a=b", '"quoted"', "1;2", "", "C:\\x", "'", "日本語"])
+def test_a_cell_that_is_no_formula_stays(cell):
+    """A table is for programs too."""
+    assert spreadsheet_safe(cell) == cell
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "Cc"])))
