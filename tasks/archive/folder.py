@@ -24,17 +24,23 @@ from tasks.settings import located
 _OF_A_FILE = 0o666
 """The permissions of a folder that a file can have too: to read and to write."""
 
+PROBE = f".probe.{0:032x}{TEMPORARY}"
+"""The object by which a store is probed: a temporary file, so that it is pruned in the end."""
+
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 """Kinds of URL where objects appear whole and folders need not be created."""
 
 
-def check_writable(archive_url: str) -> None:
+def check_writable(archive_url: str) -> str | None:
     """Check before a run that its report can be stored; leave nothing behind.
+
+    Returns:
+        Why the store removes nothing, where it does not; a run needs no removal.
 
     Raises:
         ArchiveError: an unknown kind of URL, a file in the way, or no permission.
     """
-    Folder.at(archive_url).probe()
+    return Folder.at(archive_url).probe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +134,48 @@ class Folder:
                 self.system.rmdir(self._full(folder))
                 folder = posixpath.dirname(folder)
 
-    def probe(self) -> None:
-        """Write and remove a file in the archive's folder, or in the nearest existing one above."""
+    def probe(self) -> str | None:
+        """Try all that a run needs, and leave nothing behind if that is allowed.
+
+        A store must take an object and a second version of it, and let it be read and listed. A
+        file is written into the archive's folder, or into the nearest existing one above.
+
+        Returns:
+            Why a store removes nothing; None if it does. Runs need no removal, pruning does.
+
+        Raises:
+            ArchiveError: with the missing permission.
+        """
+        if self._is_store:
+            return self._probe_store()
+        self._probe_folder()
+        return None
+
+    def _probe_store(self) -> str | None:
+        # Always the same object: where it cannot be removed, every probe would leave another.
+        target = self._full(PROBE)
+        for wanted in ("written", "overwritten"):
+            with _translated(self.url, wanted):
+                self._put(target, wanted.encode())
+        # Another probe may have removed it meanwhile.
+        with _translated(self.url), suppress(FileNotFoundError):
+            self.system.cat_file(target)
+        with _translated(self.url, "listed"):
+            self.system.invalidate_cache()
+            self.system.find(target)
+        try:
+            with _translated(self.url, "pruned"), suppress(FileNotFoundError):
+                self.system.rm_file(target)
+        except ArchiveError as refused:
+            return refused.problem
+        return None
+
+    def _probe_folder(self) -> None:
         folder = self.root
         with _translated(self.url, "written"):
-            while not (self._is_store or self.system.exists(folder)) and folder not in {"", "/"}:
+            while not self.system.exists(folder) and folder not in {"", "/"}:
                 folder = posixpath.dirname(folder)
-            if not (self._is_store or self.system.isdir(folder or "/")):
+            if not self.system.isdir(folder or "/"):
                 raise NotADirectoryError(f"{folder} is a file")
             temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
             self.system.pipe_file(temporary, b"")

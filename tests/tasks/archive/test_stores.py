@@ -1,11 +1,15 @@
 import traceback
 import uuid
+from itertools import count
 
 import fsspec
 import pytest
 
 from tasks.archive import check_writable, write_index, write_run
+from tasks.archive.paths import is_temporary
+from tasks.check import try_archive
 from tasks.errors import ArchiveError
+from tasks.preflight.checks import Verdict
 from tests.archives import PAGES, Links, index, listed
 from tests.builders import finding, report, run
 
@@ -36,6 +40,64 @@ def test_a_bucket_that_is_not_there_is_refused_and_not_made(bucket):
             attempt(url)
         assert url in refused.value.problem
     assert files.ls("", refresh=True) == before
+
+
+@pytest.fixture
+def denied(bucket, monkeypatch):
+    """Take a permission away from the worker: calls of S3 by the beginning of their names."""
+
+    def deny(*calls: str, after: int = 0) -> None:
+        made = count(1)
+
+        async def call(self, method, *arguments, **named):
+            if method.startswith(calls) and next(made) > after:
+                raise PermissionError("Access Denied")
+            return await ask(self, method, *arguments, **named)
+
+        kind = type(fsspec.url_to_fs(bucket)[0])
+        ask = kind._call_s3
+        monkeypatch.setattr(kind, "_call_s3", call)
+
+    return deny
+
+
+def test_a_store_that_removes_nothing_is_enough_for_runs(store, denied):
+    """Object lock, or a role that may only write: any number of probes leaves one object."""
+    denied("delete_object")
+    for _ in range(3):
+        refusal = check_writable(store)
+        assert "cannot be pruned: Access Denied" in refusal
+    assert len(listed(store)) == 1
+    write_run(store, report(run(), finding()), PAGES)
+    write_index(store)
+    check = try_archive(store)[0]
+    assert (check.verdict, check.said.endswith("pruning does not.")) == (Verdict.WARNING, True)
+    (left,) = filter(is_temporary, listed(store))
+    assert "index.html" in listed(store)
+    assert left not in index(store)
+
+
+@pytest.mark.parametrize(
+    ("calls", "wanted"),
+    [
+        (("put_object",), "written"),
+        (("get_object",), "read"),
+        (("list_objects",), "listed"),
+    ],
+)
+def test_any_other_missing_permission_is_named(store, denied, calls, wanted):
+    """A run needs it, so it is refused before anything is searched."""
+    denied(*calls)
+    with pytest.raises(ArchiveError, match=f"cannot be {wanted}: Access Denied") as refused:
+        check_writable(store)
+    assert store in refused.value.problem
+
+
+def test_a_store_that_replaces_nothing_is_refused(store, denied):
+    """Every run rewrites the index."""
+    denied("put_object", after=1)
+    with pytest.raises(ArchiveError, match="cannot be overwritten: Access Denied"):
+        check_writable(store)
 
 
 def test_a_bucket_can_be_an_archive_by_itself(bucket):
