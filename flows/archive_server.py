@@ -10,6 +10,7 @@ import asyncio
 import html
 import logging
 import re
+from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -21,6 +22,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flows.loopback import ADDRESS, bind_loopback
 from tasks.archive.folder import Folder
@@ -127,9 +129,30 @@ def serve_archive(archive_url: str, port: int, say: Callable[[str], None]) -> No
         ArchiveError: there is no archive yet, or it cannot be read.
         SettingsError: the port is not available.
     """
-    config = uvicorn.Config(
+    config = configuration(archive_url)
+    with bind_loopback(port) as listening:
+        try:
+            _Server(config, f"http://{ADDRESS}:{port}/", say).run([listening])
+        except KeyboardInterrupt:
+            say("Ended: the archive is no longer served.")
+
+
+def configuration(
+    archive_url: str, *, header_seconds: float = 10, connections: int = 100
+) -> uvicorn.Config:
+    """Configure the server of an archive.
+
+    Args:
+        archive_url: a folder or an fsspec URL.
+        header_seconds: time for the headers of a request; then the connection is closed.
+        connections: largest number at a time; further ones are closed at once. A browser opens six.
+
+    Raises:
+        ArchiveError: there is no archive yet, or it cannot be read.
+    """
+    return uvicorn.Config(
         ArchiveServer(archive_url),
-        http="h11",
+        http=_limited(header_seconds, connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -139,11 +162,41 @@ def serve_archive(archive_url: str, port: int, say: Callable[[str], None]) -> No
         proxy_headers=False,
         timeout_graceful_shutdown=_END_SECONDS,
     )
-    with bind_loopback(port) as listening:
-        try:
-            _Server(config, f"http://{ADDRESS}:{port}/", say).run([listening])
-        except KeyboardInterrupt:
-            say("Ended: the archive is no longer served.")
+
+
+def _limited(header_seconds: float, connections: int) -> type[H11Protocol]:
+    """Make the protocol of connections that close without a request; see `configuration`."""
+
+    class Limited(H11Protocol):
+        _timer: TimerHandle | None = None
+
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > connections:
+                transport.abort()
+            self._wait_for_request()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._stop_waiting()
+
+        def on_response_complete(self) -> None:
+            self._wait_for_request()
+            super().on_response_complete()
+
+        def _wait_for_request(self) -> None:
+            self._stop_waiting()
+            self._timer = self.loop.call_later(header_seconds, self._close_unless_asked)
+
+        def _stop_waiting(self) -> None:
+            if self._timer:
+                self._timer.cancel()
+
+        def _close_unless_asked(self) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.abort()
+
+    return Limited
 
 
 class _Server(uvicorn.Server):

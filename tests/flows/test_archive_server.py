@@ -4,13 +4,16 @@ import os
 import shutil
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from flows import archive_server
 from flows.loopback import bind_loopback
@@ -241,6 +244,76 @@ def test_a_file_that_cannot_be_read_says_so(served):
     expected = 200 if os.access(forbidden, os.R_OK) else 503
     assert served.ask("/forbidden.html").status == expected
     assert served.ask("/").status == 200
+
+
+def closed_after(connection: socket.socket, seconds: float = 30) -> bytes:
+    """Give what came back until the server closed the connection; `seconds` only ends the test."""
+    connection.settimeout(seconds)
+    came = b""
+    try:
+        while more := connection.recv(65536):
+            came += more
+    except ConnectionResetError:
+        pass
+    return came
+
+
+@pytest.fixture(scope="module")
+def impatient(served) -> Iterator[int]:
+    """Serve the archive in this process with half a second for headers, to three connections."""
+    config = archive_server.configuration(str(served.archive), header_seconds=0.5, connections=3)
+    server = uvicorn.Server(config)
+    with bind_loopback(0) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+        b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET / HTTP/1.1\r\n",
+        b"GET /no HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n",
+    ],
+    ids=["nothing", "half a request", "half a second request", "no body"],
+)
+def test_a_connection_without_a_whole_request_is_closed(impatient, begun):
+    """A program that sends a byte now and then holds no connection open."""
+    with socket.create_connection(("127.0.0.1", impatient)) as slow:
+        slow.sendall(begun)
+        assert closed_after(slow).count(b"HTTP/1.1 ") == begun.count(b"\r\n\r\n")
+
+
+def trickle(slow: socket.socket) -> None:
+    """Send a header every tenth of a second, for half a minute."""
+    for _ in range(300):
+        slow.sendall(b"X: y\r\n")
+        time.sleep(0.1)
+
+
+def test_a_byte_now_and_then_gains_no_time(impatient):
+    """The time is for all headers together."""
+    with socket.create_connection(("127.0.0.1", impatient)) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            trickle(slow)
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(impatient):
+    """What holds them open is closed in the end, and the archive is served again."""
+    held = [socket.create_connection(("127.0.0.1", impatient)) for _ in range(3)]
+    with socket.create_connection(("127.0.0.1", impatient)) as one_more:
+        assert closed_after(one_more, seconds=0.4) == b""
+    for each in held:
+        assert closed_after(each) == b""
+        each.close()
+    assert httpx.get(f"http://127.0.0.1:{impatient}/").status_code == 200
 
 
 def test_a_second_one_is_refused_with_a_remedy(served, tmp_path):
