@@ -57,6 +57,7 @@ def hunt_cluster(
     archive_url: Url = ARCHIVE_URL,
     report_base_url: Url | None = None,
     time_zone: TimeZone = "UTC",
+    mask: bool = True,
 ) -> State:
     """Hunt one cluster for one slot; the final state says the outcome in words.
 
@@ -73,6 +74,7 @@ def hunt_cluster(
         archive_url: Folder or fsspec URL of the archive.
         report_base_url: URL at which people open the archive, for links.
         time_zone: Time zone of the readers; reports give it beside UTC.
+        mask: Mask passwords and tokens in command lines, in the archive, in Prefect and in Slack.
     """
     used = RunSettings(cluster=cluster, hunt=hunt, history_url=history_url, archive_url=archive_url)
     worker_allows().check(used)
@@ -89,6 +91,7 @@ def hunt_cluster(
             flow_run=runtime.flow_run.name,
             kibana_url=cluster.kibana,
             time_zone=time_zone,
+            mask=mask,
             scheduled=schedule is not None,
             announce_returned_after_days=announce_returned_after_days,
         )

@@ -74,6 +74,7 @@ def _run(plan: Plan, outcome: Outcome) -> Run:
         kibana_url=plan.kibana_url,
         sources=plan.hunt.sources,
         time_zone=plan.time_zone,
+        mask=plan.mask,
     )
 
 
@@ -121,25 +122,28 @@ def _place(warning: str) -> str:
     return warning.partition(": ")[0]
 
 
-def _with_trend(history: History, report: Report) -> Report:
+def _document(history: History, report: Report) -> Report:
+    """Give the report as it is published: masked, and with the trend of earlier runs."""
     run = report.run
-    return replace(report, trend=history.trend(run.hunt_uuid, run.cluster, run.slot))
+    findings = (each.masked if run.mask else each for each in report.findings)
+    trend = history.trend(run.hunt_uuid, run.cluster, run.slot)
+    return replace(report, findings=tuple(findings), trend=trend)
 
 
 @step  # No retries: the transaction is all or nothing, and its error has the reason.
 def record(history: History, report: Report) -> Report:
-    """Write the run, and give its report with the trend of earlier runs."""
+    """Write the run whole, and give the report to publish."""
     run = report.run
     if not history.record(report):
         get_run_logger().warning("An earlier run for slot %s has a better outcome", run.slot)
-    return _with_trend(history, report)
+    return _document(history, report)
 
 
 @step  # No retries: it reads the history.
 def unpublished_reports(history: History, report: Report) -> tuple[Report, ...]:
     """Give other reports for this hunt and cluster that may be missing in the archive."""
     recorded = history.unpublished(report.run.hunt_uuid, report.run.cluster)
-    others = tuple(_with_trend(history, each) for each in recorded if each.run.id != report.run.id)
+    others = tuple(_document(history, each) for each in recorded if each.run.id != report.run.id)
     for other in others:
         get_run_logger().warning(
             "The run for slot %s ended before its report was archived", other.run.slot

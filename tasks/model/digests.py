@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -52,6 +52,11 @@ class Announcement:
     finding: Finding
     run: Run
 
+    @property
+    def published(self) -> Announcement:
+        """The announcement as pages and messages have it: masked like its run's report."""
+        return replace(self, finding=self.finding.masked) if self.run.mask else self
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -63,6 +68,11 @@ class Ended:
 
     acknowledgement: Acknowledgement
     still: tuple[Announcement, ...]
+
+    @property
+    def published(self) -> Ended:
+        """The same with its findings as pages and messages have them."""
+        return replace(self, still=tuple(each.published for each in self.still))
 
 
 class CoverageGap(StrEnum):

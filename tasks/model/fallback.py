@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails
 
 from tasks.model.findings import Finding
 
@@ -40,4 +41,12 @@ def as_recorded(finding: Finding) -> Finding:
 
 def _read_again(finding: Finding) -> Finding:
     # A value of a wrong type is written all the same; reading refuses it, with the reason.
-    return _FINDING.validate_json(_FINDING.dump_json(finding, warnings=False))
+    try:
+        return _FINDING.validate_json(_FINDING.dump_json(finding, warnings=False))
+    except ValidationError as error:
+        # Its text goes to the log, and the value may be a command line with a password.
+        faults = [
+            InitErrorDetails(type=fault["type"], loc=fault["loc"], input=None)
+            for fault in error.errors()
+        ]
+        raise ValidationError.from_exception_data(error.title, faults, hide_input=True) from None

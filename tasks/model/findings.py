@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tasks.model.acknowledgements import Acknowledgement, ByIdentity
+from tasks.text.masking import masked, masked_command
 
 IDENTITY_VERSION = 1
 """Part of every fingerprint: increased when the rules below change, for new identities."""
@@ -283,6 +284,24 @@ class Finding:
         )
 
     @property
+    def masked(self) -> Finding:
+        """The finding without the secrets in its command lines, and in the hunt's own columns."""
+        process, parent = self.process, self.process.parent
+        command_line, args = masked_command(process.command_line, process.args)
+        started_by, _ = masked_command(parent.command_line, ())
+        return replace(
+            self,
+            identity=_masked_values(self.identity),
+            figures=_masked_values(self.figures),
+            process=replace(
+                process,
+                command_line=command_line,
+                args=args,
+                parent=replace(parent, command_line=started_by),
+            ),
+        )
+
+    @property
     def unshown(self) -> str:
         """The fault that keeps it from being shown in full; usually empty."""
         return next((fault for fault in self.faults if fault.startswith(UNSHOWN)), "")
@@ -299,6 +318,23 @@ class Finding:
             if not column.startswith(_OF_ONE_HOST)
         }
         return fingerprint(self.hunt_uuid, _ANY_CLUSTER, common) if common else None
+
+
+def _masked_values(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Mask the secrets in columns, which may be command lines or lists of arguments."""
+    return {column: _masked_value(value) for column, value in values.items()}
+
+
+def _masked_value(value: Value) -> Value:
+    match value:
+        case str():
+            return masked(value)
+        case tuple():
+            texts = [each for each in value if isinstance(each, str)]
+            shown = dict(zip(texts, masked_command(None, texts)[1], strict=True))
+            return tuple(shown[each] if isinstance(each, str) else each for each in value)
+        case _:
+            return value
 
 
 def with_acknowledgement(finding: Finding, among: ByIdentity, slot: datetime) -> Finding:

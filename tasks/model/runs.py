@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
@@ -110,6 +110,7 @@ class Plan:
         scheduled: started by a schedule, not by a person.
         stale_after_hours: a newest event older than this as of the slot means "no data".
         announce_returned_after_days: a finding that returns after this time is announced again.
+        mask: secrets in command lines are masked in all that is published.
     """
 
     run_id: str
@@ -123,6 +124,7 @@ class Plan:
     time_zone: str = "UTC"
     scheduled: bool = False
     announce_returned_after_days: int = ANNOUNCE_RETURNED_AFTER_DAYS
+    mask: bool = True
 
     def at(self, slot: datetime) -> Plan:
         """Make the plan for another run that starts now, for another slot."""
@@ -169,6 +171,8 @@ class Run:
         nouns: the hunt's nouns.
         time_zone: name of its readers' time zone.
         scheduled: as in its plan.
+        mask: as in its plan; left out of documents unless it is false, so that older ones keep
+            their bytes.
     """
 
     id: str
@@ -192,6 +196,7 @@ class Run:
     nouns: Nouns = field(default_factory=Nouns)
     time_zone: str = "UTC"
     scheduled: bool = False
+    mask: Annotated[bool, Field(exclude_if=bool)] = True
 
     @property
     def clock(self) -> Clock:

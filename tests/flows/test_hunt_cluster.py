@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.daily_digest import daily_digest
 from tasks.archive import verify_archive
@@ -69,6 +71,31 @@ def test_a_finding_is_described_by_its_process_events(site):
     assert finding.evidence.connections == 1_501
     assert finding.evidence.period_seconds == pytest.approx(24)
     assert finding.faults == ()
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_a_password_in_a_command_line_is_published_only_if_it_may_be(site, mask):
+    """Archive, daily page, message and artifacts are masked; the history is whole."""
+    password = f"hunter2-{mask}"
+    started = {"process.command_line": f"x --password {password}"}
+    cluster = site.cluster(fresh(SLOT - DAY), *steady(), fresh(), processes=False)
+    write_events(site.folder / "corp", [process_event(args=("x", password), **started)], PROCESS)
+    site.hunt(cluster, SLOT - DAY, mask=mask)
+    site.hunt(cluster, mask=mask)
+    destination = Destination(name="secops", channel="C1", clusters=("corp",))
+    storage = {"history_url": site.history_url, "archive_url": str(site.archive)}
+    digest = daily_digest(destination, slot=SLOT, **storage, return_state=True)
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
+    archived = {path.name for path in site.archive.rglob("*") if holds(path, password)}
+    assert (archived == set()) is mask, archived
+    assert password not in str([digest.result(), artifacts])
+    assert holds(site.folder / "history.db", password)
+    assert set(verify_archive(str(site.archive), pages_of)) == {()}
+
+
+def holds(path: Path, text: str) -> bool:
+    return path.is_file() and text.encode() in path.read_bytes()
 
 
 def test_the_same_slot_twice_changes_nothing(site):

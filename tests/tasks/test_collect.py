@@ -9,7 +9,7 @@ import pytest
 from tasks.collect import collect_digest
 from tasks.history import History, Ledger
 from tasks.model.digests import Digest, DigestStatus, Medium
-from tasks.model.findings import Priority, Status
+from tasks.model.findings import Priority, Process, Status
 from tasks.model.runs import Outcome
 from tasks.settings import Destination
 from tasks.slack.compose import compose_message
@@ -59,6 +59,19 @@ def test_a_digest_holds_what_is_new_and_how_every_cluster_went(history: History,
         ("demo-us", HUNT.slug, None),
     ]
     assert (gathered.destination, gathered.medium, gathered.slot) == ("soc", Medium.SLACK, SLOT)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_command_lines_are_masked_as_in_the_report_of_their_run(history, ledger, mask):
+    """The daily page and Slack read the history, which has them whole."""
+    process = Process(command_line="x --token hunter2")
+    first = finding(cluster="demo-us", status=Status.BASELINE, process=process)
+    history.record(report(run(outcome=Outcome.BASELINE, cluster="demo-us", mask=mask), first))
+    history.record(report(run(mask=mask), finding(process=process)))
+    gathered = digest(ledger)
+    for (each,) in (gathered.announcements, gathered.baselines):
+        shown = "[masked]" if mask else "hunter2"
+        assert each.finding.process.command_line == f"x --token {shown}"
 
 
 def test_a_first_run_is_told_apart_from_what_is_new(history: History, ledger: Ledger):

@@ -23,10 +23,16 @@ from tasks.errors import (
 from tasks.history import History
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
-from tasks.model.findings import Finding, Status
+from tasks.model.findings import Finding, Process, Status
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Outcome, Plan, Report, Window
-from tasks.record import build_report, missed_report, not_searched_report, record
+from tasks.record import (
+    build_report,
+    missed_report,
+    not_searched_report,
+    record,
+    unpublished_reports,
+)
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
 from tests.histories import new_history
 
@@ -273,6 +279,21 @@ def test_a_recorded_report_brings_the_runs_before_it(tmp_path: Path):
         recorded = record.fn(history, report(run(), finding("mac-b")))
     assert [trend.slot for trend in recorded.trend] == [day(-1), SLOT]
     assert recorded.findings == (finding("mac-b"),)
+
+
+def test_a_report_is_recorded_whole_and_published_masked(tmp_path: Path):
+    """Also the report of a run that was killed before it was archived, which a later run reads."""
+    url = f"sqlite:///{tmp_path}/history.db"
+    new_history(url)
+    line = "x --password hunter2"
+    killed = report(run(day(-1)), finding(slot=day(-1), process=Process(command_line=line)))
+    with History.open(url) as history, disable_run_logger():
+        first = record.fn(history, killed)
+        (kept,) = history.findings()
+        (again,) = unpublished_reports.fn(history, record.fn(history, report(run())))
+    for each in (first, again):
+        assert each.findings[0].process.command_line == "x --password [masked]"
+    assert kept.process.command_line == line
 
 
 def test_a_slot_that_was_searched_stands_when_its_repetition_fails(tmp_path: Path):

@@ -130,6 +130,15 @@ def test_the_log_has_the_traceback_once(caplog):
     assert entry.exc_info[0] is AttributeError
 
 
+def test_the_log_of_a_value_that_no_document_holds_has_no_value(caplog):
+    """It may be a command line with a password."""
+    caplog.set_level(logging.ERROR)
+    process = Process(name="odd", command_line=["x", "--password", "hunter2"])
+    assert as_recorded(odd(process=process)).unshown
+    assert "process.command_line" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 def test_what_is_wrong_with_the_run_is_no_finding_s_fault():
     """Its page fails, instead of findings that cannot be shown."""
     of = report(run(time_zone="Nowhere/At_all"), finding())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,9 @@ from tasks.model.findings import (
     RANKS,
     CodeSignature,
     Disposition,
+    Parent,
     Priority,
+    Process,
     Status,
     Value,
     fingerprint,
@@ -147,3 +150,31 @@ def test_something_comes_of_every_finding(changes: dict[str, object], dispositio
     assert found.disposition is disposition
     muted = finding(**changes, acknowledgement=acknowledgement(found))
     assert muted.disposition in {Disposition.ACKNOWLEDGED, Disposition.QUIET}
+
+
+def test_every_command_line_of_a_finding_is_masked_and_nothing_else_changes():
+    """Its own, its parent's, and those that a hunt keeps as columns; its id stays the same."""
+    line = "x --password hunter2"
+    whole = finding(
+        process=Process(
+            name="x",
+            command_line=line,
+            args=("--password", "hunter2", "x"),
+            parent=Parent(name="sh", command_line=f"sh -c {line}"),
+        ),
+        figures={
+            "process.args": ("--password", "hunter2"),
+            "process.command_line": line,
+            "urls": ("https://ada:hunter2@x.example", 7, None),
+            "connections": 20_160,
+        },
+    )
+    whole = replace(whole, identity={**whole.identity, "process.command_line": line})
+    masked = whole.masked
+    assert "hunter2" not in str(masked)
+    assert masked.process.command_line == "x --password [masked]"
+    assert masked.process.args == ("--password", "[masked]", "x")
+    assert masked.figures["urls"] == ("https://ada:[masked]@x.example", 7, None)
+    assert masked.figures["connections"] == 20_160
+    assert (masked.fingerprint, masked.id) == (whole.fingerprint, whole.id)
+    assert finding().masked == finding()
