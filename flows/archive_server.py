@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from flows.host_check import HostCheck
 from flows.loopback import ADDRESS, bind_loopback
 from tasks.archive.folder import Folder
 from tasks.errors import ArchiveError
@@ -37,8 +38,6 @@ TYPES = {
 
 _FILE = re.compile(rf"([0-9a-z][\w.-]*/)*[0-9a-z][\w.-]*\.({'|'.join(TYPES)})", re.ASCII)
 """Matches no hidden file, no `..` and no temporary file."""
-
-_HOST = re.compile(rf"({re.escape(ADDRESS)}|localhost)(:[0-9]+)?")
 
 _HEADERS = {
     # Inline, because pages contain their style and script, and allow them by hash in their own
@@ -94,12 +93,6 @@ class ArchiveServer:
 
     def _answer(self, request: Request) -> Response:
         """Give the requested file, or a page that says why there is none."""
-        if not _HOST.fullmatch(request.headers.get("host", "").lower()):
-            # Against DNS rebinding: a site whose name resolves to this machine sends that name.
-            return _note(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                f"This server answers only to the names {ADDRESS} and localhost.",
-            )
         if request.method not in {"GET", "HEAD"}:
             refusal = _note(HTTPStatus.METHOD_NOT_ALLOWED, "The archive is read-only.")
             refusal.headers["Allow"] = "GET, HEAD"
@@ -151,7 +144,7 @@ def configuration(
         ArchiveError: there is no archive yet, or it cannot be read.
     """
     return uvicorn.Config(
-        ArchiveServer(archive_url),
+        HostCheck(ArchiveServer(archive_url)),
         http=_limited(header_seconds, connections),
         ws="none",
         lifespan="off",

@@ -11,7 +11,7 @@ ADDRESS = "127.0.0.1"
 
 
 def bind_loopback(port: int) -> socket.socket:
-    """Take a port, so that no other process can answer in place of our server.
+    """Listen on a port, so that no other process can answer in place of our server.
 
     Args:
         port: its number; 0 for any free one.
@@ -24,6 +24,7 @@ def bind_loopback(port: int) -> socket.socket:
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         server.bind((ADDRESS, port))
+        server.listen()
     except OSError as error:
         server.close()
         remedy = (

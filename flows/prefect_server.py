@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,9 +17,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from flows.loopback import ADDRESS, bind_loopback
 from tasks.errors import SettingsError
@@ -45,22 +48,61 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 _LAST_LINES = 10
 
+_LOGIN = "login"
+"""File in Prefect's home with user and password for the server of `up`."""
 
-def own_prefect(port: int, folder: Path) -> dict[str, str]:
+
+@dataclass(frozen=True, slots=True)
+class OwnPrefect:
+    """A Prefect server of ours on loopback, before its start.
+
+    Attributes:
+        listening: its port, taken already: no other process can answer there.
+        env: the environment for its process and its clients' processes, with the login.
+    """
+
+    listening: socket.socket
+    env: Mapping[str, str] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """The URL at which a browser opens the UI."""
+        return self.env["PREFECT_API_URL"].removesuffix("/api")
+
+    @property
+    def login(self) -> str:
+        """User and password in one line, as Prefect's UI and `PREFECT_API_AUTH_STRING` take it."""
+        return self.env["PREFECT_API_AUTH_STRING"]
+
+    @property
+    def folder(self) -> Path:
+        """Prefect's home."""
+        return Path(self.env["PREFECT_HOME"])
+
+
+def own_prefect(port: int, folder: Path) -> OwnPrefect:
     """Set this process to a local Prefect server instead of the user's, before importing Prefect.
+
+    The server is closed: it requires a login that is new at every start, and only its own pages
+    may use it from a browser.
 
     Args:
         port: port on loopback of the server to start; 0 for any free one.
-        folder: Prefect's home: its database, and its profiles, which it may switch.
+        folder: Prefect's home: its database, and its profiles, which it may switch. It is closed
+            to other users.
 
     Returns:
-        The environment for processes to start; this process itself prints less.
+        The server to start; this process itself prints less than the processes started.
 
     Raises:
-        SettingsError: the port is taken.
+        SettingsError: the port is taken, or the folder cannot be written.
     """
-    with bind_loopback(port) as free:
-        api_url = f"http://{ADDRESS}:{free.getsockname()[1]}/api"
+    with writing_home():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    listening = bind_loopback(port)
+    url = f"http://{ADDRESS}:{listening.getsockname()[1]}"
+    login = f"beaconhunt:{secrets.token_urlsafe()}"
     quiet = {name: os.environ.pop(name) for name in QUIET}
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
@@ -68,7 +110,12 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_URL": api_url,
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
+        # Relative: the UI keeps to its own origin, also as `localhost` and through a tunnel.
+        "PREFECT_UI_API_URL": "/api",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
         # At a terminal it would ask about profiles, and its question would not be shown.
@@ -77,7 +124,7 @@ def own_prefect(port: int, folder: Path) -> dict[str, str]:
     }
     started = dict(os.environ)
     os.environ |= quiet
-    return started
+    return OwnPrefect(listening, started)
 
 
 def _past_proxies() -> dict[str, str]:
@@ -98,16 +145,25 @@ def start_process(
     env: Mapping[str, str],
     ending: signal.Signals,
     output: IO[bytes] | None = None,
+    inherited: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a prefect command until the block ends, then send it the signal and wait.
+    """Run a Python module until the block ends, then send it the signal and wait.
 
     It gets its own session: a Ctrl-C at the terminal reaches only us, and we end worker and server
     in the order that loses nothing.
+
+    Args:
+        arguments: the module and its arguments.
+        env: its environment.
+        ending: the signal that ends it.
+        output: file for its output; default: this process's own output.
+        inherited: file descriptors that it keeps.
     """
     with _not_ignored_by_children(ending):
         process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell.
-            _python("prefect", *arguments),
+            _python(*arguments),
             env=env,
+            pass_fds=inherited,
             start_new_session=True,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
@@ -141,23 +197,24 @@ def _python(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def start_server(
-    env: Mapping[str, str], output: IO[bytes] | None = None
+    own: OwnPrefect, output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the server on loopback; the block begins when the server is healthy.
 
     Args:
-        env: from `own_prefect`.
+        own: from `own_prefect`.
         output: file for its output; default: this process's own output.
 
     Raises:
         SettingsError: it ended, or was not healthy in `START_SECONDS`.
     """
-    url = env["PREFECT_API_URL"]
-    arguments = ("server", "start", "--host", ADDRESS, "--port", str(urlsplit(url).port))
+    port = own.listening.fileno()
+    arguments = ("flows.closed_server", str(port))
     with contextlib.ExitStack() as starting:
-        starting.enter_context(_alone(Path(env["PREFECT_HOME"])))
-        with start_process(arguments, env, signal.SIGTERM, output) as process:
-            _wait_until_healthy(process, f"{url}/health")
+        starting.enter_context(own.listening)
+        starting.enter_context(_alone(own.folder))
+        with start_process(arguments, own.env, signal.SIGTERM, output, (port,)) as process:
+            _wait_until_healthy(process, own)
             starting.close()
             yield process
 
@@ -166,14 +223,18 @@ def start_server(
 def _alone(folder: Path) -> Iterator[None]:
     """Let one server start at a time: if two create the same database, one fails."""
     with writing_home():
-        folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "starting").open("w")
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_healthy(process: subprocess.Popen[bytes], own: OwnPrefect) -> None:
+    """Wait until the server accepts its login; the port was ours before it started."""
+    token = base64.b64encode(own.login.encode()).decode()
+    version = urllib.request.Request(  # noqa: S310 - our own URL.
+        f"{own.url}/api/version", headers={"Authorization": f"Basic {token}"}
+    )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -182,7 +243,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
                 "Read its last lines above, and correct the cause.",
             )
         try:
-            with _DIRECT.open(url, timeout=2):
+            with _DIRECT.open(version, timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
@@ -199,6 +260,7 @@ def use_prefect_server() -> None:
         SettingsError: the server cannot be used.
     """
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
@@ -208,6 +270,12 @@ def use_prefect_server() -> None:
     try:
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch()
+    except PrefectHTTPStatusError as error:
+        raise SettingsError(
+            f"The Prefect server at {url} does not accept the login.",
+            "Set PREFECT_API_AUTH_STRING. For the server of `beaconhunt up` it is the line in "
+            f"{prefect_home() / _LOGIN}, which is new at every start.",
+        ) from error
     except RuntimeError as error:
         raise SettingsError(
             f"The Prefect server at {url} cannot be used: {error}.",
@@ -224,7 +292,7 @@ def serve_this_process(folder: Path) -> None:
     Raises:
         SettingsError: it did not start.
     """
-    env = own_prefect(0, folder)
+    own = own_prefect(0, folder)
     from prefect.context import refresh_global_settings_context
 
     ending = contextlib.ExitStack()
@@ -232,7 +300,7 @@ def serve_this_process(folder: Path) -> None:
     atexit.register(ending.close)
     log = ending.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed at exit.
     try:
-        ending.enter_context(start_server(env, log))
+        ending.enter_context(start_server(own, log))
     except SettingsError as error:
         log.seek(0)
         last = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
@@ -272,30 +340,28 @@ def worker_start() -> tuple[str, ...]:
     With fifty runs at once, a server on the same two cores stops answering.
     """
     at_once = RUNS_A_CORE * (os.cpu_count() or 1)
-    return ("worker", "start", "--pool", POOL, "--limit", str(at_once))
+    return ("prefect", "worker", "start", "--pool", POOL, "--limit", str(at_once))
 
 
-def run_server_and_worker(
-    env: Mapping[str, str], config: Path, report: Callable[[str], None]
-) -> None:
+def run_server_and_worker(own: OwnPrefect, config: Path, report: Callable[[str], None]) -> None:
     """Start the server, deploy, and run a worker until a Ctrl-C; then end worker and server.
 
     Args:
-        env: from `own_prefect`.
+        own: from `own_prefect`.
         config: the prefect.yaml to deploy.
         report: called with a line for every step.
 
     Raises:
         SettingsError: a step failed; server and worker have been ended.
     """
-    report(f"Starting the Prefect server on {env['PREFECT_API_URL']}")
-    with start_server(env) as serving:
+    report(f"Starting the Prefect server on {own.url}")
+    with start_server(own) as serving:
         report(f"Deploying {config}")
-        set_up(config, env)
+        set_up(config, own.env)
+        login = _keep_login(own)
         # On SIGINT a worker ends its runs; on SIGTERM it would leave them running for ever.
-        with start_process(worker_start(), env, signal.SIGINT) as worker:
-            url = env["PREFECT_API_URL"].removesuffix("/api")
-            report(f"Ready: {url}  (Ctrl-C ends everything)")
+        with start_process(worker_start(), own.env, signal.SIGINT) as worker:
+            report(f"Ready: {own.url}  (Ctrl-C ends everything)\nLog in with the line in {login}")
             try:
                 while serving.poll() is None and worker.poll() is None:
                     time.sleep(0.5)
@@ -307,3 +373,13 @@ def run_server_and_worker(
                 f"The {ended} ended by itself.",
                 "Read its last lines above, then start again: every step can be repeated.",
             )
+
+
+def _keep_login(own: OwnPrefect) -> Path:
+    """Write the login to a file that only this user can read: logs and `ps` do not show it."""
+    file = own.folder / _LOGIN
+    with writing_home():
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(f"{own.login}\n")
+    return file

@@ -56,7 +56,7 @@ def up(
     from tasks.history import upgrade_history
 
     use_configuration(config)
-    env = own_prefect(port, prefect_home())
+    own = own_prefect(port, prefect_home())
     flows = flows_by_name()
     for deployment in deployments(config):
         if deployment.flow_name in flows:
@@ -65,7 +65,7 @@ def up(
         made = story.make_live_cluster(datetime.now(UTC), advance)
     out.print(f"The demo cluster: {made}")
     out.print(f"The history has schema {upgrade_history(chosen_history(None, config))}.")
-    run_server_and_worker(env, config, report=out.print)
+    run_server_and_worker(own, config, report=out.print)
 
 
 @commands.command(epilog="Example: `beaconhunt serve-archive --port 8601`")

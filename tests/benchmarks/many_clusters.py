@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -170,8 +171,12 @@ def _at(slot: datetime) -> dict[str, Any]:
 class _Api:
     """The few questions that a benchmark has for a Prefect server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: str) -> None:
         self._url = url
+        self._headers = {
+            "Authorization": f"Basic {b64encode(login.encode()).decode()}",
+            "Content-Type": "application/json",
+        }
 
     def get(self, path: str) -> Any:
         return self._answer(path, None)
@@ -181,10 +186,9 @@ class _Api:
 
     def _answer(self, path: str, content: bytes | None) -> Any:
         """Ask until there is an answer: a busy server says 503, and Prefect's client waits too."""
-        json_body = {"Content-Type": "application/json"}
         url = f"{self._url}{path}"
         for _ in range(60):
-            request = urllib.request.Request(url, content, json_body)  # noqa: S310 - loopback.
+            request = urllib.request.Request(url, content, self._headers)  # noqa: S310 - loopback.
             try:
                 with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback.
                     return json.load(answer)
@@ -240,7 +244,8 @@ def _up(config: Path, home: Path) -> Iterator[_Api]:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.5)
-            yield _Api(f"http://127.0.0.1:{port}/api")
+            login = (home / "prefect" / "login").read_text().strip()
+            yield _Api(f"http://127.0.0.1:{port}/api", login)
         finally:
             process.terminate()  # A shell's background jobs ignore SIGINT.
             process.wait(120)

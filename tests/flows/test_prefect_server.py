@@ -1,24 +1,45 @@
-"""The whole way of a deployment, for real: server, pool, deploy, worker, one run, and its end."""
+"""The whole way of a deployment, for real: server, pool, deploy, worker, one run, and its end.
 
+Nobody but the user who started it may use the server.
+"""
+
+import http.client
 import json
 import os
 import signal
 import socket
+import stat
+import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows.prefect_server import set_up, start_process
+from flows.prefect_server import set_up, start_process, use_prefect_server
 from tasks.errors import SettingsError
 from tasks.publish import event_id, event_resource
 from tests.builders import SLOT, day, finding, report, run
 from tests.terminal import CTRL_C, ROOT, Terminal, free_port, is_alive, without_prefect
 
+VERSION = "/api/admin/version"
+EVIL = "http://evil.example"
+
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class Answer(NamedTuple):
+    """What came back; headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
 
 
 class Product:
@@ -35,9 +56,30 @@ class Product:
             f'[profiles.local]\nPREFECT_API_URL = "http://127.0.0.1:{self.port}/api"\n'
         )
         self.profiles.write_text(self.written)
-        # It asks again after a 503: a busy server's SQLite is locked for a moment now and then.
-        url = f"http://127.0.0.1:{self.port}/api"
-        self.api = PrefectHttpxSyncClient(base_url=url, timeout=30)
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def login(self) -> str:
+        """User and password of the newest start."""
+        return (self.home / "prefect" / "login").read_text().strip()
+
+    @cached_property
+    def api(self) -> PrefectHttpxSyncClient:
+        """Ask again after a 503: a busy server's SQLite is locked for a moment now and then."""
+        auth = tuple(self.login.split(":"))
+        return PrefectHttpxSyncClient(base_url=f"{self.url}/api", auth=auth, timeout=30)
+
+    def ask(self, path: str, method: str = "GET", login: str = "", **headers: str) -> Answer:
+        """Send a request just as it is; the underscore in a header's name is a hyphen."""
+        if login:
+            headers["authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers=named)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
 
     def up(self, said: str) -> Terminal:
         return Terminal(
@@ -79,17 +121,16 @@ class Product:
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Iterator[Product]:
-    product = Product(tmp_path_factory.mktemp("up"))
-    with product.api:
-        yield product
+def product(tmp_path_factory) -> Product:
+    return Product(tmp_path_factory.mktemp("up"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def terminal(product) -> Iterator[Terminal]:
     with product.up("said") as terminal:
         terminal.wait_for("Ready:")
-        yield terminal
+        with product.api:
+            yield terminal
 
 
 def test_a_deployed_hunt_runs_to_its_report(product):
@@ -212,6 +253,91 @@ def test_a_second_one_is_refused_before_it_touches_the_first(product):
     assert sorted(product.home.glob("demo-cluster/**/*")) == events
 
 
+@pytest.mark.parametrize("login", ["", "beaconhunt:", "beaconhunt:guessed", "admin:pass"])
+def test_without_the_login_nothing_is_answered(product, login):
+    """A program of another user on this machine reads no artifact and starts no run."""
+    for method, path in (
+        ("GET", VERSION),
+        ("POST", "/api/artifacts/filter"),
+        ("POST", f"/api/deployments/{UUID(int=0)}/create_flow_run"),
+        ("GET", "/api/block_documents/"),
+    ):
+        assert product.ask(path, method, login).status == 401
+
+
+def test_with_the_login_everything_is_answered(product):
+    """Whoever can read the file may use the server."""
+    assert product.ask(VERSION, login=product.login).status == 200
+
+
+def test_a_command_without_the_login_names_the_file(product, monkeypatch):
+    """At a second terminal, the address alone is not enough."""
+    monkeypatch.setenv("BEACONHUNT_HOME", str(product.home))
+    address = {PREFECT_API_URL: f"{product.url}/api"}
+    with temporary_settings(address), pytest.raises(SettingsError) as caught:
+        use_prefect_server()
+    assert caught.value.problem.endswith("does not accept the login.")
+    assert "PREFECT_API_AUTH_STRING" in caught.value.remedy
+    assert str(product.home / "prefect" / "login") in caught.value.remedy
+    with temporary_settings({**address, PREFECT_API_AUTH_STRING: product.login}):
+        use_prefect_server()
+
+
+def test_the_login_is_shown_by_its_file_only(product, terminal):
+    """`up` names the file, which belongs to this user; no list of processes and no log has it."""
+    file = product.home / "prefect" / "login"
+    assert f"Log in with the line in {file}\n" in terminal.said.replace("\r", "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    password = product.login.partition(":")[2]
+    assert len(password) > 40
+    listed = subprocess.run(["ps", "-eo", "args="], check=True, capture_output=True, text=True)
+    assert "flows.closed_server" in listed.stdout
+    assert password not in listed.stdout
+    kept = [path for path in product.home.rglob("*") if path.is_file()]
+    holding = [path for path in kept if password.encode() in path.read_bytes()]
+    assert holding == [file]
+    assert password not in terminal.said
+
+
+def test_a_page_of_another_origin_may_not_read(product):
+    """A browser shows a page only what the server allows it to."""
+    own = product.ask(VERSION, login=product.login, origin=product.url)
+    assert own.headers["access-control-allow-origin"] == product.url
+    for origin in (EVIL, "null", f"http://127.0.0.1:{product.port + 1}"):
+        foreign = product.ask(VERSION, login=product.login, origin=origin)
+        assert "access-control-allow-origin" not in foreign.headers
+        asked = {"origin": origin, "access_control_request_method": "POST"}
+        assert product.ask("/api/flow_runs/filter", "OPTIONS", **asked).status == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:4200"])
+@pytest.mark.parametrize("path", ["/", "/api/health", VERSION])
+def test_another_name_for_this_machine_gets_nothing_of_prefect(product, path, host):
+    """A web site that resolves its own name to loopback is refused, even with the login."""
+    assert product.ask(path, login=product.login, host=host).status == 421
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example", "sec_websocket_protocol": "prefect"}, 403),
+        ({"origin": EVIL}, 403),
+        ({"sec_websocket_protocol": "prefect"}, 101),
+    ],
+    ids=["foreign host", "without the login's protocol", "to log in"],
+)
+def test_a_websocket_is_accepted_only_to_log_in(product, headers, status):
+    """Events and logs stream only to who logs in with the first message."""
+    upgrade = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "sec_websocket_version": "13",
+    }
+    assert product.ask("/api/events/out", **upgrade, **headers).status == status
+
+
 def test_ctrl_c_ends_all_of_it(product, terminal):
     """Worker and server are gone, and nothing was lost on the way."""
     started = terminal.started()
@@ -220,14 +346,19 @@ def test_ctrl_c_ends_all_of_it(product, terminal):
     assert not any(map(is_alive, started))
 
 
-@pytest.mark.parametrize("part", ["worker", "server"])
-def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(product, terminal, part):
+@pytest.mark.parametrize(
+    ("part", "command"), [("worker", "prefect worker start"), ("server", "flows.closed_server")]
+)
+def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(product, terminal, part, command):
     """Half a product hunts nothing: better none, and a sentence."""
     terminal.close()
+    old = product.login
     with product.up(part) as again:
         again.wait_for("Ready:")
+        assert product.ask(VERSION, login=old).status == 401, "a restart ends the old login"
+        assert product.ask(VERSION, login=product.login).status == 200
         started = again.started()
-        (pid,) = again.started(f"prefect {part} start")
+        (pid,) = again.started(command)
         os.kill(pid, signal.SIGKILL)
         assert again.end() == 1
     assert f"error: The {part} ended by itself." in again.said
@@ -250,9 +381,13 @@ def test_a_worker_hears_its_end_also_where_its_parent_ignores_ctrl_c(stand_in):
         "import time; print('started', flush=True); time.sleep(600)"
     )
     env, log = without_prefect(PYTHONPATH=str(stand_in)), stand_in / "said"
+    command = ("prefect",)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with log.open("wb") as said, start_process((), env, signal.SIGINT, said) as worker:
+        with (
+            log.open("wb") as said,
+            start_process(command, env, signal.SIGINT, said) as worker,
+        ):
             while not log.read_text():
                 assert worker.poll() is None
                 time.sleep(0.01)
