@@ -178,9 +178,10 @@ def test_a_password_in_an_address_is_refused_without_repeating_it(site, url):
 
 # Servers that repeat what they were sent, or send it on
 
-ENCODED = base64.b64encode(f"canary-id:{API_KEY}/+".encode()).decode()
-CANARIES = (ENCODED.rstrip("="), API_KEY, TOKEN)
-SENT = f"{ENCODED} canary-id:{API_KEY}/+ {quote(ENCODED, safe='')} {TOKEN} \x1b[31m \ud800"
+ECHOED = "canary-echoed-key-77c4"
+ENCODED = base64.b64encode(f"canary-id:{ECHOED}/+".encode()).decode()
+CANARIES = (ENCODED.rstrip("="), ECHOED, TOKEN)
+SENT = f"{ENCODED} canary-id:{ECHOED}/+ {quote(ENCODED, safe='')} {TOKEN} \x1b[31m \ud800"
 """What a server that logs its requests repeats: the headers, also read and rewritten."""
 
 
