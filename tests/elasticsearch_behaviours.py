@@ -300,10 +300,19 @@ def error(status: int, kind: str, reason: str, **more: object) -> Behaviour:
     return lambda call: call.answer(body, status)
 
 
-def caused_by(kind: str) -> Behaviour:
+def root_cause(kind: str) -> Behaviour:
     """Fail in a phase of the search, for a cause that only the root causes name."""
     failed = {"type": "search_phase_execution_exception", "reason": "all shards failed"}
     body = {"error": {"root_cause": [{"type": kind, "reason": "x"}], **failed}, "status": 500}
+    return lambda call: call.answer(body, 500)
+
+
+def caused_by(*kinds: str) -> Behaviour:
+    """Fail for a cause that only the chain below the error names."""
+    chain: dict[str, Any] = {}
+    for kind in reversed(("exception", *kinds)):
+        chain = {"type": kind, "reason": f"the {kind}", **({"caused_by": chain} if chain else {})}
+    body = {"error": {"root_cause": [], **chain}, "status": 500}
     return lambda call: call.answer(body, 500)
 
 

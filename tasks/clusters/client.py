@@ -28,7 +28,7 @@ from pydantic import SecretStr
 
 from tasks.clusters.answers import Answer, AnswerBody, read_answer
 from tasks.clusters.bodies import Body, read_body
-from tasks.clusters.faults import NOTHING_THERE_OR_NOTHING_READABLE, in_our_words
+from tasks.clusters.faults import in_our_words, nothing_readable
 from tasks.clusters.folders import SCHEME, folder_of
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
 from tasks.errors import (
@@ -286,10 +286,7 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
     answer = read_answer(body, response.meta.headers.get("warning") or "")
     client.unreadable |= dict.fromkeys(answer.unreadable)
     if set(answer.types) == {"<no-fields>"}:
-        raise QueryRefused(
-            f"{client.cluster.name}: the data streams in this query have no field at all.",
-            NOTHING_THERE_OR_NOTHING_READABLE,
-        )
+        raise nothing_readable(client.cluster, question.query, "the answer has no field at all.")
     return answer
 
 

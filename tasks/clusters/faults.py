@@ -22,6 +22,7 @@ from elasticsearch.exceptions import SSLError
 from tasks.clusters.proxy import proxy_to
 from tasks.errors import ClusterError, NotTrusted, QueryRefused, Unauthorised, Unreachable
 from tasks.esql.errors import explain_position
+from tasks.model.hunts import sources_of
 from tasks.settings import Cluster
 from tasks.text.foreign import presentable
 
@@ -37,15 +38,23 @@ _TRANSIENT = frozenset(
     }
 )
 
-_TRANSIENT_TYPES = frozenset(
+_LOST = frozenset(
     {
         # The way between the cluster's nodes, for example while one of them restarts.
         "connect_transport_exception",
-        "no_shard_available_action_exception",
         "node_closed_exception",
         "node_disconnected_exception",
         "node_not_connected_exception",
         "receive_timeout_transport_exception",
+        "send_request_transport_exception",
+        # A shard on its way to another node.
+        "already_closed_exception",
+        "illegal_index_shard_state_exception",
+        "index_shard_closed_exception",
+        "index_shard_not_started_exception",
+        "no_shard_available_action_exception",
+        "shard_not_found_exception",
+        "unavailable_shards_exception",
         # The query is gone: its node restarted, a poll came too late, or its task was cancelled.
         "resource_not_found_exception",
         "task_cancelled_exception",
@@ -53,7 +62,25 @@ _TRANSIENT_TYPES = frozenset(
 )
 """Types of errors that pass, whatever their HTTP status says."""
 
+_BREAKER = "circuit_breaking_exception"
+_BUSY = frozenset({_BREAKER, "es_rejected_execution_exception", "master_not_discovered_exception"})
+"""Types of errors that pass too; a circuit breaker unless it says PERMANENT."""
+
 _NO_SUCH_DATA = frozenset({"index_closed_exception", "index_not_found_exception"})
+
+_WRONG_QUERY = frozenset(
+    {
+        "esql_illegal_argument_exception",
+        "illegal_argument_exception",
+        "invalid_argument_exception",
+        "no_such_remote_cluster_exception",
+        "number_format_exception",
+        "parsing_exception",
+        "query_shard_exception",
+        "verification_exception",
+        "x_content_parse_exception",
+    }
+)
 
 NOTHING_THERE_OR_NOTHING_READABLE = (
     "Check that the data stream exists and that the API key may read it: Elasticsearch gives the "
@@ -118,13 +145,18 @@ def in_our_words(cluster: Cluster, query: str = "") -> Iterator[None]:
 
 def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> ClusterError:
     kinds = _kinds(error)
-    if kinds & _TRANSIENT_TYPES:
+    if _BREAKER in kinds and "PERMANENT" in str(error.body):
+        return QueryRefused(
+            f"{cluster.name}: {reason}",
+            "The question will never fit into the cluster's memory: reduce `window_days` in the "
+            "hunt, or add memory.",
+        )
+    if kinds & _LOST:
         return Unreachable(
             f"{cluster.name}: the cluster lost the query: {reason}",
             "If this persists, check the cluster's nodes and its task list.",
         )
-    # A circuit breaker says whether it is PERMANENT: the question will never fit.
-    if error.status_code in _TRANSIENT and "PERMANENT" not in str(error.body):
+    if error.status_code in _TRANSIENT or kinds & _BUSY:
         return Unreachable(
             f"{cluster.name}: the cluster is temporarily unavailable "
             f"(status {error.status_code}): {reason}",
@@ -133,12 +165,30 @@ def _refused(cluster: Cluster, query: str, error: ApiError, reason: str) -> Clus
     if not isinstance(error.body, Mapping):
         return page_instead(cluster, error.status_code)
     if "Unknown index" in reason or kinds & _NO_SUCH_DATA:
-        return QueryRefused(f"{cluster.name}: {reason}", NOTHING_THERE_OR_NOTHING_READABLE)
+        return nothing_readable(cluster, query, reason)
+    remedy = "Look for this error in the cluster's log."
+    if kinds & _WRONG_QUERY:
+        remedy = "Correct the query, or the events it reads."
+    return QueryRefused(f"{cluster.name}: {_marked(reason, query)}", remedy)
+
+
+def _marked(reason: str, query: str) -> str:
+    """Show below a reason the place in the query that it names, if any."""
     position = _POSITION.search(reason)
-    if position:
-        line, column = (int(number) for number in position.groups())
-        reason = f"{reason}\n{explain_position(query, line, column)}"
-    return QueryRefused(f"{cluster.name}: {reason}", "Correct the query, or the events it reads.")
+    if position is None:
+        return reason
+    line, column = (int(number) for number in position.groups())
+    return f"{reason}\n{explain_position(query, line, column)}"
+
+
+def nothing_readable(cluster: Cluster, query: str, reason: str) -> QueryRefused:
+    """Make the error for a query whose data streams do not exist, or cannot be read."""
+    sources = sources_of(query)
+    missing = f"no data stream matches {sources}" if sources else "there is no such data stream"
+    return QueryRefused(
+        f"{cluster.name}: {missing}, or the API key may not read it: {reason}",
+        NOTHING_THERE_OR_NOTHING_READABLE,
+    )
 
 
 def page_instead(cluster: Cluster, status: int) -> QueryRefused:
@@ -151,14 +201,18 @@ def page_instead(cluster: Cluster, status: int) -> QueryRefused:
 
 
 def _kinds(error: ApiError) -> frozenset[str]:
-    """Collect the types in Elasticsearch's error body: of the error and of its root causes."""
-    detail = _detail(error)
-    if not isinstance(detail, Mapping):
-        return frozenset()
-    causes = detail.get("root_cause")
-    causes = causes if isinstance(causes, list) else []
-    found = (each.get("type") for each in (detail, *causes) if isinstance(each, Mapping))
-    return frozenset(kind for kind in found if isinstance(kind, str))
+    """Collect the types in Elasticsearch's error body: of the error and of all its causes."""
+    kinds: set[str] = set()
+    waiting = [_detail(error)]
+    while waiting:
+        match waiting.pop():
+            case [*several]:
+                waiting += several
+            case {**cause}:
+                kind = cause.get("type")
+                kinds |= {kind} if isinstance(kind, str) else set()
+                waiting += [cause.get("root_cause"), cause.get("caused_by")]
+    return frozenset(kinds)
 
 
 def _reason(error: ApiError) -> str:

@@ -30,6 +30,13 @@ def without_comments(query: str) -> str:
     return _LITERAL_OR_COMMENT.sub(lambda found: " " * len(found.group()), query)
 
 
+def sources_of(query: str) -> str:
+    """Give the index patterns after FROM; empty if the query does not begin with it."""
+    text = _COMMENT.sub(" ", query)
+    found = re.match(r"\s*FROM\s+(.+?)\s*(?:\sMETADATA\b|\||$)", text, re.IGNORECASE | re.DOTALL)
+    return " ".join(found.group(1).replace('"', "").split()) if found else ""
+
+
 def _several(value: object) -> object:
     """Accept one value or a list, as public hunt files have both."""
     return [value] if isinstance(value, str) else value
@@ -122,11 +129,7 @@ class Hunt(BaseModel):
     @property
     def sources(self) -> str:
         """The index patterns after FROM."""
-        text = _COMMENT.sub(" ", self.query)
-        found = re.match(
-            r"\s*FROM\s+(.+?)\s*(?:\sMETADATA\b|\||$)", text, re.IGNORECASE | re.DOTALL
-        )
-        return " ".join(found.group(1).replace('"', "").split()) if found else ""
+        return sources_of(self.query)
 
     @property
     def groups(self) -> tuple[str, ...]:

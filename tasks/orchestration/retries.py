@@ -11,7 +11,9 @@ from prefect.tasks import Task, exponential_backoff
 from tasks.errors import TransientError
 from tasks.orchestration.steps import P, R, Step
 
-AT_MOST = 3
+AT_MOST = 5
+"""They last as long as a node's restart."""
+
 FIRST_DELAY_SECONDS = 5
 JITTER = 0.5
 
@@ -24,7 +26,8 @@ def may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> b
 def cluster_step(function: Callable[P, R]) -> Step[P, R]:
     """Make a step that asks a cluster, and retries transient failures.
 
-    An overloaded cluster or a dropped line is asked again after 5, 10 and 20 s, give or take half.
+    An overloaded cluster or a dropped line is asked again after 5, 10, 20, 40 and 80 s, give or
+    take half.
     """
     return Step(
         function,

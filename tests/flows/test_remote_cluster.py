@@ -135,7 +135,7 @@ def site(tmp_path: Path) -> Site:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once: how long Prefect waits is its own test."""
     for task in (query, enrich, score):
-        monkeypatch.setattr(task, "retry_delay_seconds", [0, 0, 0])
+        monkeypatch.setattr(task, "retry_delay_seconds", [0])
 
 
 def attempts(server: ElasticsearchServer, word: str = "number_of_con_per_hour") -> list[float]:
@@ -189,6 +189,22 @@ def test_what_passes_by_itself_costs_only_time(
     assert server.most_running == 1
 
 
+@pytest.mark.usefixtures("hurried")
+def test_a_rolling_restart_costs_a_run_its_time_and_not_its_day(events: Path, site: Site):
+    """Node after node loses the query, then the cluster is well."""
+    restart = [
+        *(running, PASSING["query lost"]),
+        *(running, PASSING["task cancelled"]),
+        *(running, PASSING["node left"]),
+        PASSING["503"],
+    ]
+    with ElasticsearchServer(*restart, real, folder=events) as server:
+        state = site.hunt(server.url)
+        assert server.kept == set()
+    assert (state.name, state.message) == ("Baseline", "baseline: 1")
+    assert len(attempts(server)) == 5
+
+
 STAYING = {
     "too large": (too_large("PERMANENT"), "query"),
     "bad query": (error(400, "parsing_exception", "mismatched input"), "query"),
@@ -229,7 +245,7 @@ def test_an_unfinished_query_ends_at_the_deadline(events: Path, site: Site):
 
 @pytest.mark.usefixtures("hurried")
 def test_a_shard_that_stays_away_makes_the_last_attempt_partial(events: Path, site: Site):
-    """Three attempts want all shards; what the others have is better than nothing."""
+    """All attempts but the last want all shards; what the others have is better than nothing."""
 
     def without_a_shard(call: Call) -> None:
         refused = call.request.parameters.get("allow_partial_results") == "false"
@@ -238,7 +254,7 @@ def test_a_shard_that_stays_away_makes_the_last_attempt_partial(events: Path, si
     shards = when("number_of_con_per_hour", without_a_shard)
     with ElasticsearchServer(shards, folder=events) as server:
         state = site.hunt(server.url)
-    assert (state.name, len(attempts(server))) == ("Partial", 4)
+    assert (state.name, len(attempts(server))) == ("Partial", 6)
     assert site.report.run.outcome is Outcome.PARTIAL
     assert len(site.report.findings) == 1
     assert "some shards did not answer" in site.report.run.warnings[0]
