@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 NO_FIELDS = {"columns": [{"name": "<no-fields>", "type": "null"}], "values": []}
 """What comes where nothing can be read, since some version."""
 
+ROWS_BY_DEFAULT = 10_000
+
 _PRODUCT = ("X-Elastic-Product", "Elasticsearch")
 
 Behaviour = Callable[["Call"], None]
@@ -226,6 +228,22 @@ def described(call: Call) -> None:
         call.answer(call.server.release.info)
     else:
         forbidden("cluster:monitor/main", "the cluster privileges [monitor,manage,all]")(call)
+
+
+def configured(call: Call) -> None:
+    """Say which settings of ES|QL the cluster has: those that somebody changed, and the others."""
+    if call.server.release.is_serverless:
+        reason = "exists but is not available when running in serverless mode"
+        error(410, "api_not_available_exception", reason)(call)
+    elif not {"monitor", "all"} & set(call.server.access.cluster):
+        forbidden("cluster:monitor/settings", "the cluster privileges [monitor,manage,all]")(call)
+    else:
+        query = "esql.query.result_truncation_"
+        limit = {f"{query}max_size": str(call.server.rows_at_most)}
+        default = {f"{query}default_size": "1000"}
+        changed = call.server.rows_at_most != ROWS_BY_DEFAULT
+        levels = {"persistent": limit, "defaults": default}
+        call.answer(levels if changed else {"defaults": limit | default})
 
 
 def granted(call: Call) -> None:

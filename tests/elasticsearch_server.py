@@ -40,10 +40,12 @@ from tasks.esql.parsing import parse
 from tasks.esql.tree import From
 from tests.elasticsearch_behaviours import (
     NO_FIELDS,
+    ROWS_BY_DEFAULT,
     Behaviour,
     Call,
     Request,
     Turns,
+    configured,
     deleted,
     described,
     error,
@@ -153,6 +155,7 @@ class ElasticsearchServer:
         release: what it is.
         access: who may do what.
         agent: how it calls itself in warnings.
+        rows_at_most: where it cuts answers.
     """
 
     def __init__(
@@ -161,8 +164,9 @@ class ElasticsearchServer:
         folder: Path | None = None,
         release: Release = V8_19,
         access: Access = EVERYTHING,
-        rows_at_most: int = 10_000,
+        rows_at_most: int = ROWS_BY_DEFAULT,
         info: Behaviour = described,
+        settings: Behaviour = configured,
         privileges: Behaviour = granted,
         fields: Behaviour = mapped,
         delete: Behaviour = deleted,
@@ -178,6 +182,7 @@ class ElasticsearchServer:
             access: who may do what.
             rows_at_most: `esql.query.result_truncation_max_size`: it cuts there, silently.
             info: what it does at `/`.
+            settings: what it does when asked for settings.
             privileges: what it does when asked for privileges.
             fields: what it does when asked for fields.
             delete: what it does to deletions.
@@ -192,9 +197,15 @@ class ElasticsearchServer:
         self.access = access
         self.agent = f"Elasticsearch-{release.number or 'serverless'}-abc"
         self._turns = Turns(behaviours or (real,))
-        self._at = {"info": info, "privileges": privileges, "fields": fields, "delete": delete}
+        self._at = {
+            "info": info,
+            "settings": settings,
+            "privileges": privileges,
+            "fields": fields,
+            "delete": delete,
+        }
         self._folder = folder
-        self._rows_at_most = rows_at_most
+        self.rows_at_most = rows_at_most
         self._ids = (f"query/{number}==" for number in count())
         self._questions: dict[str, Request] = {}
         self._running: dict[str, Call] = {}
@@ -268,7 +279,7 @@ class ElasticsearchServer:
             more |= {name: table.get(name, 0) for name in counted}
         if call.id in self.kept:
             more["id"] = call.id
-        cut = self._rows_at_most if rows is None else rows
+        cut = self.rows_at_most if rows is None else rows
         values = table["values"][:cut]
         columns = {"columns": table["columns"], "values": values}
         headers = [("Warning", warnings)] if warnings else []
@@ -323,6 +334,8 @@ class ElasticsearchServer:
         match request.method, request.path.strip("/").split("/", 2):
             case "GET" | "HEAD", [""]:
                 self._at["info"](call())
+            case "GET", ["_cluster", "settings"]:
+                self._at["settings"](call())
             case "POST", ["_query"] | ["_query", "async"]:
                 self._begin(call(next(self._ids), request))
             case "GET", ["_query", "async", key] if key in self.kept:

@@ -31,6 +31,7 @@ class Answer:
         types: Elasticsearch's types by column.
         is_partial: some shards did not answer.
         is_cut: there may be more rows than the answer holds.
+        rows_at_most: the server's limit for one answer.
         skipped: remote clusters behind this one that did not answer, with their reasons.
         warnings: the texts in the answer's Warning headers, and `unreadable`.
         unreadable: our own warnings about values that could not be read and are None.
@@ -40,6 +41,7 @@ class Answer:
     types: Mapping[str, str]
     is_partial: bool = False
     is_cut: bool = False
+    rows_at_most: int = ROWS_AT_MOST
     skipped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
@@ -51,8 +53,12 @@ class Answer:
 
     @property
     def may_go_on(self) -> bool:
-        """Whether there may be more rows: only an answer below the server's limits is complete."""
-        return len(self.rows) >= ROWS_WITHOUT_LIMIT
+        """Whether there may be more rows: only an answer below the server's limits is complete.
+
+        A server with a lowered limit is asked again after any row.
+        """
+        is_lowered = self.rows_at_most < ROWS_AT_MOST
+        return len(self.rows) >= (1 if is_lowered else ROWS_WITHOUT_LIMIT)
 
     def with_warnings(self, more: Iterable[str]) -> Answer:
         """Add warnings that it does not have yet."""
@@ -105,8 +111,8 @@ class AnswerBody(Body):
         return self
 
 
-def read_answer(body: AnswerBody, warning_header: str) -> Answer:
-    """Read an answer's body and its Warning header."""
+def read_answer(body: AnswerBody, warning_header: str, rows_at_most: int = ROWS_AT_MOST) -> Answer:
+    """Read an answer's body and its Warning header, from a server with this limit."""
     types = {column.name: column.type for column in body.columns}
     rows = pd.DataFrame(body.values, columns=list(types), dtype=object)
     unreadable = tuple(_read_dates(rows, types))
@@ -118,7 +124,8 @@ def read_answer(body: AnswerBody, warning_header: str) -> Answer:
         types,
         # Some servers call an answer partial after skipping a remote cluster: that is no shard.
         is_partial=bool(body.is_partial) and not skipped,
-        is_cut=limited or len(rows) >= ROWS_AT_MOST,
+        is_cut=limited or len(rows) >= min(rows_at_most, ROWS_AT_MOST),
+        rows_at_most=rows_at_most,
         skipped=skipped,
         warnings=(*texts, *unreadable),
         unreadable=unreadable,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import ssl
 import time
 import warnings
@@ -18,7 +17,6 @@ from elastic_transport import ApiResponse, NodeConfig
 from elastic_transport.client_utils import DEFAULT
 from elasticsearch import (
     ApiError,
-    AuthorizationException,
     Elasticsearch,
     ElasticsearchWarning,
     SerializationError,
@@ -26,11 +24,12 @@ from elasticsearch import (
 )
 from pydantic import SecretStr
 
-from tasks.clusters.answers import Answer, AnswerBody, read_answer
-from tasks.clusters.bodies import Body, read_body
+from tasks.clusters.answers import ROWS_AT_MOST, Answer, AnswerBody, read_answer
+from tasks.clusters.bodies import read_body
 from tasks.clusters.faults import in_our_words, nothing_readable
 from tasks.clusters.folders import SCHEME, folder_of
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
+from tasks.clusters.server import Server, read_server
 from tasks.errors import (
     ClusterError,
     DeadlineExceeded,
@@ -79,49 +78,6 @@ class Question:
         return replace(self, within={"bool": {"filter": [self.within, terms]}})
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The server at a cluster's address.
-
-    Attributes:
-        number: its version number as text; None if the API key may not read it.
-        is_serverless: Elastic's own cloud, which always has the newest version.
-    """
-
-    number: str | None
-    is_serverless: bool = False
-
-    @property
-    def release(self) -> tuple[int, int] | None:
-        """Major and minor version; None if unknown."""
-        found = re.match(r"(\d+)\.(\d+)", self.number or "")
-        return (int(found[1]), int(found[2])) if found and not self.is_serverless else None
-
-    def is_at_least(self, version: str) -> bool:
-        """Whether the server has this version or a later one; False if its version is unknown."""
-        major, _, minor = version.partition(".")
-        return self.is_serverless or (self.release or (0, 0)) >= (int(major), int(minor))
-
-    @property
-    def can_refuse_partial_answers(self) -> bool:
-        """Whether it knows `allow_partial_results`; other servers refuse requests with it."""
-        return self.is_at_least("8.19") and self.release != (9, 0)
-
-    @property
-    def can_name_remotes(self) -> bool:
-        """Whether it knows `include_ccs_metadata`."""
-        return self.is_at_least("8.16")
-
-
-class _Version(Body):
-    number: str | None = None
-    build_flavor: str | None = None
-
-
-class _Info(Body):
-    version: _Version
-
-
 class Client:
     """An open cluster: the official client, the cluster's settings and what was learned so far.
 
@@ -141,19 +97,14 @@ class Client:
 
     @cached_property
     def server(self) -> Server:
-        """The server's version; requested once.
+        """The server's version and limit; requested once.
 
         Raises:
             ClusterError: there is no answer, or the server is not Elasticsearch.
         """
         seconds = min(REQUEST_SECONDS, self.cluster.deadline_minutes * 60)
         with in_our_words(self.cluster), silenced():
-            try:
-                response = self.elasticsearch.options(request_timeout=seconds).info()
-            except AuthorizationException:
-                return Server(number=None)  # Needs the cluster privilege `monitor`.
-            version = read_body(self.cluster, response, _Info).version
-        return Server(version.number, version.build_flavor == "serverless")
+            return read_server(self.elasticsearch.options(request_timeout=seconds), self.cluster)
 
     @property
     def bytes_received(self) -> int:
@@ -283,7 +234,8 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
         values_loaded=body.values_loaded,
         bytes_received=client.bytes_received - received,
     )
-    answer = read_answer(body, response.meta.headers.get("warning") or "")
+    warning_header = response.meta.headers.get("warning") or ""
+    answer = read_answer(body, warning_header, client.server.longest_answer or ROWS_AT_MOST)
     client.unreadable |= dict.fromkeys(answer.unreadable)
     if set(answer.types) == {"<no-fields>"}:
         raise nothing_readable(client.cluster, question.query, "the answer has no field at all.")

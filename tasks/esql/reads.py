@@ -40,8 +40,12 @@ def reads(query: str) -> Reads:
 
 
 def usual_types(pattern: str) -> Mapping[str, Type]:
-    """Give the types of an index pattern's fields in Elastic Defend, as far as known."""
-    return {name: field.type for name, field in shipped_mapping(pattern).fields.items()}
+    """Give the types of an index pattern's fields in Elastic Defend, as far as known.
+
+    Every hunt needs times in milliseconds, whatever it reads.
+    """
+    known = {name: field.type for name, field in shipped_mapping(pattern).fields.items()}
+    return {"@timestamp": Type.DATE} | known
 
 
 def fits(mapped: str, usual: Type) -> bool:

@@ -12,6 +12,7 @@ from functools import cached_property
 from tasks.clusters import (
     NOTHING_THERE_OR_NOTHING_READABLE,
     PRIVILEGES,
+    ROWS_AT_MOST,
     Catalogue,
     Client,
     Question,
@@ -163,6 +164,7 @@ class _Cluster:
             "connection": Trial(self.reach, ("settings",)),
             "API key": Trial(self.use_key, ("connection",)),
             "version": Trial(self.compare_version, ("hunt", "API key")),
+            "row limit": Trial(self.read_limit, ("version",)),
             "privileges": Trial(self.compare_privileges, ("hunt", "API key")),
             "data streams": Trial(self.list_streams, ("hunt", "API key")),
             "columns": Trial(self.compare_columns, ("data streams",)),
@@ -268,6 +270,24 @@ class _Cluster:
             )
         else:
             yield TrialResult(f"Elasticsearch {server.number}; the hunt needs {needed}.")
+
+    def read_limit(self) -> Iterator[TrialResult]:
+        longest = self.client.server.longest_answer
+        if longest is None:
+            yield warning(
+                f"The server does not show how long its answers may be; {ROWS_AT_MOST:,} rows are "
+                "assumed.",
+                "Give the API key the cluster privilege `monitor`. Serverless shows it to no key: "
+                f"there, nothing is to be done. {_THE_KEY}",
+            )
+        elif longest < ROWS_AT_MOST:
+            yield warning(
+                f"The cluster cuts every answer at {counted(longest, 'row')}: runs ask more "
+                "questions, and hunts that cannot be read page by page will be partial.",
+                f"Set `esql.query.result_truncation_max_size` to {ROWS_AT_MOST} again.",
+            )
+        else:
+            yield TrialResult(f"Answers may have {longest:,} rows.")
 
     def compare_privileges(self) -> Iterator[TrialResult]:
         for patterns, read in self.fields.items():

@@ -64,6 +64,7 @@ def ask_coverage(
 
     Raises:
         HuntError: as above.
+        QueryRefused: also if the events' times are in nanoseconds.
     """
     subject = subject_of(plan.hunt)
     totals, agents = (
@@ -71,6 +72,12 @@ def ask_coverage(
         for name, text in (("totals", TOTALS), ("agents", AGENTS))
     )
     counted = ask(client, totals, allow_partial=allow_partial)
+    if counted.types["newest_event"] == "date_nanos":
+        raise QueryRefused(
+            f"{client.cluster.name}: @timestamp is date_nanos, not date, in {subject['sources']}: "
+            "hunts and scores would take its nanoseconds for milliseconds and find nothing.",
+            "Map @timestamp as date in the index template, and roll over the data stream.",
+        )
     try:
         judged = ask(client, agents, allow_partial=allow_partial)
     except (QueryRefused, DeadlineExceeded) as error:

@@ -25,9 +25,12 @@ from tasks.query import query
 from tasks.questions.candidates import ask_candidates, parameters
 from tasks.questions.coverage import ask_coverage
 from tasks.settings import Cluster
+from tests.elasticsearch_behaviours import answer
+from tests.elasticsearch_server import ElasticsearchServer
 from tests.events import SLOT, beacon, network_event, write_events
 
 HUNT = load_hunt("macos-unsigned-network")
+JUST_BEFORE = SLOT - timedelta(minutes=5)
 
 EXCLUDED = [
     ipaddress.ip_network(block.strip().strip('",'))
@@ -283,8 +286,48 @@ def test_agents_that_cannot_be_judged_cost_no_hunt_and_are_told(
     with connect(Cluster(name="corp", url=tmp_path.as_uri())) as client:
         coverage, unjudged = ask_coverage(client, plan())
         with disable_run_logger():
-            answer, _ = query.fn(client, plan())
+            found, _ = query.fn(client, plan())
     assert (coverage.events, coverage.agents, unjudged) == (1, (), said)
-    assert [said in text for text in answer.warnings if "not assessed" in text] == [True] * bool(
+    assert [said in text for text in found.warnings if "not assessed" in text] == [True] * bool(
         said
     )
+
+
+NANOSECONDS = answer(
+    {"events": "long", "macs": "long", "newest_event": "date_nanos"},
+    [1, 1, "2026-11-24T05:00:00.000000001Z"],
+)
+
+
+def test_times_in_nanoseconds_are_refused_and_never_no_findings():
+    """TO_LONG gives nanoseconds there: no duration would pass a threshold, or all of them."""
+    with (
+        ElasticsearchServer(NANOSECONDS) as server,
+        connect(Cluster(name="corp", url=server.url)) as client,
+        pytest.raises(QueryRefused, match="@timestamp is date_nanos, not date, in logs-") as caught,
+    ):
+        ask_coverage(client, plan())
+    assert "Map @timestamp as date" in caught.value.remedy
+
+
+GROUPED = f"FROM {NETWORK} | STATS n = COUNT(*) BY process.entity_id"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("end", "is_paged"),
+    [(" | SORT process.entity_id | LIMIT 10000", True), (" | LIMIT 10000", False)],
+)
+def test_a_cluster_that_cuts_below_every_page_is_read_whole_or_called_cut(
+    tmp_path, limit, end, is_paged
+):
+    """Its administrator lowered the limit, and no answer says so."""
+    write_events(tmp_path, [network_event(entity_id=name, at=JUST_BEFORE) for name in "abcde"])
+    hunt = HUNT.model_copy(update={"query": GROUPED + end})
+    with (
+        ElasticsearchServer(folder=tmp_path, rows_at_most=limit) as server,
+        connect(Cluster(name="corp", url=server.url)) as client,
+    ):
+        found = ask_candidates(client, plan(hunt=hunt))
+    assert len(found.rows) == (5 if is_paged else min(5, limit))
+    assert found.is_cut == (len(found.rows) < 5)

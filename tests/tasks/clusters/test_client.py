@@ -503,8 +503,11 @@ def test_who_answers_is_asked_once():
     with ElasticsearchServer(one) as server, connect(cluster(server.url)) as client:
         ask(client, QUESTION)
         ask(client, QUESTION)
-        assert client.server == Server("8.19.3")
-    assert [request.path for request in server.requests] == ["/", "/_query/async", "/_query/async"]
+        assert client.server == Server("8.19.3", longest_answer=10_000)
+    assert [request.path for request in server.requests] == [
+        *("/", "/_cluster/settings"),
+        *("/_query/async", "/_query/async"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -565,6 +568,69 @@ def test_what_a_question_cost_is_kept_over_its_attempts():
     assert cost.bytes_received > 100
 
 
+NOT_SHOWN = {
+    "no privilege": forbidden("cluster:monitor/settings", "monitor"),
+    "serverless": error(410, "api_not_available_exception", "not available"),
+    "another serverless": error(400, "illegal_argument_exception", "no handler found"),
+    "a proxy": page(404),
+    "not set": text("{}"),
+}
+
+
+@pytest.mark.parametrize("behaviour", NOT_SHOWN.values(), ids=NOT_SHOWN)
+def test_a_limit_that_is_not_shown_costs_no_hunt(behaviour: Behaviour):
+    """Elasticsearch's own default holds."""
+    with (
+        ElasticsearchServer(one, settings=behaviour) as server,
+        connect(cluster(server.url)) as client,
+    ):
+        assert ask(client, QUESTION).rows_at_most == ROWS_AT_MOST
+        assert client.server.longest_answer is None
+
+
+@pytest.mark.parametrize("level", ["transient", "persistent", "defaults"])
+def test_the_limit_in_force_is_the_one_that_somebody_set(level: str):
+    """In the order of Elasticsearch's own precedence."""
+    below = ("transient", "persistent", "defaults")
+    name = "esql.query.result_truncation_max_size"
+    levels = {each: {name: "10000"} for each in below[below.index(level) :]} | {level: {name: "7"}}
+    with (
+        ElasticsearchServer(one, settings=lambda call: call.answer(levels)) as server,
+        connect(cluster(server.url)) as client,
+    ):
+        assert client.server.longest_answer == 7
+    (request,) = [each for each in server.requests if each.path == "/_cluster/settings"]
+    assert request.parameters == {
+        "flat_settings": "true",
+        "include_defaults": "true",
+        "filter_path": "*.esql*",
+    }
+
+
+@pytest.mark.parametrize("behaviour", [error(503, "x", "later"), dropped, text('{"defaults": 1}')])
+def test_a_limit_that_cannot_be_read_now_is_asked_for_again(behaviour: Behaviour):
+    """A guess would end a hunt too early without a warning."""
+    with (
+        ElasticsearchServer(one, settings=behaviour) as server,
+        connect(cluster(server.url)) as client,
+        pytest.raises(Unreachable),
+    ):
+        ask(client, QUESTION)
+    assert server.came("POST") == []
+
+
+@pytest.mark.parametrize(("count", "is_cut"), [(6, False), (7, True)])
+def test_an_answer_that_reaches_the_servers_limit_is_cut(count: int, is_cut: bool):
+    """What the server left out is not known."""
+    rows = answer({"n": "long"}, *([n] for n in range(count)))
+    with (
+        ElasticsearchServer(rows, rows_at_most=7) as server,
+        connect(cluster(server.url)) as client,
+    ):
+        found = ask(client, QUESTION)
+    assert (found.is_cut, found.may_go_on) == (is_cut, True)
+
+
 ABOUT = Question("hours", "FROM logs-* | STATS n = COUNT(*) BY host.id | SORT host.id", WITHIN, {})
 
 
@@ -580,10 +646,15 @@ def holding(*rows: Sequence[object], cut_at: int = ROWS_AT_MOST) -> Behaviour:
     return behaviour
 
 
-def told(values: Iterable[str], *rows: Sequence[object], cut_at: int = ROWS_AT_MOST):
+def told(
+    values: Iterable[str],
+    *rows: Sequence[object],
+    cut_at: int = ROWS_AT_MOST,
+    shown: int = ROWS_AT_MOST,
+):
     """The rows that come of asking about the values, and how many questions that took."""
     with (
-        ElasticsearchServer(holding(*rows, cut_at=cut_at)) as server,
+        ElasticsearchServer(holding(*rows, cut_at=cut_at), rows_at_most=shown) as server,
         connect(cluster(server.url)) as client,
     ):
         table = ask_about(client, ABOUT, "host.id", values)
@@ -608,6 +679,13 @@ def test_an_answer_that_was_cut_is_continued(cut_at: int, rows_each: int):
     """Wherever a server cuts without a word, every row comes once."""
     rows = [[host, number] for host in HOSTS[:1_300] for number in range(rows_each)]
     assert told(HOSTS[:1_300], *rows, cut_at=cut_at)[0] == rows
+
+
+@pytest.mark.parametrize("limit", [3, 20, 999])
+def test_a_limit_below_every_page_loses_no_row(limit: int):
+    """The server shows its limit, so an answer of any length is continued."""
+    rows = [[host, number] for host in HOSTS[:60] for number in range(3)]
+    assert told(HOSTS[:60], *rows, cut_at=limit, shown=limit)[0] == rows
 
 
 def test_one_value_that_fills_an_answer_keeps_what_it_got():

@@ -44,8 +44,8 @@ from tests.events import SLOT, network_event, process_event, write_events
 KEY = "canary-api-key-9b31"
 NETWORKS, PROCESSES = "logs-endpoint.events.network-*", "logs-endpoint.events.process-*"
 OF_A_SERVER = (
-    *("hunt", "settings", "connection", "API key", "version", "privileges", "data streams"),
-    *("columns", "query", "events", "telemetry"),
+    *("hunt", "settings", "connection", "API key", "version", "row limit", "privileges"),
+    *("data streams", "columns", "query", "events", "telemetry"),
 )
 OF_A_FOLDER = ("hunt", "settings", "query", "events", "telemetry")
 
@@ -99,13 +99,14 @@ def said(checks: list[Check], name: str) -> str:
 
 @pytest.mark.parametrize("release", [V8_15, V8_19, V9_1, SERVERLESS])
 def test_a_cluster_with_all_that_a_hunt_needs_is_ok(events: Path, release: Release):
-    """Of every version, with the key of docs/operations.md, in at most eight requests."""
+    """Of every version, with the key of docs/operations.md, in at most nine requests."""
     access = Access(KEY, indices=("logs-endpoint.events.*", "metrics-endpoint.metadata*"))
     with ElasticsearchServer(folder=events, release=release, access=access) as server:
         checks = checked(server.url)
-    assert not_ok(checks) == {}
+    # Serverless shows its limit to no key.
+    assert not_ok(checks) == ({"row limit": Verdict.WARNING} if release is SERVERLESS else {})
     assert tuple(verdicts(checks)) == OF_A_SERVER
-    assert len(server.requests) <= 8
+    assert len(server.requests) <= 9
     assert {check.subject for check in checks} == {"prod"}
 
 
@@ -126,7 +127,7 @@ def only(*failed: str, of: tuple[str, ...] = OF_A_SERVER) -> dict[str, Verdict]:
 AFTER_SETTINGS = OF_A_SERVER[2:]
 AFTER_CONNECTION = OF_A_SERVER[3:]
 AFTER_KEY = OF_A_SERVER[4:]
-AFTER_STREAMS = OF_A_SERVER[7:]
+AFTER_STREAMS = OF_A_SERVER[8:]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_a_key_that_is_not_accepted_fails_alone(events: Path):
 def test_a_version_that_is_too_old_fails(events: Path, release: Release):
     """With both numbers; what else is wrong is told too."""
     checks = checks_of(events, release=release)
-    assert not_ok(checks) == {"version": Verdict.FAILED}
+    assert not_ok(checks) == only("version", "row limit")
     assert "8.15" in said(checks, "version")
     assert "8.14.3" in said(checks, "version")
 
@@ -202,8 +203,18 @@ def test_a_version_that_is_too_old_fails(events: Path, release: Release):
 def test_a_version_that_may_not_be_asked_for_is_a_warning(events: Path):
     """Runs work; the privilege is named."""
     checks = checks_of(events, access=Access(KEY, cluster=()))
-    assert not_ok(checks) == {"version": Verdict.WARNING}
+    assert not_ok(checks) == dict.fromkeys(("version", "row limit"), Verdict.WARNING)
     assert "`monitor`" in said(checks, "version")
+    assert "10,000 rows are assumed" in said(checks, "row limit")
+    assert "`monitor`" in said(checks, "row limit")
+
+
+def test_a_lowered_limit_is_a_warning_with_its_number(events: Path):
+    """Runs cost more questions, and some are partial: the administrator learns why."""
+    checks = checks_of(events, rows_at_most=500)
+    assert not_ok(checks) == {"row limit": Verdict.WARNING}
+    assert "cuts every answer at 500 rows" in said(checks, "row limit")
+    assert "`esql.query.result_truncation_max_size`" in said(checks, "row limit")
 
 
 def test_a_key_that_may_not_read_the_network_events_fails(events: Path):
@@ -258,6 +269,19 @@ def test_a_column_of_two_types_names_the_data_stream_that_is_wrong(events: Path)
     with_mapping(events, other, {"source.bytes": "keyword"})
     checks = checks_of(events)
     assert f"{other}: source.bytes is keyword, not long." in said(checks, "columns")
+
+
+@pytest.mark.parametrize("stream", [NETWORK, "own-network"])
+def test_times_in_nanoseconds_fail_in_words(events: Path, tmp_path: Path, stream: str):
+    """Of Elastic Defend's data streams and of any other: the hunt would find nothing there."""
+    write_events(events, [network_event(at=SLOT - timedelta(minutes=30))], stream)
+    hunt = hunt_file(tmp_path, f"FROM {stream} | STATS n = COUNT(*) BY host.id | LIMIT 5")
+    types = {"@timestamp": {"date_nanos": {}}, "host.id": {"keyword": {}}}
+    body = {"indices": [stream], "fields": types}
+    with ElasticsearchServer(folder=events, fields=lambda call: call.answer(body)) as server:
+        checks = checked(server.url, hunt=hunt)
+    assert verdicts(checks)["columns"] is Verdict.FAILED
+    assert f"{stream}: @timestamp is date_nanos, not date." in said(checks, "columns")
 
 
 def test_a_column_that_only_describes_findings_is_a_warning(events: Path):
