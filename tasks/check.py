@@ -116,7 +116,7 @@ def try_destination(
 
     def look_up() -> Iterator[TrialResult]:
         token = secret(destination.token, "Slack's bot token", read_block)
-        found = reach(destination.channel, token, base_url=destination.api_url)
+        found = reach(destination, token)
         app = f"{visible(found.app)} in the workspace {visible(found.workspace)}"
         if found.channel is None:
             yield warning(

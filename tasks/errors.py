@@ -126,6 +126,14 @@ class SlackRefused(SlackError):
     """Slack refused, and will refuse again until a setting is changed."""
 
 
+class ContentRefused(SlackRefused):
+    """Slack refused what a message says, although it keeps every limit that we know."""
+
+
+class SlackNotTrusted(SlackError):
+    """The certificate at Slack's address does not prove its identity. Nothing was sent."""
+
+
 class SlackBusy(SlackError, TransientError):
     """Slack is rate limiting or failing. Nothing was posted."""
 

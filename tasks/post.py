@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from prefect import get_run_logger
 
-from tasks.errors import ReceiptLost, SlackUnreachable
+from tasks.errors import ContentRefused, ReceiptLost, SlackUnreachable
 from tasks.history import Ledger, Unsettled
 from tasks.orchestration.steps import step
 from tasks.secrets import read_block
@@ -24,9 +25,12 @@ SECONDS_BETWEEN_ATTEMPTS = 15
 def deliver(channel: Channel, ledger: Ledger, digest: Unsettled, message: Message) -> None:
     """Post a message and its replies, and record every receipt before the next post.
 
-    If a reply cannot be posted, the news in the missing parts stays pending for the next digest.
+    A part that Slack refuses for what it says is posted in halves, down to single findings; every
+    half is then a part of its own. If a part cannot be posted, the news in the missing parts stays
+    pending for the next digest.
 
     Raises:
+        SlackNotTrusted: the certificate at Slack's address is not trusted; nothing was sent.
         SlackRefused: Slack refused a part, and will refuse it again until a setting is changed.
         SlackBusy: Slack did not accept a part, and asks for a longer wait than is allowed.
         SlackUnreachable: a part is not in the channel after all attempts.
@@ -34,10 +38,20 @@ def deliver(channel: Channel, ledger: Ledger, digest: Unsettled, message: Messag
         RunInProgress: it took so long that another process settled the digest.
     """
     thread_ts = None
-    for number, part in enumerate((message, *message.replies), 1):
-        ts = _delivered(channel, ledger, digest, part, number, thread_ts)
-        ledger.posted(digest, {number: ts})
-        thread_ts = thread_ts or ts
+    waiting = deque(enumerate((message, *message.replies), 1))
+    while waiting:
+        number, part = waiting.popleft()
+        try:
+            ts = _delivered(channel, ledger, digest, part, number, thread_ts)
+        except ContentRefused:
+            if len(part.blocks) == 1:
+                raise
+            first, second = part.halves
+            behind = ledger.split(digest, number, first.announcements)
+            waiting.extendleft([(behind, second.numbered(behind)), (number, first)])
+        else:
+            ledger.posted(digest, {number: ts})
+            thread_ts = thread_ts or ts
 
 
 def look_up(channel: Channel, ledger: Ledger, digest: Unsettled) -> None:
@@ -118,4 +132,4 @@ def print_digest(ledger: Ledger, digest: Unsettled) -> None:
 
 def _channel(destination: Destination) -> Channel:
     token = secret(destination.token, f"Slack's bot token for {destination.name}", read_block)
-    return Channel(destination.channel, token, base_url=destination.api_url)
+    return Channel(destination, token)

@@ -2,7 +2,7 @@
 
 ```python
 with SlackServer(too_many(retry_after=0), ok) as slack:
-    Channel("C0", token, base_url=slack.url).post(message)
+    Channel(Destination(..., api_url=slack.url), token).post(message)
 assert slack.messages[0]["text"] == message.text
 ```
 """
@@ -10,11 +10,13 @@ assert slack.messages[0]["text"] == message.text
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -153,6 +155,16 @@ def refusing_rich_text(call: Call) -> None:
         ok(call)
 
 
+def refusing(word: str) -> Behaviour:
+    """Refuse every message with a word in it, in a block or as text."""
+
+    def behaviour(call: Call) -> None:
+        content = json.dumps([call.sent.get("text"), call.sent.get("blocks")])
+        (no("invalid_blocks") if word in content else ok)(call)
+
+    return behaviour
+
+
 def known(call: Call, scopes: str = "chat:write,channels:read,channels:history") -> None:
     """Say whose token it is, and what it may do."""
     me = {"ok": True, "team": "Example", "user": "beaconhunt"}
@@ -184,9 +196,16 @@ class SlackServer:
     """
 
     def __init__(
-        self, *behaviours: Behaviour, reading: Sequence[Behaviour] = (ok,), **methods: Behaviour
+        self,
+        *behaviours: Behaviour,
+        reading: Sequence[Behaviour] = (ok,),
+        certificate: Path | None = None,
+        **methods: Behaviour,
     ) -> None:
-        """Take what it does to posts, and to other methods: `auth_test=no("invalid_auth")`."""
+        """Take what it does to posts, and to other methods: `auth_test=no("invalid_auth")`.
+
+        With a certificate, a PEM with its key, it answers over https.
+        """
         self.messages: list[dict[str, Any]] = []
         self.calls = 0
         self.tokens: set[str] = set()
@@ -194,6 +213,11 @@ class SlackServer:
         self.reading = deque(reading)
         self._methods = methods
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._scheme = "https" if certificate else "http"
+        if certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
 
     def next_ts(self) -> str:
         """Give the next message's `ts`: Slack's clock, and never the same twice."""
@@ -203,7 +227,7 @@ class SlackServer:
     @property
     def url(self) -> str:
         """Where its methods are."""
-        return f"http://127.0.0.1:{self._http.server_port}/api/"
+        return f"{self._scheme}://127.0.0.1:{self._http.server_port}/api/"
 
     def __enter__(self) -> Self:
         """Answer from now on."""

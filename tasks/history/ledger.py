@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tasks.errors import RunInProgress
@@ -29,7 +29,14 @@ from tasks.history.pending import (
     pending,
     warnings_of,
 )
-from tasks.model.digests import DAY, Digest, DigestStatus, Medium, MessageOutline
+from tasks.model.digests import (
+    DAY,
+    Announcement,
+    Digest,
+    DigestStatus,
+    Medium,
+    MessageOutline,
+)
 from tasks.settings import Destination
 
 LEASE = timedelta(minutes=10)
@@ -190,6 +197,28 @@ class Ledger:
                 part = session.get_one(PartRow, (digest.id, number))
                 part.posted_at, part.slack_ts = datetime.now(UTC), slack_ts
                 _deliver(session, row, part)
+
+    def split(self, digest: Unsettled, number: int, stays: Sequence[Announcement]) -> int:
+        """Split a part that cannot be posted as one, and give the number of the new part.
+
+        Args:
+            digest: the part's digest.
+            number: of the part.
+            stays: announcements that stay in it; all its other news is in the new part.
+
+        Raises:
+            RunInProgress: as above.
+        """
+        kept = frozenset(news_of(stays))
+        with self._database.writing() as session:
+            self._held(session, digest)
+            part = session.get_one(PartRow, (digest.id, number))
+            numbers = select(func.max(PartRow.number)).where(PartRow.digest_id == digest.id)
+            behind = session.scalars(numbers).one() + 1
+            moved = tuple(news for news in part.news if news not in kept)
+            session.add(PartRow(digest_id=digest.id, number=behind, news=moved))
+            part.news = tuple(news for news in part.news if news in kept)
+        return behind
 
     def settle(self, digest: Unsettled, status: DigestStatus) -> None:
         """Record how a digest ended. News in parts that were not posted stays pending.

@@ -64,24 +64,23 @@ def compose_message(digest: Digest, *, report_base_url: str | None) -> Message |
     def blocks_of(part: Sequence[Announcement]) -> list[Block]:
         return [laid_out(partial(block, each.run), each.finding) for each in part]
 
-    def first(ends: int, part: Sequence[Announcement]) -> list[Block]:
-        return [
-            *_opening(digest, warnings),
-            *ended_blocks(digest, ends, report_base_url),
-            *blocks_of(part),
+    def first(ends: int, part: Sequence[Announcement]) -> Message:
+        head = (*_opening(digest, warnings), *ended_blocks(digest, ends, report_base_url))
+        foot = (
             *groups,
             *_elsewhere(len(listed) - len(part), 0 if groups else len(ranked) - len(listed)),
             *_report_links(digest, report_base_url),
-        ]
+        )
+        return _message(head, blocks_of(part), foot, part)
 
-    def reply(start: int, part: Sequence[Announcement]) -> list[Block]:
+    def reply(start: int, part: Sequence[Announcement]) -> Message:
         place = f"Findings {start + 1} to {start + len(part)} of {len(ranked)}"
-        return [context_block(place), *blocks_of(part)]
+        return _message([context_block(place)], blocks_of(part), (), part)
 
     kibanas = {announcement.run.kibana_url for announcement in digest.announcements}
     links_below = tuple(filter(None, {report_base_url, *kibanas}))
     fitting = partial(_fitting, links_below=links_below)
-    fit = (n for n in (FULL_ENDS, 1) if not violations(_message(first(n, [])), links_below))
+    fit = (n for n in (FULL_ENDS, 1) if not violations(first(n, []), links_below))
     message = fitting(listed, partial(first, next(fit, 0)), least=0)
     done = len(message.announcements)
     replies: list[Message] = []
@@ -95,7 +94,7 @@ def compose_message(digest: Digest, *, report_base_url: str | None) -> Message |
 
 def _fitting(
     announcements: Sequence[Announcement],
-    blocks_of: Callable[[Sequence[Announcement]], list[Block]],
+    message_of: Callable[[Sequence[Announcement]], Message],
     *,
     least: int,
     links_below: tuple[str, ...],
@@ -104,22 +103,31 @@ def _fitting(
 
     Args:
         announcements: the findings that are left, in order.
-        blocks_of: makes the blocks of a message with some of them.
+        message_of: makes a message with some of them.
         least: fewer findings than this are never tried.
         links_below: addresses below which links may point.
     """
     count = min(FINDINGS_PER_MESSAGE, len(announcements))
-    message = _message(blocks_of(announcements[:count]))
+    message = message_of(announcements[:count])
     while count > least and violations(message, links_below):
         count //= 2
-        message = _message(blocks_of(announcements[:count]))
-    return replace(message, announcements=tuple(announcements[:count]))
+        message = message_of(announcements[:count])
+    return message
 
 
-def _message(blocks: Sequence[Block]) -> Message:
-    """Number the blocks, since Slack wants unique ids."""
-    numbered = [{**block, "block_id": f"part-{number}"} for number, block in enumerate(blocks, 1)]
-    return Message.of(numbered, {})
+def _message(
+    head: Sequence[Block],
+    body: Sequence[Block],
+    foot: Sequence[Block],
+    announcements: Sequence[Announcement],
+) -> Message:
+    """Number the blocks, since Slack wants unique ids; the body has a block an announcement."""
+    numbered = [
+        {**block, "block_id": f"part-{number}"}
+        for number, block in enumerate((*head, *body, *foot), 1)
+    ]
+    message = Message.of(numbered, {})
+    return replace(message, announcements=tuple(announcements), before=len(head))
 
 
 def _signed(message: Message, digest: Digest, number: int) -> Message:

@@ -8,7 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.model.digests import Announcement, MessageOutline
@@ -38,6 +38,8 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s|>)]+", re.IGNORECASE)
 _LINK = re.compile(r"<([^|>]+)\|([^>]+)>")
 _MARKUP_NOT_LINK = re.compile(r"<(?!https?://)", re.IGNORECASE)
 
+_FINDING_ID = re.compile(r"BH-[0-9A-F]+")
+
 _TERMINAL_COLUMNS = 100
 _NO_BREAK = "\u00a0"
 
@@ -51,6 +53,7 @@ class Message:
         blocks: Block Kit blocks.
         metadata: `{"event_type": ..., "event_payload": {...}}`.
         announcements: those with a block of their own.
+        before: how many blocks stand before theirs.
         replies: messages for the thread below this one.
     """
 
@@ -58,6 +61,7 @@ class Message:
     blocks: tuple[Block, ...]
     metadata: Mapping[str, Any]
     announcements: tuple[Announcement, ...] = ()
+    before: int = 0
     replies: tuple[Message, ...] = ()
 
     @classmethod
@@ -65,6 +69,40 @@ class Message:
         """Make a message of blocks, with their plain text as its text."""
         text = "\n".join(plain_text(block) for block in blocks)
         return cls(html.escape(text, quote=False), tuple(blocks), metadata)
+
+    @property
+    def halves(self) -> tuple[Message, Message]:
+        """Give two messages with half of the blocks each, and with their announcements."""
+        middle = len(self.blocks) // 2
+        ahead = max(middle - self.before, 0)
+        first, second = (
+            Message.of(blocks, self.metadata)
+            for blocks in (self.blocks[:middle], self.blocks[middle:])
+        )
+        return (
+            replace(first, announcements=self.announcements[:ahead], before=self.before),
+            replace(
+                second,
+                announcements=self.announcements[ahead:],
+                before=max(self.before - middle, 0),
+            ),
+        )
+
+    @property
+    def shapes(self) -> tuple[Message, ...]:
+        """Give the message, and if it has only one block, plainer shapes for a Slack that refuses.
+
+        The first of them is its text; the last one shows no more than a finding's id and link.
+        """
+        if len(self.blocks) != 1:
+            return (self,)
+        plain = replace(self, blocks=())
+        return self, plain, replace(plain, text=html.escape(_brief(self.blocks[0]), quote=False))
+
+    def numbered(self, part: int) -> Message:
+        """Give it the number of a part of its digest, by which it is found again."""
+        payload = {**self.metadata["event_payload"], "part": part}
+        return replace(self, metadata={**self.metadata, "event_payload": payload})
 
     def to_json(self) -> bytes:
         """Give the message and its replies as indented JSON, in Slack's shape."""
@@ -105,6 +143,15 @@ def plain_text(block: Block) -> str:
             return " · ".join(_without_markup(element) for element in block["elements"])
         case _:
             return _without_markup(block["text"])
+
+
+def _brief(block: Block) -> str:
+    """Give a block's finding by its id and link."""
+    ids = [part for part in _parts(block) if _FINDING_ID.fullmatch(str(part.get("text")))]
+    if not ids:
+        return "Slack refuses a line of this digest: the page of the day has it."
+    links = " ".join(f"{part['text']} {part.get('url', '')}".strip() for part in ids)
+    return f"Slack refuses to show this finding: {links}"
 
 
 def readable(message: Message) -> str:

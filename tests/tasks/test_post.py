@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from tests.slack_server import (
     no,
     not_json,
     ok,
+    refusing,
     taken_then_dropped,
     too_many,
 )
@@ -227,6 +229,83 @@ def test_a_sender_that_was_given_up_stops(history: History):
             sender.send()
     assert parts(slack) == [1]
     assert len(sender.ledger.pending(SLOT).announcements) == 15
+
+
+# What Slack refuses for what it says
+
+
+def texts(slack: SlackServer) -> str:
+    return "\n".join(each["text"] for each in slack.messages)
+
+
+def delivered(sender: Sender) -> int:
+    """How many findings need no further digest."""
+    return 25 - len(sender.ledger.pending(SLOT).announcements)
+
+
+def test_a_message_that_slack_finds_too_long_arrives_in_halves(history: History):
+    """Each half is a part with a receipt of its own, and the thread stays in order."""
+    with SlackServer(no("msg_blocks_too_long"), ok) as slack:
+        sender = Sender(history, slack)
+        sender.send()
+    first, *thread = slack.messages
+    assert parts(slack) == [1, 4, 2, 3]
+    assert {each["thread_ts"] for each in thread} == {first["ts"]}
+    assert [block for each in slack.messages[:2] for block in each["blocks"]] == [
+        dict(block) for block in sender.message.blocks
+    ]
+    assert (sender.missing, delivered(sender)) == ((), 25)
+
+
+@pytest.mark.parametrize("number", [3, 12, 24])
+def test_a_finding_that_slack_refuses_is_shown_by_its_id(history: History, number: int):
+    """The other 24 are posted as they are, wherever it stands."""
+    with SlackServer() as slack:
+        sender = Sender(history, slack)
+        slack.posting[0] = refusing(f"mac-{number}")
+        sender.send()
+    refused = [each for each in slack.messages if "Slack refuses to show" in each["text"]]
+    assert len(refused) == 1
+    assert "blocks" not in refused[0]
+    assert len(re.findall("BH-[0-9A-F]{8}", texts(slack))) == 25
+    assert (sender.missing, delivered(sender)) == ((), 25)
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "in_channel"), [(taken_then_dropped, True), (is_gone, False)]
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_half_whose_receipt_is_lost_is_looked_up_like_any_part(
+    history: History, place: int, misbehaviour: Behaviour, in_channel: bool
+):
+    """Neither half comes twice."""
+    script = [no("invalid_blocks"), *[ok] * place, misbehaviour, ok]
+    with SlackServer(*script) as slack:
+        sender = Sender(history, slack)
+        sender.send()
+    assert parts(slack) == [1, 4, 2, 3]
+    assert slack.calls == (5 if in_channel else 6)
+    assert sender.missing == ()
+
+
+def test_a_half_that_was_posted_counts_where_the_other_was_not(history: History):
+    """The next digest contains only what is missing."""
+    with SlackServer(no("invalid_blocks"), ok, no("not_in_channel")) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(SlackRefused, match="soc: Slack refuses"):
+            sender.send()
+    assert parts(slack) == [1]
+    assert delivered(sender) == texts(slack).count("BH-") > 0
+    assert sender.missing == (2, 3, 4)
+
+
+def test_a_slack_that_refuses_every_line_is_an_error(history: History):
+    """When not even a link is taken, somebody must learn of it."""
+    with SlackServer(no("invalid_blocks")) as slack:
+        sender = Sender(history, slack)
+        with pytest.raises(SlackRefused, match="invalid_blocks"):
+            sender.send()
+    assert delivered(sender) == 0
 
 
 # After the sender is gone

@@ -11,15 +11,20 @@ from slack_sdk.web import WebClient
 
 from tasks.errors import (
     ChannelUnreadable,
+    ContentRefused,
     ReceiptLost,
     SlackBusy,
     SlackError,
+    SlackNotTrusted,
     SlackRefused,
     SlackUnreachable,
+    TransientError,
 )
+from tasks.settings import Destination
 from tasks.slack import channel as channels
 from tasks.slack.channel import Channel, Reach, reach
 from tasks.slack.message import Message, violations
+from tests.certificates import Authority
 from tests.slack_server import (
     Behaviour,
     Call,
@@ -32,6 +37,7 @@ from tests.slack_server import (
     no,
     not_json,
     ok,
+    refusing,
     refusing_rich_text,
     taken_slowly,
     taken_then_dropped,
@@ -78,8 +84,12 @@ def message(*words: str, part: int = 1, digest: str = DIGEST) -> Message:
     return Message.of(blocks, {"event_type": "beaconhunt_digest", "event_payload": payload})
 
 
+def soc(url: str) -> Destination:
+    return Destination(name="soc", channel=CHANNEL, clusters=("corp",), api_url=url)
+
+
 def at(slack: SlackServer) -> Channel:
-    return Channel(CHANNEL, SecretStr(CANARY), base_url=slack.url)
+    return Channel(soc(slack.url), SecretStr(CANARY))
 
 
 def posted(slack: SlackServer, what: Message | None = None, thread_ts: str | None = None) -> str:
@@ -178,9 +188,23 @@ def test_nobody_at_the_address_is_unreachable():
         posted(slack)
 
 
+def test_a_certificate_that_is_not_trusted_is_its_own_reason(authority: Authority):
+    """Waiting does not help: somebody opens TLS in between, or the address is wrong."""
+    with SlackServer(certificate=authority.good()) as slack:
+        for call in (posted, reached):
+            with pytest.raises(SlackNotTrusted) as caught:
+                call(slack)
+            assert "soc: the certificate of 127.0.0.1 is not trusted" in caught.value.problem
+            assert "SSL_CERT_FILE" in caught.value.remedy
+            assert not isinstance(caught.value, TransientError)
+        with pytest.raises(ReceiptLost, match=r"not trusted.*SSL_CERT_FILE"):
+            found(slack)
+    assert slack.tokens == set()
+
+
 def test_a_name_that_cannot_be_resolved_is_unreachable():
     """Neither was anything without name resolution."""
-    nowhere = Channel(CHANNEL, SecretStr(CANARY), base_url="http://slack.invalid/api/")
+    nowhere = Channel(soc("http://slack.invalid/api/"), SecretStr(CANARY))
     with pytest.raises(SlackUnreachable, match="Nothing was posted"):
         nowhere.post(message())
 
@@ -208,7 +232,7 @@ def test_a_refusal_names_its_reason_and_the_remedy(word: str, remedy: str):
         with pytest.raises(SlackRefused) as refused:
             posted(slack)
         assert slack.calls == 1
-    assert word in refused.value.problem
+    assert refused.value.problem == f"soc: Slack refuses (channel {CHANNEL}): {word}."
     assert remedy in refused.value.remedy
 
 
@@ -219,25 +243,39 @@ def test_an_unknown_refusal_is_still_named():
         posted(slack)
 
 
-def test_what_slack_finds_too_long_arrives_in_halves():
-    """A digest is never lost to a limit: its blocks come in several posts, in their order."""
-    words = [f"{number} {'x' * 2_900}" for number in range(7)]
-    with SlackServer() as slack:
-        receipt = posted(slack, message(*words))
-    first, *rest = slack.messages
-    assert [block for part in slack.messages for block in part["blocks"]] == [
-        dict(block) for block in message(*words).blocks
-    ]
-    assert {part["thread_ts"] for part in rest} == {first["ts"]}
-    assert receipt == first["ts"]
-
-
-def test_blocks_that_slack_does_not_know_arrive_in_words():
-    """At last the words alone go out: nothing of the digest is missing."""
+def test_a_block_that_slack_does_not_know_arrives_in_words():
+    """Nothing of the finding is missing."""
     with SlackServer(refusing_rich_text) as slack:
-        posted(slack, message("first", "second", "third"))
-    assert [part["text"] for part in slack.messages] == ["first", "second", "third"]
-    assert not any("blocks" in part for part in slack.messages)
+        posted(slack, message("first"))
+    (arrived,) = slack.messages
+    assert arrived["text"] == "first"
+    assert "blocks" not in arrived
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        (
+            {"type": "link", "url": "https://reports.example.com/r.html#BH-0A", "text": "BH-0A"},
+            "Slack refuses to show this finding: BH-0A https://reports.example.com/r.html#BH-0A",
+        ),
+        ({"type": "text", "text": "BH-0A"}, "Slack refuses to show this finding: BH-0A"),
+        (
+            {"type": "text", "text": "no finding"},
+            "Slack refuses a line of this digest: the page of the day has it.",
+        ),
+    ],
+)
+def test_words_that_slack_refuses_leave_the_findings_id_and_link(
+    identity: dict[str, str], shown: str
+):
+    """A value in an event keeps no finding out of the channel."""
+    block = rich_text("poison ")
+    block["elements"][0]["elements"].append(identity)
+    with SlackServer(refusing("poison")) as slack:
+        posted(slack, Message.of([block], message().metadata))
+    assert [each["text"] for each in slack.messages] == [shown]
+    assert slack.messages[0]["metadata"] == message().metadata
 
 
 def test_words_that_slack_refuses_too_are_an_error():
@@ -291,18 +329,6 @@ def test_what_was_posted_long_before_is_not_read():
         assert at(slack).find(DIGEST, datetime.now(UTC) + timedelta(hours=2)) == {}
 
 
-def test_a_digest_that_went_in_pieces_is_found_only_with_all_of_them():
-    """When the line drops between two pieces, the second is not taken for posted."""
-    words = [f"{number} {'x' * 2_900}" for number in range(7)]
-    with SlackServer(ok, ok, is_gone) as slack:
-        with pytest.raises(ReceiptLost):
-            posted(slack, message(*words))
-        assert found(slack) == {}
-        slack.posting[0] = ok
-        posted(slack, message(*words))
-        assert 1 in found(slack)
-
-
 @pytest.mark.parametrize(
     "word", ["missing_scope", "not_in_channel", "channel_not_found", "access_denied"]
 )
@@ -338,7 +364,7 @@ def test_a_page_that_fails_is_not_the_end_of_the_channel():
 
 
 def reached(slack: SlackServer) -> Reach:
-    return reach(CHANNEL, SecretStr(CANARY), base_url=slack.url)
+    return reach(soc(slack.url), SecretStr(CANARY))
 
 
 def test_a_preflight_learns_whose_the_token_is_and_posts_nothing():
@@ -465,9 +491,8 @@ def test_the_server_refuses_what_slack_refuses():
     """The stand-in is worth something only if it says no where Slack does."""
     too_many_blocks = message(*map(str, range(51)))
     assert violations(too_many_blocks)
-    with SlackServer() as slack:
+    with SlackServer() as slack, pytest.raises(ContentRefused, match="invalid_blocks"):
         posted(slack, too_many_blocks)
-    assert [len(part["blocks"]) for part in slack.messages] == [25, 26]
 
 
 def test_the_server_shows_metadata_only_to_those_who_ask():
@@ -491,7 +516,7 @@ REDIRECTS = [301, 302, 303, 307, 308]
     [
         lambda slack: at(slack).post(message()),
         lambda slack: at(slack).find(DIGEST, BEFORE),
-        lambda slack: reach(CHANNEL, SecretStr(CANARY), base_url=slack.url),
+        lambda slack: reach(soc(slack.url), SecretStr(CANARY)),
     ],
     ids=["post", "find", "reach"],
 )
