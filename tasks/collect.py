@@ -41,6 +41,7 @@ def collect_digest(
         previous=pending.previous,
         undelivered=pending.undelivered,
         may_repeat=pending.may_repeat,
+        time_zone=destination.time_zone,
     )
 
 

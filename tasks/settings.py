@@ -240,6 +240,7 @@ class Destination(BaseModel):
             `token_block` it is `SLACK_BOT_TOKEN`.
         token_block: alternatively, name of the Prefect Secret block that holds the bot token.
         api_url: URL of Slack's API; GovSlack has its own.
+        time_zone: its readers' time zone, for the times in the message and on the page.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -251,6 +252,7 @@ class Destination(BaseModel):
     token_env: Variable | None = None
     token_block: BlockName | None = None
     api_url: HttpUrl = "https://slack.com/api/"
+    time_zone: TimeZone = "UTC"
 
     @property
     def token(self) -> SecretName:

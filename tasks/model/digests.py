@@ -200,11 +200,10 @@ class ClusterDay:
         today = self.run.slot if self.run else None
         return tuple(gap for gap in self.gaps if gap.slot != today and not self._is_ongoing(gap))
 
-    @property
-    def over_words(self) -> str:
+    def over_words(self, clock: Clock) -> str:
         """Those days with their gaps, for example `Sat 21 Nov, Sun 22 Nov (unreachable)`."""
         return ", ".join(
-            f"{times.days(day.slot for day in alike)} ({gap})"
+            f"{times.days(clock.there(day.slot) for day in alike)} ({gap})"
             for gap, alike in groupby(self.over, key=lambda day: day.lack)
         )
 
@@ -223,6 +222,7 @@ class Digest:
         number: its place in the destination's ledger. Two digests that are composed at once have
             the same number, and only one of them can be sent.
         slot: the time for which the digest stands; its day is the 24 hours before.
+        time_zone: name of the destination's time zone.
         announcements: new findings and changed binaries, oldest run first, highest priority first.
         baselines: findings of the first run on a cluster: counted here, known from then on.
         ended: acknowledgements that have ended, the newest end first; each is reported once.
@@ -248,6 +248,7 @@ class Digest:
     undelivered: tuple[datetime, ...] = ()
     may_repeat: datetime | None = None
     rehearsal: bool = False
+    time_zone: str = "UTC"
 
     @property
     def nouns(self) -> Nouns:
@@ -257,9 +258,18 @@ class Digest:
 
     @property
     def clock(self) -> Clock:
-        """The clock of its page, in the time zone of its runs, where they agree."""
+        """The clock of its message, in the destination's time zone."""
+        return Clock(self.slot, self.time_zone)
+
+    @property
+    def page_clock(self) -> Clock:
+        """The clock of its page.
+
+        For a destination in UTC it is in the time zone of the runs, where they agree.
+        """
         zones = {run.time_zone for run in self._runs}
-        return Clock(self.slot, zones.pop() if len(zones) == 1 else "UTC")
+        alike = self.time_zone == "UTC" and len(zones) == 1
+        return Clock(self.slot, zones.pop() if alike else self.time_zone)
 
     @property
     def _runs(self) -> Iterator[Run]:

@@ -91,7 +91,7 @@ def daily_view(digest: Digest) -> DailyView:
             badge=_day_badge(digest, len(searched)),
             eyebrow=f"Daily page · {digest.destination}",
             headline=headline,
-            window=f"The 24 hours up to {digest.clock.full(digest.slot)}",
+            window=f"The 24 hours up to {digest.page_clock.full(digest.slot)}",
         ),
         lede=tuple(_day_lede(digest)),
         alerts=tuple(sorted(_day_alerts(digest), key=lambda alert: alert.css != "bad")),
@@ -168,10 +168,11 @@ def _day_alerts(digest: Digest) -> Iterator[Alert]:
     for day in digest.clusters:
         run = day.run
         if day.over:
-            missed = f"{day.cluster} was not searched, or not all of it, on {day.over_words}."
+            days = day.over_words(digest.page_clock)
+            missed = f"{day.cluster} was not searched, or not all of it, on {days}."
             yield Alert(missed, "Since then it was." if day.searched else "")
         last = (
-            f"Last searched {digest.clock.aged(day.last_searched)}."
+            f"Last searched {digest.page_clock.aged(day.last_searched)}."
             if day.last_searched
             else "Never searched yet."
         )
@@ -229,7 +230,7 @@ def _cluster_row(day: ClusterDay, digest: Digest, here: str) -> ClusterRow:
         slot=f"{times.short(run.slot)} UTC" if run else NOTHING,
         events=number(seen.events if seen else None),
         macs=number(seen.macs if seen else None),
-        newest_event=digest.clock.aged(seen.newest_event)
+        newest_event=digest.page_clock.aged(seen.newest_event)
         if seen and seen.newest_event
         else NOTHING,
         new=number(new if seen else None),

@@ -59,7 +59,7 @@ def compose_message(digest: Digest, *, report_base_url: str | None) -> Message |
     groups = tuple(group_blocks(ranked, digest.nouns)) if len(ranked) > FLOOD else ()
 
     def block(run: Run, finding: Finding) -> Block:
-        return finding_block(Announcement(finding, run), digest.slot, report_base_url)
+        return finding_block(Announcement(finding, run), digest.clock, report_base_url)
 
     def blocks_of(part: Sequence[Announcement]) -> list[Block]:
         return [laid_out(partial(block, each.run), each.finding) for each in part]
@@ -155,15 +155,15 @@ def _opening(digest: Digest, warnings: Sequence[ClusterWarning]) -> Iterator[Blo
             f"{escaped_name(digest.destination)}. Nothing here counts as delivered."
         )
     if digest.undelivered:
-        days = times.days(digest.undelivered)
+        days = times.days(map(digest.clock.there, digest.undelivered))
         yield section_block(
             f"*The digest for {days} was not delivered*, or only in part: the rest is in this "
             "message."
         )
     if digest.may_repeat:
+        slot = digest.clock.zoned(digest.may_repeat)
         yield section_block(
-            f"*This message may repeat the one for {times.short_utc(digest.may_repeat)}*: Slack's "
-            "receipt for that was lost."
+            f"*This message may repeat the one for {slot}*: Slack's receipt for that was lost."
         )
     yield from (section_block(warning.sentence) for warning in warnings[:FULL_WARNINGS])
     if more := warnings[FULL_WARNINGS:]:
@@ -199,12 +199,13 @@ def _headline(digest: Digest, warnings: Sequence[ClusterWarning]) -> str:
 
 
 def _circumstances(digest: Digest) -> Iterator[str]:
-    yield f"{times.weekday(digest.slot)} {times.day(digest.slot)} {digest.slot.year}"
+    clock, day = digest.clock, digest.clock.there(digest.slot)
+    yield f"{times.weekday(day)} {times.day(day)} {day.year}"
     runs = [day.run for day in digest.clusters if day.run and day.run.outcome.searched]
     if runs:
         start = min(run.window.start for run in runs)
         end = max(run.window.end for run in runs)
-        yield f"events of {times.short(start)} to {times.short_utc(end)}"
+        yield f"events of {clock.short(start)} to {clock.zoned(end)}"
     searched, total = _searched(digest)
     yield f"{searched} of {counted(total, 'cluster')} searched"
     if digest.acknowledged:
@@ -243,6 +244,6 @@ def _report_links(digest: Digest, report_base_url: str | None) -> Iterator[Block
         announcements = (*digest.announcements, *digest.baselines)
         runs = {announcement.run.folder: announcement.run for announcement in announcements}
         for run in runs.values() if len(runs) <= LINKED_REPORTS else ():
-            name = f"report of {escaped_name(run.cluster)}, {times.short(run.slot)}"
+            name = f"report of {escaped_name(run.cluster)}, {digest.clock.short(run.slot)}"
             yield link_block(name, report_url(run, report_base_url))
         yield link_block("all reports", f"{report_base_url.rstrip('/')}/index.html")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from tasks.model.digests import Announcement, Digest, Ended
@@ -37,8 +37,8 @@ from tasks.slack.blocks import (
     text_element,
 )
 from tasks.slack.message import Block
-from tasks.text import times
 from tasks.text.numbers import counted
+from tasks.text.times import Clock
 
 TOP_GROUPS = 5
 
@@ -53,7 +53,7 @@ _HOURS = "duration_hours"
 """The column of a hunt that gives the hours of activity where the evidence could not be had."""
 
 
-def finding_block(announcement: Announcement, slot: datetime, report_base_url: str | None) -> Block:
+def finding_block(announcement: Announcement, clock: Clock, report_base_url: str | None) -> Block:
     """Show one finding in two lines."""
     finding, run = announcement.finding, announcement.run
     elements = [
@@ -65,7 +65,7 @@ def finding_block(announcement: Announcement, slot: datetime, report_base_url: s
         text_element(_host(announcement), code=True),
         text_element(" → "),
         text_element(_destination(finding), code=True),
-        text_element("\n" + " · ".join(_details(finding, run, slot)) + " · "),
+        text_element("\n" + " · ".join(_details(finding, run, clock)) + " · "),
         _id(finding, run, report_base_url),
     ]
     if url := discover_url(finding, run):
@@ -73,7 +73,7 @@ def finding_block(announcement: Announcement, slot: datetime, report_base_url: s
     return rich_text_block(elements)
 
 
-def _details(finding: Finding, run: Run, slot: datetime) -> Iterator[str]:
+def _details(finding: Finding, run: Run, clock: Clock) -> Iterator[str]:
     yield _signature(finding)
     evidence = finding.evidence
     if evidence:
@@ -85,11 +85,11 @@ def _details(finding: Finding, run: Run, slot: datetime) -> Iterator[str]:
     if evidence and (period := period_words(evidence)):
         yield f"every {period}"
     yield data_text(finding.cluster, MAX_SLACK_NAME)
-    yield f"first seen {times.short(finding.first_seen)}"
+    yield f"first seen {clock.short(finding.first_seen)}"
     if finding.away_since:
-        yield f"away since {times.short(finding.away_since)}"
-    if run.slot <= slot - timedelta(days=1):
-        yield f"from the run of {times.short(run.slot)}"
+        yield f"away since {clock.short(finding.away_since)}"
+    if run.slot <= clock.slot - timedelta(days=1):
+        yield f"from the run of {clock.short(run.slot)}"
     if finding.faults:
         yield finding.unshown or "not fully enriched"
 

@@ -10,8 +10,8 @@ from tasks.model.digests import ClusterDay, CoverageGap, Digest
 from tasks.model.runs import Run
 from tasks.model.wording import REASON_WORDS
 from tasks.slack.blocks import escaped_name
-from tasks.text import times
 from tasks.text.numbers import counted
+from tasks.text.times import Clock
 
 _REASONS = {
     **REASON_WORDS,
@@ -41,14 +41,14 @@ def cluster_warnings(digest: Digest) -> list[ClusterWarning]:
     warnings: list[ClusterWarning] = []
     for day in digest.clusters:
         hunt = f" ({escaped_name(day.hunt)})" if several_hunts else ""
-        warnings += _warnings_of(day, f"{escaped_name(day.cluster)}{hunt}")
+        warnings += _warnings_of(day, f"{escaped_name(day.cluster)}{hunt}", digest.clock)
     return warnings
 
 
-def _warnings_of(day: ClusterDay, name: str) -> Iterator[ClusterWarning]:
+def _warnings_of(day: ClusterDay, name: str, clock: Clock) -> Iterator[ClusterWarning]:
     """Give one warning for all days of an ongoing gap, then one for the days before."""
     if day.ongoing:
-        yield _not_searched(day, day.ongoing, name)
+        yield _not_searched(day, day.ongoing, name, clock)
     for gap in day.today:
         if gap is CoverageGap.PARTIAL:
             sentence = (
@@ -60,15 +60,17 @@ def _warnings_of(day: ClusterDay, name: str) -> Iterator[ClusterWarning]:
             yield _telemetry_warning(gap.fault, day.run, day.run.coverage, name)
     if day.over:
         since = " Since then it was." if day.searched else ""
-        sentence = f"*{name} was not searched, or not all of it,* on {day.over_words}.{since}"
+        sentence = (
+            f"*{name} was not searched, or not all of it,* on {day.over_words(clock)}.{since}"
+        )
         yield ClusterWarning(name, "earlier", sentence)
 
 
-def _not_searched(day: ClusterDay, gap: CoverageGap, name: str) -> ClusterWarning:
-    last = day.last_searched and times.short_utc(day.last_searched)
+def _not_searched(day: ClusterDay, gap: CoverageGap, name: str, clock: Clock) -> ClusterWarning:
+    last = day.last_searched and clock.zoned(day.last_searched)
     if gap is CoverageGap.NO_DATA:
         newest = day.run.coverage.newest_event if day.run and day.run.coverage else None
-        event = f"its newest event is of {times.short_utc(newest)}" if newest else "no event"
+        event = f"its newest event is of {clock.zoned(newest)}" if newest else "no event"
         searched = f"last searched {last}" if last else "never searched"
         sentence = (
             f"*{name} has no data* ({event}; {searched}). What happened there since is not known."

@@ -46,11 +46,6 @@ def short(at: datetime) -> str:
     return f"{day(at)} {at:%H:%M}"
 
 
-def short_utc(at: datetime) -> str:
-    """Give for example `24 Nov 06:00 UTC`, for places that give the year elsewhere."""
-    return f"{short(at)} UTC"
-
-
 def full(at: datetime) -> str:
     """Give for example `24 Nov 2026 06:00 UTC`."""
     return f"{day(at)} {at.year} {at:%H:%M} UTC"
@@ -66,7 +61,7 @@ def span(duration: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How one page tells times: in UTC, in its readers' own time, and by their age as of its slot.
+    """How one page or message gives times: in UTC, in its readers' time, by age as of its slot.
 
     Attributes:
         slot: of the page, aware UTC.
@@ -75,6 +70,19 @@ class Clock:
 
     slot: datetime
     zone: str = "UTC"
+
+    def there(self, at: datetime) -> datetime:
+        """Give the same moment in the readers' time zone."""
+        return at.astimezone(ZoneInfo(self.zone))
+
+    def short(self, at: datetime) -> str:
+        """Give for example `24 Nov 07:00`, for places that give zone and year elsewhere."""
+        return short(self.there(at))
+
+    def zoned(self, at: datetime) -> str:
+        """Give for example `24 Nov 07:00 CET`, for places that give the year elsewhere."""
+        there = self.there(at)
+        return f"{short(there)} {there.tzname()}"
 
     def full(self, at: datetime) -> str:
         """Give for example `24 Nov 2026 06:00 UTC (07:00 CET)`."""
@@ -87,7 +95,7 @@ class Clock:
 
     def local(self, at: datetime) -> str:
         """Give for example ` (07:00 CET)`, with the day where it is another; nothing for UTC."""
-        there = at.astimezone(ZoneInfo(self.zone))
+        there = self.there(at)
         if self.zone == "UTC":
             return ""
         other_day = "" if there.day == at.day else f"{day(there)} "

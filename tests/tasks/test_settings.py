@@ -53,6 +53,15 @@ def test_a_destination_without_clusters_is_refused():
         Destination(name="secops", channel="C1", clusters=())
 
 
+def test_a_destination_names_a_time_zone_that_exists():
+    """A typing error is refused before the first digest, with an example."""
+    settings = {"name": "secops", "channel": "C1", "clusters": ("a",)}
+    assert Destination(**settings).time_zone == "UTC"
+    assert Destination(**settings, time_zone="Asia/Tokyo").time_zone == "Asia/Tokyo"
+    with pytest.raises(ValidationError, match="write one like Europe/Berlin"):
+        Destination(**settings, time_zone="Berlin")
+
+
 def test_a_secret_has_one_place():
     """Of two nobody would know which one counts."""
     with pytest.raises(ValidationError, match="not both"):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from tasks.errors import PipelineError
 from tasks.model.coverage import Fault
-from tasks.model.digests import CoverageGap
+from tasks.model.digests import ClusterDay, CoverageGap, Digest, Medium
 from tasks.model.runs import Outcome
 from tasks.model.wording import REASON_WORDS
-from tests.builders import run
+from tests.builders import SLOT, run
 
 
 def kinds(of: type[PipelineError] = PipelineError) -> Iterator[type[PipelineError]]:
@@ -23,6 +25,21 @@ def test_a_digest_has_a_word_for_every_reason_that_a_run_can_fail_with():
     assert set(REASON_WORDS) <= set(CoverageGap)
     for reason in REASON_WORDS:
         assert CoverageGap.of(run(outcome=Outcome.FAILED, reason=reason)) == reason
+
+
+@pytest.mark.parametrize(
+    ("runs", "own", "message", "page"),
+    [
+        ("Europe/Berlin", "UTC", "UTC", "Europe/Berlin"),
+        ("Europe/Berlin", "Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"),
+        ("UTC", "UTC", "UTC", "UTC"),
+    ],
+)
+def test_the_destination_chooses_the_time_zone(runs: str, own: str, message: str, page: str):
+    """A page for a destination in UTC keeps to the zone of its runs."""
+    day = ClusterDay("corp", "h", run(time_zone=runs), last_searched=None)
+    digest = Digest("id", 1, "soc", Medium.SLACK, SLOT, (day,), time_zone=own)
+    assert (digest.clock.zone, digest.page_clock.zone) == (message, page)
 
 
 def test_a_fault_in_telemetry_is_a_gap_on_a_searched_cluster():

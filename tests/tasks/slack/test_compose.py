@@ -720,3 +720,30 @@ def test_many_ends_with_hostile_words_break_no_limit_and_are_counted(count: int)
     singly = message.text.count("Acknowledgement ended, still active: ")
     counted = re.search(r"(\d+) acknowledgements? ended, still active: named", message.text)
     assert singly + (int(counted.group(1)) if counted else 0) == count
+
+
+def test_every_time_is_in_the_destinations_zone():
+    """Readers in Tokyo see their own clock and day."""
+    of = digest(
+        Announcement(finding(first_seen=SLOT - timedelta(days=3)), run()),
+        slot=SLOT.replace(hour=20),
+        time_zone="Asia/Tokyo",
+        may_repeat=SLOT.replace(hour=20) - timedelta(days=1),
+        undelivered=(SLOT.replace(hour=20) - timedelta(days=2),),
+        clusters=(
+            replace(
+                searched(),
+                run=None,
+                last_searched=SLOT,
+                gaps=(DayGap(SLOT.replace(hour=20), CoverageGap.LATE),),
+            ),
+        ),
+    )
+    text = composed(of, REPORTS).text
+    assert "Wed 25 Nov 2026" in text
+    assert "may repeat the one for 24 Nov 05:00 JST" in text
+    assert "The digest for Mon 23 Nov was not delivered" in text
+    assert "has not been searched since 24 Nov 15:00 JST" in text
+    assert "first seen 21 Nov 15:00" in text
+    assert "report of demo-eu, 24 Nov 15:00" in text
+    assert "UTC" not in text

@@ -36,6 +36,14 @@ def test_a_clock_tells_utc_and_the_readers_own_time():
     assert Clock(AT).full(AT) == "24 Nov 2026 06:05 UTC"
 
 
+def test_a_clock_gives_short_times_in_the_readers_zone():
+    """With the zone where no other place gives it, and on their day."""
+    berlin, late = Clock(AT, "Europe/Berlin"), datetime(2026, 7, 1, 23, 30, tzinfo=UTC)
+    assert (berlin.short(AT), berlin.zoned(AT)) == ("24 Nov 07:05", "24 Nov 07:05 CET")
+    assert berlin.zoned(late) == "2 Jul 01:30 CEST"
+    assert Clock(AT).zoned(AT) == "24 Nov 06:05 UTC"
+
+
 def test_local_time_follows_the_season_and_the_day():
     """Summer has another offset, and late evening in UTC may be tomorrow elsewhere."""
     berlin, new_york = Clock(AT, "Europe/Berlin"), Clock(AT, "America/New_York")
