@@ -100,7 +100,7 @@ def test_what_failed_exits_with_1_and_stands_there_with_its_remedy(command, monk
     assert (code, complaint) == (1, "")
     assert "failed   The secret ES_PROD_API_KEY (API key of prod) is not set." in said
     assert "remedy: Set the environment variable ES_PROD_API_KEY" in said
-    assert "connection and 8 more" in said
+    assert "connection and 9 more" in said
     code, said, _ = command("check", "prod", "--format", "json")
     assert code == 1
     checks = json.loads(said)
