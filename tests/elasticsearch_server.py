@@ -15,6 +15,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import socket
 import ssl
 import sys
@@ -311,11 +312,13 @@ class ElasticsearchServer:
     def _view(self) -> Path:
         """A folder with the data streams that the key may read, and no other."""
         assert self._folder, "This server has no folder to answer from."
+        if all(map(self.access.may_read, (path.name for path in self._folder.iterdir()))):
+            return self._folder
         if self._readable is None:
             self._readable = tempfile.TemporaryDirectory(prefix="elasticsearch-server-")
             for path in self._folder.iterdir():
                 if path.is_dir() and self.access.may_read(path.name):
-                    (Path(self._readable.name) / path.name).symlink_to(path.absolute())
+                    shutil.copytree(path, Path(self._readable.name) / path.name)
         return Path(self._readable.name)
 
     # Requests
