@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import replace
 
 import httpx
@@ -20,7 +20,7 @@ from tasks.publish import publish
 from tasks.report import markdown_summary
 from tests.builders import finding, report, run
 from tests.poison import poisoned
-from tests.terminal import free_port
+from tests.terminal import ROOT, free_port
 
 HOSTILE = poisoned(report(run(), finding()))
 OF = replace(HOSTILE, run=replace(HOSTILE.run, cluster="corp", hunt="unsigned"))
@@ -41,7 +41,7 @@ def artifacts(tmp_path_factory):
     own = {"PREFECT_HOME": folder, "PREFECT_UI_STATIC_DIRECTORY": folder / "ui"}
     own |= {"PREFECT_API_URL": f"{server}/api"}
     env = {**os.environ, **{name: str(value) for name, value in own.items()}}
-    start = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+    start = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     with (
         (folder / "said").open("wb") as said,
         start_process(start, env, signal.SIGTERM, said) as process,
@@ -49,10 +49,13 @@ def artifacts(tmp_path_factory):
     ):
         while process.poll() is None and not answers(f"{server}/api/health"):
             time.sleep(0.2)
-        # Beside the loop of the browser, Prefect would take its own functions for asynchronous.
-        inherited = copy_context()
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(inherited.run, publish_hostile).result()
+        # In a process of its own: this one would wait at its end for a server that is gone by then.
+        subprocess.run(
+            [sys.executable, "-c", f"from {__name__} import publish_hostile; publish_hostile()"],
+            check=True,
+            cwd=ROOT,
+            env=env,
+        )
         with get_client(sync_client=True) as client:
             written = client.read_artifacts()
         yield {each.key: f"{server}/artifacts/artifact/{each.id}" for each in written}

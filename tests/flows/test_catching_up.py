@@ -190,7 +190,8 @@ def test_a_run_that_somebody_starts_catches_nothing_up(site, client):
     quick = client.create_flow_run_from_deployment(
         deployed.id, parameters={"slot": str(day(2) + timedelta(hours=1))}
     )
-    run_flow(hunt_cluster, flow_run=quick)
+    with worker_with((hunt_cluster, deployed.parameters)):
+        run_flow(hunt_cluster, flow_run=quick)
     site.hunt(cluster, day(2) + timedelta(hours=2))
     assert not {day(1), day(2)}.intersection(deployed.outcomes())
     deployed.run(3)

@@ -84,7 +84,7 @@ def test_a_password_in_a_command_line_is_published_only_if_it_may_be(site, mask)
     site.hunt(cluster, mask=mask)
     destination = Destination(name="secops", channel="C1", clusters=("corp",))
     storage = {"history_url": site.history_url, "archive_url": str(site.archive)}
-    digest = daily_digest(destination, slot=SLOT, **storage, return_state=True)
+    digest = run_deployed(daily_digest, destination=destination, slot=SLOT, **storage)
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
     archived = {path.name for path in site.archive.rglob("*") if holds(path, password)}

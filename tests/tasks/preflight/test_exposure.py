@@ -14,7 +14,9 @@ from tasks.preflight.exposure import exposures
 def public(tmp_path: Path) -> Path:
     """A folder that every user can reach, as an earlier version made it."""
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == tmp_path.owner() and folder.name.startswith(("pytest-", "test_")):
+        if folder.owner() == tmp_path.owner() and folder.name.startswith(
+            ("pytest-", "popen-", "test_")
+        ):
             folder.chmod(0o755)
     return tmp_path
 
