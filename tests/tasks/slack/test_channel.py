@@ -204,7 +204,7 @@ def test_a_certificate_that_is_not_trusted_is_its_own_reason(authority: Authorit
 
 def test_a_name_that_cannot_be_resolved_is_unreachable():
     """Neither was anything without name resolution."""
-    nowhere = Channel(soc("http://slack.invalid/api/"), SecretStr(CANARY))
+    nowhere = Channel(soc("https://slack.invalid/api/"), SecretStr(CANARY))
     with pytest.raises(SlackUnreachable, match="Nothing was posted"):
         nowhere.post(message())
 
