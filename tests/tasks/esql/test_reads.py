@@ -31,7 +31,7 @@ def test_every_field_of_the_shipped_hunt_has_a_usual_type():
     assert read.fields <= usual.keys()
     assert usual["destination.ip"] is Type.IP
     assert usual_types(f"eu:{pattern}") == usual
-    assert usual_types("logs-other-*") == {}
+    assert usual_types("logs-other-*") == {"@timestamp": Type.DATE}
 
 
 @pytest.mark.parametrize(
