@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -84,8 +83,8 @@ class DeployedSettings(RunSettings):
 
 def _cluster_use(cluster: Cluster) -> dict[str, str]:
     """Give what is sent where, and which certificates are trusted there; or the folder."""
-    if cluster.url.startswith("file://"):
-        return {"url": f"file://{unquote(urlsplit(located(cluster.url)).path)}"}
+    if cluster.folder is not None:
+        return {"url": f"file://{cluster.folder}"}
     trusted = {"ca_certs": cluster.ca_certs, "ca_fingerprint": cluster.ca_fingerprint}
     return {
         "url": origin(cluster.url),

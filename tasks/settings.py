@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Self, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -33,6 +33,8 @@ from tasks.text.foreign import remember_secret
 
 HOME_VARIABLE = "BEACONHUNT_HOME"
 """Environment variable for the folder of history, archive and demo; default `~/.beaconhunt`."""
+
+_FOLDER_SCHEME = "file://"
 
 HISTORY_URL = f"sqlite:///${HOME_VARIABLE}/history.db"
 ARCHIVE_URL = f"${HOME_VARIABLE}/archive"
@@ -211,6 +213,19 @@ class Cluster(BaseModel):
     def api_key(self) -> SecretName | None:
         """Where the API key is; None for a cluster without one."""
         return SecretName.of(self.api_key_env, self.api_key_block)
+
+    @property
+    def folder(self) -> str | None:
+        """The path of an embedded cluster's folder, as its URL names it; None for a remote one.
+
+        People write these URLs by hand, so `#` and `?` are read as part of the path. A host other
+        than localhost stays in front of it.
+        """
+        if not self.url.startswith(_FOLDER_SCHEME):
+            return None
+        path = located(unquote(self.url.removeprefix(_FOLDER_SCHEME)))
+        host, slash, rest = path.partition("/")
+        return slash + rest if host.lower() == "localhost" else path
 
     @property
     def kibana(self) -> str | None:

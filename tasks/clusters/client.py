@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from tasks.clusters.answers import ROWS_AT_MOST, Answer, AnswerBody, read_answer
 from tasks.clusters.bodies import read_body
 from tasks.clusters.faults import in_our_words, nothing_readable
-from tasks.clusters.folders import SCHEME, folder_of
+from tasks.clusters.folders import folder_of
 from tasks.clusters.node import REQUEST_SECONDS, BoundedNode
 from tasks.clusters.server import Server, read_server
 from tasks.errors import (
@@ -140,8 +140,11 @@ def connect(cluster: Cluster, read_block: ReadBlock = no_block) -> Iterator[Clie
         Unauthorised: the secret is missing or malformed.
     """
     api_key = _api_key(cluster, read_block)
-    embedded = cluster.url.startswith(SCHEME)
-    with _embedded(cluster) if embedded else _remote(cluster, api_key) as elasticsearch:
+    with (
+        _embedded(cluster)
+        if cluster.folder is not None
+        else _remote(cluster, api_key) as elasticsearch
+    ):
         yield Client(elasticsearch, cluster)
 
 

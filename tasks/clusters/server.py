@@ -89,7 +89,7 @@ def read_server(elasticsearch: Elasticsearch, cluster: Cluster) -> Server:
     except AuthorizationException:
         return Server(number=None)  # Both need the cluster privilege `monitor`.
     version = read_body(cluster, response, _Info).version
-    is_embedded = cluster.url.startswith("file://")
+    is_embedded = cluster.folder is not None
     return Server(
         version.number,
         is_serverless=version.build_flavor == "serverless",

@@ -144,7 +144,7 @@ class _Cluster:
 
     @property
     def is_folder(self) -> bool:
-        return self.settings.cluster.url.startswith("file://")
+        return self.settings.cluster.folder is not None
 
     @property
     def of_a_folder(self) -> Mapping[str, Trial]:

@@ -147,6 +147,8 @@ def test_every_client_sends_what_counts_as_a_server_there(before, after):
         ({"archive_url": STORAGE["archive_url"]}, {"archive_url": "s3://another/archive"}),
         ({"cluster": cluster("file:///srv/events")}, {"cluster": cluster("file:///etc")}),
         ({"cluster": cluster("file:///srv/a%20b")}, {"cluster": cluster("file:///srv/a/../b")}),
+        ({"cluster": cluster("file:///srv/a")}, {"cluster": cluster("file:///srv/a#b")}),
+        ({"cluster": cluster("file:///srv/a")}, {"cluster": cluster("file:///srv/a?b")}),
         ({"hunt": "/srv/mine.toml"}, {"hunt": "/srv/secrets.toml"}),
         ({"hunt": "/srv/mine.toml#2"}, {"hunt": "../../pyproject"}),
         ({"hunt": "~/mine.toml"}, {"hunt": "mine.toml"}),
