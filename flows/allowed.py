@@ -1,8 +1,8 @@
 """What a run may use: from the worker's own prefect.yaml to the places and secrets in it.
 
-Whoever may start a run chooses its parameters. The worker's file decides which secret goes to which
-server, and which histories, archives, folders and hunt files there are. Both sides are read into
-the same lines, so a run that is started as the file says passes.
+Anyone who may start a run chooses its parameters. The worker's file decides which secret goes to
+which server, and which histories, archives, folders and hunt files there are. Both sides are read
+into the same lines, so a run that is started as the file says passes.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def worker_allows() -> Allowed:
 def _worker_configuration() -> Path:
     """Find the file: the named one, else the one in the worker's folder, else in its home.
 
-    It is never a parameter: whoever starts a run must not choose it.
+    It is never a parameter: the person who starts a run must not choose it.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     places = (
