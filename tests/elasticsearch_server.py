@@ -28,7 +28,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from time import monotonic
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -54,6 +54,7 @@ from tests.elasticsearch_behaviours import (
     mapped,
     real,
 )
+from tests.serving import Serving
 
 _PARAMETERS = frozenset(
     {"delimiter", "drop_null_columns", "error_trace", "filter_path", "format", "human", "pretty"}
@@ -144,7 +145,7 @@ EVERYTHING = Access("", cluster=("all",))
 """Without security anybody may do anything."""
 
 
-class ElasticsearchServer:
+class ElasticsearchServer(Serving):
     """A cluster.
 
     Attributes:
@@ -229,16 +230,10 @@ class ElasticsearchServer:
         """Give the questions with a word in them, in order."""
         return [request for request in self.requests if request.query and word in request.query]
 
-    def __enter__(self) -> Self:
-        """Answer from now on."""
-        Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Answer no more; a fault of the stand-in itself fails the test."""
         self.closed.set()
-        self._http.shutdown()
-        self._http.server_close()
+        super().__exit__()
         if self._node:
             self._node.close()
         if self._readable:

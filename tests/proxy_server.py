@@ -15,10 +15,11 @@ from contextlib import suppress
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Self
+
+from tests.serving import Serving
 
 
-class ProxyServer:
+class ProxyServer(Serving):
     """A proxy.
 
     Attributes:
@@ -63,16 +64,6 @@ class ProxyServer:
     def url(self) -> str:
         """Where it is."""
         return f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> Self:
-        """Answer from now on."""
-        Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Answer no more."""
-        self._http.shutdown()
-        self._http.server_close()
 
 
 def _copy(source: socket.socket, target: socket.socket, seen_by: ProxyServer | None = None) -> None:

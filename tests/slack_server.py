@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.serving import Serving
 
 MOST_BLOCKS = 50
 MOST_BLOCKS_JSON = 13_200
@@ -182,7 +183,7 @@ def is_gone(call: Call) -> None:
     call.handler.close_connection = True
 
 
-class SlackServer:
+class SlackServer(Serving):
     """A Slack with one channel; each post takes the next behaviour, and the last one stays.
 
     Other methods answer well, unless they are told to do something else.
@@ -228,16 +229,6 @@ class SlackServer:
     def url(self) -> str:
         """Where its methods are."""
         return f"{self._scheme}://127.0.0.1:{self._http.server_port}/api/"
-
-    def __enter__(self) -> Self:
-        """Answer from now on."""
-        Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Answer no more."""
-        self._http.shutdown()
-        self._http.server_close()
 
     def _answer(self, handler: BaseHTTPRequestHandler, method: str, sent: dict[str, Any]) -> None:
         call = Call(handler, self, method, sent)
