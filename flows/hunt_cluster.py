@@ -141,7 +141,7 @@ def search(site: RunContext, plan: Plan) -> Report:
         findings = mark(findings, known, plan)
         findings = add_or_explain(partial(score, client, plan), partial(not_scored, plan), findings)
         log_unexpected_faults(findings)
-        answer = answer.with_warnings(client.unreadable)
+        answer = answer.with_warnings(client.warnings)
         costs = client.costs.values()
     return build_report(plan, outcome, answer, coverage, findings, known.comparable, costs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 import pandas as pd
@@ -22,6 +22,10 @@ from tasks.scoring.evidence import (
     evidence_of,
 )
 from tasks.scoring.priorities import priority_of, reasons_for, why
+from tasks.text.numbers import counted
+
+AwakeHours = Mapping[tuple[str | None, str | None], Set[int]]
+"""Hours of the window by host.id and agent.id."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,16 +42,17 @@ def scored(
         plan: the run's plan.
     """
     rows = by_process(connections)
-    awake = {row["host.id"]: frozenset(values(row["hours"])) for row in hours.to_dict("records")}
+    awake = {
+        (row["host.id"], row.get("agent.id")): frozenset(values(row["hours"]))
+        for row in hours.to_dict("records")
+    }
     return _ranked(
-        finding
-        if finding.status is Status.QUIET
-        else _scored_by_itself(finding, rows, awake.get(finding.host.id, frozenset()), plan)
+        finding if finding.status is Status.QUIET else _scored_by_itself(finding, rows, awake, plan)
         for finding in findings
     )
 
 
-def _scored_by_itself(finding: Finding, rows: Rows, awake: Set[int], plan: Plan) -> Finding:
+def _scored_by_itself(finding: Finding, rows: Rows, awake: AwakeHours, plan: Plan) -> Finding:
     try:
         return _scored(finding, rows, awake, plan)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
@@ -55,13 +60,28 @@ def _scored_by_itself(finding: Finding, rows: Rows, awake: Set[int], plan: Plan)
         return finding.with_fault(f"not scored: {Unexpected.of(fault).problem}")
 
 
-def _scored(finding: Finding, rows: Rows, awake: Set[int], plan: Plan) -> Finding:
-    seen = connections_of(finding, rows)
-    threshold = plan.hunt.pipeline.hourly_threshold
-    evidence = evidence_of(seen, awake, plan.window, threshold) if seen else None
-    finding = replace(finding, evidence=evidence)
+def _scored(finding: Finding, rows: Rows, awake: AwakeHours, plan: Plan) -> Finding:
+    finding = _with_evidence(replace(finding, evidence=None), rows, awake, plan)
     reasons = reasons_for(finding, plan.window)
     return replace(finding, priority=priority_of(reasons), reasons=reasons, why=why(reasons))
+
+
+def _with_evidence(finding: Finding, rows: Rows, awake: AwakeHours, plan: Plan) -> Finding:
+    """Add the evidence of one agent: two Macs with one host.id are not one series of times."""
+    agents = connections_of(finding, rows)
+    if not agents:
+        return finding
+    (agent, seen), *others = agents.items()
+    hours = awake.get((finding.host.id, agent), frozenset())
+    evidence = evidence_of(seen, hours, plan.window, plan.hunt.pipeline.hourly_threshold)
+    finding = replace(finding, evidence=evidence)
+    if not others:
+        return finding
+    left_out = sum(other.count for _, other in others)
+    return finding.with_fault(
+        f"its host.id has {counted(len(others), 'other agent')}: "
+        f"{counted(left_out, 'connection')} from there are not counted here"
+    )
 
 
 def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

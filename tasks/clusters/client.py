@@ -85,7 +85,7 @@ class Client:
         elasticsearch: the official client.
         cluster: the cluster's settings.
         costs: costs by the question's name.
-        unreadable: warnings about values that could not be read, in any answer; the keys only.
+        warnings: what the answers lack, in sentences for the run's report; the keys only.
     """
 
     def __init__(self, elasticsearch: Elasticsearch, cluster: Cluster) -> None:
@@ -93,7 +93,7 @@ class Client:
         self.elasticsearch = elasticsearch
         self.cluster = cluster
         self.costs: dict[str, Cost] = {}
-        self.unreadable: dict[str, None] = {}
+        self.warnings: dict[str, None] = {}
 
     @cached_property
     def server(self) -> Server:
@@ -239,7 +239,7 @@ def ask(client: Client, question: Question, *, allow_partial: bool = False) -> A
     )
     warning_header = response.meta.headers.get("warning") or ""
     answer = read_answer(body, warning_header, client.server.longest_answer or ROWS_AT_MOST)
-    client.unreadable |= dict.fromkeys(answer.unreadable)
+    client.warnings |= dict.fromkeys(answer.unreadable)
     if set(answer.types) == {"<no-fields>"}:
         raise nothing_readable(client.cluster, question.query, "the answer has no field at all.")
     return answer

@@ -68,8 +68,8 @@ _EXPLANATIONS = (
     (
         "gaps",
         "Gaps",
-        "How many gaps between two connections have which length, up to twice the median. "
-        "A clock is one bar, a beacon with jitter a block, chance a slope.",
+        "How many gaps between two connections of a process have which length, up to twice the "
+        "median. A clock is one bar, a beacon with jitter a block, chance a slope.",
     ),
     (
         "signature",
@@ -92,7 +92,8 @@ _EXPLANATIONS = (
     (
         "period",
         "Calls every",
-        "The median gap between two connections, and its jitter: the share by which gaps vary.",
+        "The median gap between two connections of a process, and its jitter: the share by which "
+        "gaps vary.",
     ),
     (
         "regularity",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import pandas as pd
@@ -74,13 +74,23 @@ class Connections:
 
     Attributes:
         first_ms: the first connection of the window, epoch milliseconds.
-        times_ms: the newest connection times, at most 2,000 a process, ascending.
+        times_ms: for each process the newest connection times, at most 2,000, ascending.
         hourly: connections by hour of the window, 0 being the oldest.
     """
 
     first_ms: int
-    times_ms: tuple[int, ...]
+    times_ms: tuple[tuple[int, ...], ...]
     hourly: Mapping[int, int]
+
+    @property
+    def count(self) -> int:
+        """Number of connections in the window."""
+        return sum(self.hourly.values())
+
+    @property
+    def gaps_ms(self) -> list[int]:
+        """Milliseconds between neighbouring connections of one process, for all processes."""
+        return [later - earlier for times in self.times_ms for earlier, later in pairwise(times)]
 
 
 def evidence_of(
@@ -94,16 +104,16 @@ def evidence_of(
         window: of the run.
         threshold: the hunt's connections per hour, if it has one.
     """
-    gaps = [later - earlier for earlier, later in pairwise(seen.times_ms)]
+    gaps = seen.gaps_ms
     regular = regularity(gaps)
     active = list(seen.hourly.values())
     return Evidence(
-        connections=sum(active),
+        connections=seen.count,
         hourly=tuple(
             seen.hourly.get(hour, 0 if hour in awake else None) for hour in range(window.hours)
         ),
         first_connection=_utc(seen.first_ms),
-        last_connection=_utc(seen.times_ms[-1]),
+        last_connection=_utc(max(times[-1] for times in seen.times_ms)),
         regularity=regular,
         period_seconds=statistics.median(gaps) / 1000 if len(gaps) >= MIN_GAPS else None,
         jitter_percent=None if regular is None else jitter_percent(regular),
@@ -120,32 +130,44 @@ def _utc(epoch_ms: int) -> datetime:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
-Rows = Mapping[tuple[str, str], Mapping[Hashable, Any]]
-"""Answers to `CONNECTIONS` by entity id and destination address."""
+Row = Mapping[Hashable, Any]
+
+Rows = Mapping[tuple[str, str], Sequence[Row]]
+"""Answers to `CONNECTIONS` by entity id and destination address: a row for each agent."""
 
 
 def by_process(connections: pd.DataFrame) -> Rows:
     """Index the answers to `CONNECTIONS`."""
-    return {
-        (row["process.entity_id"], row["destination.address"]): row
-        for row in connections.to_dict("records")
-    }
+    rows: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in connections.to_dict("records"):
+        rows[row["process.entity_id"], row["destination.address"]].append(row)
+    return rows
 
 
-def connections_of(finding: Finding, rows: Rows) -> Connections | None:
-    """Add up what all processes of a finding did; None when no answer has anything of it."""
+def connections_of(finding: Finding, rows: Rows) -> Mapping[str | None, Connections]:
+    """Add up what all processes of a finding did, apart for every agent.
+
+    Returns:
+        Connections by agent.id, None being an agent without one; the agent with most connections
+        first. Usually it is one; cloned Macs have one host.id and several agents. Empty when no
+        answer has anything of the finding.
+    """
     address = finding.destination.address
     keys = ((entity, address) for entity in finding.process.entity_ids if address is not None)
-    mine = [rows[key] for key in keys if key in rows]
-    if not mine:
-        return None
+    agents: defaultdict[str | None, list[Row]] = defaultdict(list)
+    for row in chain.from_iterable(rows.get(key, ()) for key in keys):
+        agents[row.get("agent.id")].append(row)
+    added_up = ((agent, _added_up(mine)) for agent, mine in agents.items())
+    return dict(sorted(added_up, key=lambda each: (-each[1].count, str(each[0]))))
+
+
+def _added_up(rows: Sequence[Row]) -> Connections:
     hourly: Counter[int] = Counter()
-    for row in mine:
-        for cell in values(row["cells"]):
-            hour, _, connections = cell.partition("=")
-            hourly[int(hour)] += int(connections)
+    for cell in chain.from_iterable(values(row["cells"]) for row in rows):
+        hour, _, connections = cell.partition("=")
+        hourly[int(hour)] += int(connections)
     return Connections(
-        first_ms=min(int(row["first_at"]) for row in mine),
-        times_ms=tuple(sorted(int(time) for row in mine for time in values(row["times"]))),
+        first_ms=min(int(row["first_at"]) for row in rows),
+        times_ms=tuple(tuple(sorted(map(int, values(row["times"])))) for row in rows),
         hourly=hourly,
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,14 +13,15 @@ from hypothesis import strategies as st
 
 from tasks.clusters import client, connect
 from tasks.errors import ClusterError, Unreachable
-from tasks.fleet.documents import Document, milliseconds
+from tasks.esql.reads import usual_types
+from tasks.fleet.documents import NETWORK, Document, milliseconds
 from tasks.fleet.generate import write_fleet
 from tasks.fleet.hosts import Fleet
 from tasks.fleet.plants import plants
 from tasks.model.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
-from tasks.questions.connections import ask_connections
+from tasks.questions.connections import AGENTS_NOT_MAPPED, ask_connections
 from tasks.score import not_scored, scored
 from tasks.settings import Cluster
 from tests.builders import finding
@@ -131,6 +133,64 @@ def test_all_starts_of_a_program_add_up(tmp_path):
         *many(5, entity_id="after", destination="45.45.45.46"),
     ]
     assert evidence(tmp_path, events, seen("before", "after"))[0].connections == 5
+
+
+@pytest.mark.parametrize("encoding", ["paired", "merged", "deduplicated"])
+def test_an_event_that_was_ingested_twice_counts_once(tmp_path, encoding):
+    """Also where only one of the two events of a connection was."""
+    events = many(5, encoding)
+    assert evidence(tmp_path, [*events, *events[:7], *events[:3]])[0].connections == 5
+
+
+def test_two_connections_at_one_moment_are_two(tmp_path):
+    """Their ports differ: no event was ingested twice."""
+    events = [each for port in (1_024, 1_025) for each in connection(**{"source.port": port})]
+    assert evidence(tmp_path, events)[0].connections == 2
+
+
+def test_two_instances_have_the_period_of_each(tmp_path):
+    """They start ten seconds apart, and neither calls every ten seconds."""
+    later = SLOT - 2 * HOUR
+    events = [
+        network_event(at=later + timedelta(seconds=55 * n + 10 * instance), entity_id=entity)
+        for instance, entity in enumerate(("e", "f", "g"))
+        for n in range(20)
+    ]
+    (shown,) = evidence(tmp_path, events, seen("e", "f", "g"))
+    assert (shown.period_seconds, shown.regularity, shown.connections) == (55, 1, 60)
+
+
+def clones(of: int) -> list[Document]:
+    """Two Macs with one host.id and one entity id, of which the second calls less."""
+    one, other = many(5), many(of, **{"agent.id": "agent-clone"})
+    awake = network_event(at=SLOT - 3 * HOUR, entity_id="x", **{"agent.id": "agent-clone"})
+    return [*one, *other, awake]
+
+
+def test_the_figures_of_cloned_macs_are_those_of_one(tmp_path):
+    """The busier one's, hours asleep included; what the other did is counted beside them."""
+    write_events(tmp_path, clones(3))
+    answers = tables(Cluster(name="corp", url=tmp_path.as_uri()), seen("e"))
+    (shown,) = scored((seen("e"),), *answers, PLAN)
+    assert (shown.evidence.connections, shown.evidence.period_seconds) == (5, 12)
+    assert shown.evidence.hourly[-4:] == (None, None, 4, 1)
+    assert shown.faults == (
+        "its host.id has 1 other agent: 3 connections from there are not counted here",
+    )
+
+
+def test_where_agents_are_not_mapped_they_are_counted_together_and_that_is_said(tmp_path):
+    """The evidence of every finding is worth more than telling clones apart."""
+    write_events(tmp_path, [each | {"agent": {"version": "8.19.2"}} for each in clones(3)])
+    fields = {name: {"type": str(kind)} for name, kind in usual_types(NETWORK).items()}
+    del fields["agent.id"]
+    (tmp_path / NETWORK / "mapping.json").write_text(json.dumps({"properties": fields}))
+    with connect(Cluster(name="corp", url=tmp_path.as_uri())) as opened:
+        answers = ask_connections(opened, PLAN, [seen("e")])
+        assert list(opened.warnings) == [AGENTS_NOT_MAPPED]
+    (shown,) = scored((seen("e"),), *answers, PLAN)
+    assert (shown.evidence.connections, shown.faults) == (8, ())
+    assert shown.evidence.hourly[-4:] == (None, 0, 6, 2)
 
 
 def test_only_the_window_counts(tmp_path):

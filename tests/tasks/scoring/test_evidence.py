@@ -34,7 +34,7 @@ def connections(times_ms: list[int]) -> Connections:
     for time in times_ms:
         hour = (time - START_MS) // 3_600_000
         hourly[hour] = hourly.get(hour, 0) + 1
-    return Connections(times_ms[0], tuple(times_ms), hourly)
+    return Connections(times_ms[0], (tuple(times_ms),), hourly)
 
 
 def every(seconds: float, count: int) -> list[int]:
@@ -131,33 +131,61 @@ def test_an_hour_asleep_is_no_data_and_an_hour_awake_is_zero():
     assert shown.hourly == (5, 0, *[None] * 166)
 
 
+def test_gaps_are_those_of_each_process():
+    """A restart, a second instance or a clone makes no gap to another process's connections."""
+    first, second = tuple(every(55, 30)), tuple(at + 10_000 for at in every(55, 30))
+    hourly = {0: 60}
+    shown = evidence_of(
+        Connections(START_MS, (first, second), hourly), frozenset(), WINDOW, threshold=None
+    )
+    assert (shown.period_seconds, shown.regularity, shown.connections) == (55, 1, 60)
+    assert sum(shown.gaps) == 58
+    assert shown.last_connection == WINDOW.start + timedelta(seconds=29 * 55 + 10)
+
+
 def rows(*entries: tuple) -> pd.DataFrame:
-    columns = ["process.entity_id", "destination.address", "cells", "first_at", "times"]
-    return pd.DataFrame(entries, columns=columns, dtype=object)
+    columns = ["agent.id", "process.entity_id", "destination.address", "cells", "first_at"]
+    return pd.DataFrame(entries, columns=[*columns, "times"], dtype=object)
+
+
+ADDRESS = "45.1.1.1"
+MINE = finding(address=ADDRESS, process=Process(entity_ids=("e1", "e2")))
 
 
 def test_all_starts_of_a_process_add_up_and_strangers_do_not():
     """A restart continues the same finding; another destination is another finding."""
-    mine = finding(address="45.1.1.1", process=Process(entity_ids=("e1", "e2")))
+    hour, later = START_MS + 3_600_000, START_MS + 3_600_001
     answer = rows(
-        (
-            "e1",
-            "45.1.1.1",
-            ["0=2", "1=1"],
-            START_MS,
-            [START_MS, START_MS + 9, START_MS + 3_600_000],
-        ),
-        ("e2", "45.1.1.1", "1=1", START_MS + 3_600_001, START_MS + 3_600_001),
-        ("e1", "45.2.2.2", "5=7", START_MS, [START_MS]),
-        ("e3", "45.1.1.1", "6=7", START_MS, [START_MS]),
+        ("a", "e1", ADDRESS, ["0=2", "1=1"], START_MS, [START_MS + 9, hour, START_MS]),
+        ("a", "e2", ADDRESS, "1=1", later, later),
+        ("a", "e1", "45.2.2.2", "5=7", START_MS, [START_MS]),
+        ("a", "e3", ADDRESS, "6=7", START_MS, [START_MS]),
     )
-    seen = connections_of(mine, by_process(answer))
-    assert seen.hourly == {0: 2, 1: 2}
-    assert seen.times_ms == (START_MS, START_MS + 9, START_MS + 3_600_000, START_MS + 3_600_001)
-    assert seen.first_ms == START_MS
+    assert connections_of(MINE, by_process(answer)) == {
+        "a": Connections(START_MS, ((START_MS, START_MS + 9, hour), (later,)), {0: 2, 1: 2})
+    }
+
+
+def test_agents_are_kept_apart_the_busiest_first():
+    """Two Macs with one host.id, and even one entity id, are two series of times."""
+    answer = rows(
+        ("b", "e1", ADDRESS, "0=1", START_MS, START_MS),
+        (None, "e1", ADDRESS, "0=1", START_MS, START_MS),
+        ("a", "e1", ADDRESS, "0=1", START_MS, START_MS),
+        ("c", "e1", ADDRESS, "0=1", START_MS, START_MS),
+        ("c", "e2", ADDRESS, "0=1", START_MS, START_MS),
+    )
+    counts = {agent: seen.count for agent, seen in connections_of(MINE, by_process(answer)).items()}
+    assert list(counts.items()) == [("c", 2), (None, 1), ("a", 1), ("b", 1)]
+
+
+def test_agents_that_the_cluster_does_not_map_are_one():
+    """The evidence is not lost with them."""
+    answer = rows(("", "e1", ADDRESS, "0=1", 5, 5), ("", "e2", ADDRESS, "0=1", 7, 7))
+    (seen,) = connections_of(MINE, by_process(answer.drop(columns="agent.id"))).values()
+    assert seen.times_ms == ((5,), (7,))
 
 
 def test_a_finding_that_the_answer_does_not_know_has_no_connections():
-    """No evidence is None, not zero."""
-    unknown = finding(address="45.1.1.1", process=Process(entity_ids=("e1",)))
-    assert connections_of(unknown, by_process(rows())) is None
+    """No evidence is none, not zero."""
+    assert connections_of(MINE, by_process(rows())) == {}
