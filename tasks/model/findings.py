@@ -25,6 +25,13 @@ Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...]
 """The content of a cell in an ES|QL answer; several values are a sorted tuple."""
 
+_UNSIGNED = frozenset(
+    {"errseccsunsigned", "-67062", "code object is not signed at all", "nosignature"}
+)
+"""Statuses that mean "no signature": Apple's name, number and text, and Elastic Defend's own name.
+
+Not errSecCSUnsignedNestedCode, which is signed code with unsigned code in it."""
+
 UNSHOWN = "cannot be shown"
 """Beginning of the fault of a finding that breaks its layout or its document."""
 
@@ -102,17 +109,26 @@ class CodeSignature:
     team_id: str | None = None
 
     @property
+    def is_missing(self) -> bool:
+        """Whether the program has no signature: `exists` is false, or the status says so.
+
+        A status with several values must mean it in all of them.
+        """
+        status = {value.strip().lower() for value in (self.status or "").split(",")}
+        return self.exists is False or (not self.trusted and status <= _UNSIGNED)
+
+    @property
     def word(self) -> str:
         """Label for people: no signature, ad hoc, expired, revoked, untrusted, trusted, unknown.
 
         An ad hoc signature names a program and no signer. If only `exists` and `trusted` are known,
         it looks like any other untrusted signature, and the label is `untrusted`.
         """
-        status = (self.status or "").lower()
-        if self.exists is False or "unsigned" in status:
+        if self.is_missing:
             return "no signature"
         if self.trusted:
             return "trusted"
+        status = (self.status or "").lower()
         if flaw := next((flaw for flaw in ("expired", "revoked") if flaw in status), None):
             return flaw
         if self.trusted is None:

@@ -66,7 +66,7 @@ def why(reasons: Iterable[Reason]) -> str:
 
 
 def _signature(finding: Finding) -> Iterator[str]:
-    if finding.process.code_signature.exists is False:
+    if finding.process.code_signature.is_missing:
         yield "no code signature"
 
 

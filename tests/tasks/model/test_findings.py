@@ -105,6 +105,20 @@ def test_a_fingerprint_of_any_script_is_for_ever():
     [
         (CodeSignature(exists=False), "no signature"),
         (CodeSignature(exists=True, trusted=False, status="errSecCSUnsigned"), "no signature"),
+        (CodeSignature(exists=True, trusted=False, status="ERRSECCSUNSIGNED"), "no signature"),
+        (CodeSignature(exists=True, trusted=False, status="-67062"), "no signature"),
+        (CodeSignature(status="code object is not signed at all"), "no signature"),
+        (CodeSignature(trusted=False, status="noSignature"), "no signature"),
+        (CodeSignature(trusted=False, status="-67062, errSecCSUnsigned"), "no signature"),
+        (CodeSignature(exists=True, trusted=False, status="errSecCSSignatureFailed"), "untrusted"),
+        (CodeSignature(True, False, "errSecCSUnsignedNestedCode"), "untrusted"),
+        (CodeSignature(exists=True, trusted=False, status="-67061"), "untrusted"),
+        (CodeSignature(True, False, "No error., errSecCSUnsigned"), "untrusted"),
+        (
+            CodeSignature(True, False, "code object is not signed at all\nIn subcomponent: x"),
+            "untrusted",
+        ),
+        (CodeSignature(exists=True, trusted=True, status="errSecCSUnsigned"), "trusted"),
         (CodeSignature(exists=True, trusted=False, signing_id="a.out"), "ad hoc"),
         (CodeSignature(exists=True, trusted=False, signing_id="a", subject_name="x"), "untrusted"),
         (CodeSignature(exists=True, trusted=False), "untrusted"),
@@ -118,6 +132,7 @@ def test_a_fingerprint_of_any_script_is_for_ever():
 def test_a_signature_is_named_for_what_is_wrong_with_it(signature: CodeSignature, word: str):
     """Every page and message calls the same signature by the same word."""
     assert signature.word == word
+    assert signature.is_missing == (word == "no signature")
 
 
 def test_the_highest_priority_stands_first_and_what_is_unscored_last():

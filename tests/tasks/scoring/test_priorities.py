@@ -82,10 +82,20 @@ def test_a_usual_place_lowers(path):
     assert len(texts(running(path), Effect.LOWERS)) == 1
 
 
-def test_no_signature_raises_and_an_untrusted_one_does_not():
-    """Every finding is at least untrusted; none at all is rarer."""
-    unsigned = replace(plain().process, code_signature=CodeSignature(exists=False))
-    assert texts(replace(plain(), process=unsigned)) == ["no code signature"]
+@pytest.mark.parametrize(
+    ("signature", "raises"),
+    [
+        (CodeSignature(exists=False), ["no code signature"]),
+        (CodeSignature(True, trusted=False, status="errSecCSUnsigned"), ["no code signature"]),
+        (CodeSignature(True, trusted=False, status="errSecCSSignatureFailed"), []),
+        (CodeSignature(True, trusted=False, signing_id="a.out"), []),
+        (CodeSignature(), []),
+    ],
+)
+def test_no_signature_raises_and_an_untrusted_or_ad_hoc_one_does_not(signature, raises):
+    """Every finding is at least untrusted; no signature at all is rarer, however it is put."""
+    process = replace(plain().process, code_signature=signature)
+    assert texts(replace(plain(), process=process)) == raises
 
 
 def test_an_expired_signature_lowers():
