@@ -12,7 +12,16 @@ from prefect import get_run_logger
 
 from tasks.clusters import Client, values
 from tasks.errors import PipelineError, Unexpected
-from tasks.model.findings import CodeSignature, Finding, Host, Parent, Process, Status
+from tasks.model.findings import (
+    LEFT_OUT,
+    NOT_ENRICHED,
+    CodeSignature,
+    Finding,
+    Host,
+    Parent,
+    Process,
+    Status,
+)
 from tasks.model.runs import Plan
 from tasks.orchestration.retries import cluster_step
 from tasks.questions.processes import ask_processes
@@ -21,7 +30,11 @@ _LOG = logging.getLogger(__name__)
 
 _LISTS = frozenset({"process.args", "process.Ext.ancestry"})
 
-NO_PROCESS_EVENT = "not enriched: the cluster has no process event of it"
+NO_PROCESS_EVENT = f"{NOT_ENRICHED}: the cluster has no process event of it"
+
+NO_ENTITY_ID = f"{NOT_ENRICHED}: its events have no process.entity_id"
+
+NO_HASH = "no SHA-256: its process events have none"
 
 
 def described(findings: tuple[Finding, ...], processes: pd.DataFrame) -> tuple[Finding, ...]:
@@ -46,17 +59,19 @@ def _described_by_itself(finding: Finding, newest: pd.DataFrame) -> Finding:
         return _described(finding, newest)
     except Exception as fault:  # noqa: BLE001 - one finding's fault must not lose the others.
         _LOG.exception("%s is not enriched", finding.id)
-        return finding.with_fault(f"not enriched: {Unexpected.of(fault).problem}")
+        return finding.with_fault(f"{NOT_ENRICHED}: {Unexpected.of(fault).problem}")
 
 
 def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
+    if not finding.process.entity_ids:
+        return finding.with_fault(NO_ENTITY_ID)
     known = [entity for entity in finding.process.entity_ids if entity in newest.index]
     if not known:
         return finding.with_fault(NO_PROCESS_EVENT)
     event = newest.loc[known].sort_values("@timestamp").iloc[-1]
     fields = {column: value for column, value in _columns(event) if not _is_absent(value)}
     process, signature = finding.process, finding.process.code_signature
-    return replace(
+    enriched = replace(
         finding,
         host=Host(id=finding.host.id, name=finding.host.name or fields.get("host.name")),
         user_name=finding.user_name or fields.get("user.name"),
@@ -83,6 +98,7 @@ def _described(finding: Finding, newest: pd.DataFrame) -> Finding:
             ancestry=tuple(map(str, values(fields.get("process.Ext.ancestry")))),
         ),
     )
+    return enriched if enriched.process.hash_sha256 else enriched.with_fault(NO_HASH)
 
 
 def _columns(event: pd.Series) -> Iterator[tuple[str, Any]]:
@@ -103,7 +119,10 @@ def _is_absent(value: object) -> bool:
 
 def not_enriched(findings: tuple[Finding, ...], error: PipelineError) -> tuple[Finding, ...]:
     """Keep every finding, with the reason why its process metadata is missing."""
-    fault = f"not enriched: {error.problem}"
+    return _without_metadata(findings, f"{NOT_ENRICHED}: {error.problem}")
+
+
+def _without_metadata(findings: tuple[Finding, ...], fault: str) -> tuple[Finding, ...]:
     return tuple(
         finding if finding.status is Status.QUIET else finding.with_fault(fault)
         for finding in findings
@@ -119,9 +138,11 @@ def entity_ids(findings: tuple[Finding, ...]) -> list[str]:
 @cluster_step
 def enrich(client: Client, plan: Plan, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Fetch process metadata for this run's findings; a failure loses no finding."""
+    if not plan.hunt.pipeline.enrich:
+        return _without_metadata(findings, f"{NOT_ENRICHED}: {LEFT_OUT}")
     entities = entity_ids(findings)
-    if not entities or not plan.hunt.pipeline.enrich:
-        return findings
+    if not entities:
+        return _without_metadata(findings, NO_ENTITY_ID)
     processes = ask_processes(client, plan, entities)
     get_run_logger().info("%d process events for %d processes", len(processes), len(entities))
     return described(findings, processes)

@@ -32,6 +32,15 @@ _UNSIGNED = frozenset(
 
 Not errSecCSUnsignedNestedCode, which is signed code with unsigned code in it."""
 
+NO_EVIDENCE = "no connection times"
+"""Beginning of the fault of a finding without evidence."""
+
+NOT_ENRICHED = "not enriched"
+"""Beginning of the fault of a finding without process metadata."""
+
+LEFT_OUT = "the hunt leaves them out"
+"""End of a fault that the hunt's author chose."""
+
 UNSHOWN = "cannot be shown"
 """Beginning of the fault of a finding that breaks its layout or its document."""
 
@@ -234,7 +243,8 @@ class Finding:
         changed_binary: its SHA-256 differs from the one in the history.
         acknowledgement: the acknowledgement that covers it in its run and has the latest end.
         why: one plain sentence for the priority.
-        faults: steps that failed for it, for example "not enriched: ...".
+        faults: what is missing or must not be trusted, with the reason: "not enriched: ...". A
+            finding that its run saw has evidence, or a fault that says why not.
     """
 
     fingerprint: str
@@ -316,6 +326,12 @@ class Finding:
                 parent=replace(parent, command_line=started_by),
             ),
         )
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The beginnings of its faults, without those that the hunt's author chose."""
+        missed = (fault for fault in self.faults if not fault.endswith(LEFT_OUT))
+        return tuple(dict.fromkeys(fault.partition(": ")[0] for fault in missed))
 
     @property
     def unshown(self) -> str:

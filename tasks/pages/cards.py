@@ -12,7 +12,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from tasks.model.findings import Evidence, Finding, Status, Value
+from tasks.model.findings import NO_EVIDENCE, Evidence, Finding, Status, Value
 from tasks.model.hunts import Hunt, Nouns
 from tasks.model.runs import Run
 from tasks.model.wording import (
@@ -39,6 +39,9 @@ MAX_HOST = 40
 
 MAX_TEXT = 1000
 """Characters of a path or a command line; findings.json has it whole."""
+
+MAX_REASON = 40
+"""Of a reason in a table."""
 
 MAX_VALUES = 20
 
@@ -71,8 +74,9 @@ class Card:
         link: where its id leads: to itself, or from a daily page to the run's report.
         level: its priority as a class of the style.
         mark: its priority as a word, and whether its binary changed.
-        chart: None without evidence, and then `without_evidence` says why.
+        chart: None without evidence, and then a fault says why.
         silent_hours: how many hours of the chart the Mac sent nothing; "" when none.
+        faults: what is missing or must not be trusted; "" when nothing.
         facts: what is seen at once; `details` stand behind a fold.
         check: lines of ES|QL; empty where the hunt is not at hand.
         discover: the finding's events in Kibana; "" where no Kibana is set.
@@ -91,9 +95,8 @@ class Card:
     gaps: Markup | None
     chart_note: str
     silent_hours: str
-    without_evidence: str
     facts: tuple[Fact, ...]
-    faults: tuple[str, ...]
+    faults: str
     details: tuple[Fact, ...]
     hunt_figures: tuple[Fact, ...]
     check: tuple[str, ...]
@@ -172,9 +175,8 @@ def card(finding: Finding, run: Run, hunt: Hunt | None = None, link: str = "") -
         else None,
         chart_note=_chart_note(seen) if seen else "",
         silent_hours=number(silent) if silent else "",
-        without_evidence=_unexplained(finding, hunt),
         facts=tuple(_facts(finding, run.nouns, run.clock)),
-        faults=tuple(map(long_text, finding.faults)),
+        faults=" · ".join(map(long_text, finding.faults)),
         details=tuple(_details(finding, run.clock)),
         hunt_figures=_values(finding.figures),
         check=traffic_query(finding, run) if hunt else (),
@@ -199,7 +201,9 @@ def table_row(finding: Finding, slot: datetime, *, spark: bool) -> TableRow:
         last=times.short(seen.last_connection) if seen else NOTHING,
         last_minutes=int(seen.last_connection.timestamp() // 60) if seen else 0,
         known=f"{(slot - finding.first_seen).days:,}",
-        window=(charts.sparkline(seen.hourly) if spark else "") if seen else _without(finding),
+        window=(charts.sparkline(seen.hourly) if spark else "")
+        if seen
+        else _without_evidence(finding),
     )
 
 
@@ -275,25 +279,14 @@ def _chart_note(seen: Evidence) -> str:
     return f"{counted(seen.connections, 'connection', 'connections')} · at most {peak:,} an hour"
 
 
-def _unexplained(finding: Finding, hunt: Hunt | None) -> str:
-    """Say why there is no chart where nothing else on the page does."""
-    if finding.evidence or (hunt and not hunt.pipeline.score):
-        return ""
-    return _WITHOUT[_without(finding)]
-
-
-_WITHOUT = {
-    "not known": "",  # Its fault has a line of its own.
-    "no connection": "No connection was counted: DNS look-ups are none.",
-    "not asked": "Its connection times cannot be asked for: the hunt's answer names no process.",
-}
-
-
-def _without(finding: Finding) -> str:
-    """Say in a few words why there is no evidence, which is asked for by entity ids."""
-    if finding.faults:
-        return "not known"
-    return "no connection" if finding.process.entity_ids else "not asked"
+def _without_evidence(finding: Finding) -> str:
+    """Give the reason why there is no evidence, as a row has room for it."""
+    reasons = (
+        fault.removeprefix(f"{NO_EVIDENCE}: ")
+        for fault in finding.faults
+        if fault.startswith(NO_EVIDENCE)
+    )
+    return shortened(next(reasons, NOTHING), MAX_REASON)
 
 
 def _facts(finding: Finding, nouns: Nouns, clock: Clock) -> Iterator[Fact]:

@@ -90,8 +90,10 @@ def _details(finding: Finding, run: Run, clock: Clock) -> Iterator[str]:
         yield f"away since {clock.short(finding.away_since)}"
     if run.slot <= clock.slot - timedelta(days=1):
         yield f"from the run of {clock.short(run.slot)}"
-    if finding.faults:
-        yield finding.unshown or "not fully enriched"
+    if finding.unshown:
+        yield finding.unshown
+    else:
+        yield from finding.lacks
 
 
 def group_blocks(announcements: Sequence[Announcement], nouns: Nouns) -> Iterator[Block]:

@@ -2,6 +2,7 @@ import json
 import shutil
 import sqlite3
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -242,6 +243,24 @@ def test_without_process_events_no_finding_is_lost(site):
     assert finding.faults[0].startswith("not enriched: corp: ")
     assert "Unknown index [logs-endpoint.events.process-*]" in finding.faults[0]
     assert finding.priority is not None
+
+
+def test_a_finding_whose_events_lack_a_field_is_found_and_says_what_is_missing(site):
+    """No entity id, no address or no host: it keeps its place, with what there is."""
+    lacking = {
+        field: steady(f"e-{field}", executable=f"/opt/{field}", **{field: None})
+        for field in ("process.entity_id", "destination.address", "host.id")
+    }
+    site.hunt(site.cluster(*chain.from_iterable(lacking.values()), fresh()))
+    found = {each.process.name: each for each in site.reports()[0].findings}
+    assert {name: bool(each.evidence) for name, each in found.items()} == {
+        "process.entity_id": False,
+        "destination.address": False,
+        "host.id": True,
+    }
+    for name, each in found.items():
+        assert any(fault.split(", ")[0].endswith(f"no {name}") for fault in each.faults)
+        assert each.priority is not None
 
 
 def broken(*_: object, **__: object) -> None:

@@ -2,11 +2,21 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tasks.enrich import NO_PROCESS_EVENT, described, entity_ids, not_enriched
+from tasks.enrich import (
+    NO_ENTITY_ID,
+    NO_HASH,
+    NO_PROCESS_EVENT,
+    described,
+    entity_ids,
+    not_enriched,
+)
 from tasks.errors import Unreachable
 from tasks.model.findings import CodeSignature, Finding, Process, Status
 from tests.builders import finding
+from tests.effort import examples
 
 COLUMNS = [
     *("@timestamp", "process.entity_id", "process.name", "process.executable", "process.args"),
@@ -117,6 +127,41 @@ def test_a_finding_without_process_events_says_so():
     """Not enriched is a fact about the finding, not a reason to drop it."""
     (finding,) = described((seen("e"),), events())
     assert finding.faults == (NO_PROCESS_EVENT,)
+
+
+def test_a_finding_without_entity_id_is_not_taken_for_another():
+    """An event without one belongs to any process; the finding says what is missing."""
+    (finding,) = described((seen(),), events(event(None, **{"process.hash.sha256": "ab"})))
+    assert (finding.process.hash_sha256, finding.faults) == (None, (NO_ENTITY_ID,))
+
+
+def test_process_events_without_a_hash_are_said_to_have_none():
+    """Which binary runs is what an acknowledgement is bound to."""
+    (finding,) = described((seen("e"),), events(event("e", **{"process.command_line": "x"})))
+    assert (finding.process.command_line, finding.faults) == ("x", (NO_HASH,))
+
+
+PROCESS_EVENTS = st.builds(
+    lambda entity, binary: event(entity, **{"process.hash.sha256": binary}),
+    st.sampled_from([None, "e", "f"]),
+    st.sampled_from([None, "ab"]),
+)
+
+
+@settings(max_examples=examples(40))
+@given(
+    entities=st.sets(st.sampled_from(["e", "f"])),
+    answer=st.none() | st.lists(PROCESS_EVENTS, max_size=3),
+)
+def test_a_finding_without_a_hash_says_why(entities, answer):
+    """Whatever the events lack and however the question ends."""
+    given = (seen(*sorted(entities)),)
+    (finding,) = (
+        not_enriched(given, Unreachable("corp: away.", "Wait."))
+        if answer is None
+        else described(given, events(*answer))
+    )
+    assert bool(finding.process.hash_sha256) != any(finding.faults)
 
 
 def test_a_failed_question_loses_no_finding():

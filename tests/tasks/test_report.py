@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from tasks.model.costs import Cost
 from tasks.model.coverage import Coverage
 from tasks.model.digests import Announcement, ClusterDay, CoverageGap, DayGap, Digest, Ended, Medium
-from tasks.model.findings import Effect, Priority, Process, Reason, Status
+from tasks.model.findings import (
+    LEFT_OUT,
+    NO_EVIDENCE,
+    Effect,
+    Priority,
+    Process,
+    Reason,
+    Status,
+)
 from tasks.model.hunts import Hunt, Pipeline, load_hunt
 from tasks.model.runs import Outcome, Report, Trend
 from tasks.model.wording import headline, is_news
@@ -499,30 +507,32 @@ def test_hours_at_a_threshold_appear_only_for_a_hunt_that_has_one():
     assert cells(of)[0]["hours_at_threshold"] == "168"
 
 
-def test_a_finding_of_look_ups_only_says_why_it_has_no_evidence():
+def test_a_finding_without_evidence_says_why_once_in_its_card_and_in_its_row():
     """An empty place would look like a fault."""
-    found = {"evidence": None, "figures": {"number_of_con_per_hour": 140}}
+    faults = ("not enriched: of old", f"{NO_EVIDENCE}: none found")
+    found = {"evidence": None, "faults": faults, "figures": {"number_of_con_per_hour": 140}}
     known = finding("mac-b", status=Status.CONTINUING, **found)
     of = report(run(), finding(**found), known)
     words = text_of(render_report(of))
-    assert "No connection was counted: DNS look-ups are none." in words
+    assert words.count("not enriched: of old · no connection times: none found") == 1
+    assert words.count("none found") == 2  # In the row too, where the others have a chart.
     assert "140 events/h" in words
-    assert words.count("no connection") == 1  # In the row, where the others have a chart.
 
 
 def test_a_hunt_that_counts_no_connections_has_no_columns_for_them():
-    """A hunt with `score = false` did not ask, so nothing says that there were none."""
+    """A hunt with `score = false` did not ask: that is said, and not that there were none."""
     asked = HUNT.pipeline.model_copy(update={"score": False})
+    without = {"evidence": None, "faults": (f"{NO_EVIDENCE}: {LEFT_OUT}",)}
     of = report(
         run(),
-        finding(evidence=None),
-        finding("mac-b", status=Status.CONTINUING, evidence=None),
+        finding(**without),
+        finding("mac-b", status=Status.CONTINUING, **without),
         hunt=HUNT.model_copy(update={"pipeline": asked}),
     )
     words = text_of(render_report(of))
-    for absent in ("Conn./h", "Last connection", "last connection", "connected", "no connection"):
+    for absent in ("Conn./h", "Last connection", "last connection", "connected"):
         assert absent not in words
-    assert "No connection was counted" not in words
+    assert words.count("no connection times: the hunt leaves them out") == 1
 
 
 def test_what_is_told_is_called_what_it_is():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.clusters import client, connect
@@ -18,13 +18,23 @@ from tasks.fleet.documents import NETWORK, Document, milliseconds
 from tasks.fleet.generate import write_fleet
 from tasks.fleet.hosts import Fleet
 from tasks.fleet.plants import plants
-from tasks.model.findings import CodeSignature, Evidence, Finding, Priority, Process, Status
+from tasks.model.findings import (
+    NO_EVIDENCE,
+    CodeSignature,
+    Evidence,
+    Finding,
+    Host,
+    Priority,
+    Process,
+    Status,
+)
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan
 from tasks.questions.connections import AGENTS_NOT_MAPPED, ask_connections
-from tasks.score import not_scored, scored
+from tasks.score import HOURS_NOT_KNOWN, not_scored, scored
 from tasks.settings import Cluster
 from tests.builders import finding
+from tests.effort import examples
 from tests.elasticsearch_behaviours import answer
 from tests.elasticsearch_server import ElasticsearchServer
 from tests.events import SLOT, connection, network_event, write_events
@@ -281,7 +291,7 @@ def test_an_answer_that_nobody_foresaw_loses_no_other_finding_its_evidence(tmp_p
     cells = connections.iloc[:1].assign(**{"process.entity_id": "odd", "cells": "no=hour"})
     whole, broken = scored((odd, other), pd.concat([connections, cells]), hours, PLAN)
     assert (broken.priority, broken.evidence) == (None, None)
-    assert broken.faults[0].startswith("not scored: Unexpected error: ValueError.")
+    assert broken.faults[0].startswith("no connection times: Unexpected error: ValueError.")
     assert (whole.evidence.connections, whole.faults) == (3, ())
     assert [record.exc_info[0] for record in caplog.records] == [ValueError]
 
@@ -311,6 +321,62 @@ def test_very_many_addresses_are_not_sent():
         tables(Cluster(name="corp", url=server.url), *findings[:-1])
     sent = [str(request.body["filter"]).count("host-") for request in server.came("POST")]
     assert sent == [0, 0, 65_536, 0]
+
+
+COLUMNS = ("process.entity_id", "destination.address", "agent.id", "cells", "first_at", "times")
+ROWS = st.builds(
+    lambda entity, address, agent: (entity, address, agent, "3=1", 5, 5),
+    *(st.sampled_from(each) for each in (["e", "f"], [ADDRESS, "45.2.2.2"], ["x", "y", None])),
+)
+
+
+@settings(max_examples=examples(60))
+@given(
+    entities=st.sets(st.sampled_from(["e", "f"])),
+    address=st.sampled_from([ADDRESS, None]),
+    host_id=st.sampled_from(["a", None]),
+    asks=st.booleans(),
+    answer=st.none() | st.lists(ROWS, max_size=3, unique=True),
+)
+def test_a_finding_without_evidence_says_why(entities, address, host_id, asks, answer):
+    """Whatever its events lack, and however the question ends."""
+    pipeline = HUNT.pipeline.model_copy(update={"score": asks})
+    plan = replace(PLAN, hunt=HUNT.model_copy(update={"pipeline": pipeline}))
+    given = replace(seen(*sorted(entities), address=address), host=Host(id=host_id))
+    if answer is None:
+        (shown,) = not_scored(plan, (given,), Unreachable("corp: away.", "Wait."))
+    else:
+        rows = pd.DataFrame(answer, columns=COLUMNS, dtype=object)
+        (shown,) = scored((given,), rows, NOTHING, plan)
+    missing = [fault for fault in shown.faults if fault.startswith(f"{NO_EVIDENCE}: ")]
+    assert len(missing) == (shown.evidence is None)
+    assert (HOURS_NOT_KNOWN in shown.faults) == (shown.evidence is not None)
+    assert shown.priority is not None
+
+
+@pytest.mark.parametrize(
+    ("lacking", "reason"),
+    [
+        (seen(), "its events have no process.entity_id"),
+        (seen("e", address=None), "its events have no destination.address"),
+        (seen("unknown"), "none found (DNS lookups do not count)"),
+    ],
+)
+def test_what_is_missing_is_named_and_asked_for_no_more(tmp_path, lacking, reason):
+    """The analyst sees whether the events, the hunt or the cluster is to blame."""
+    write_events(tmp_path, many(3))
+    cluster = Cluster(name="corp", url=tmp_path.as_uri())
+    (shown,) = scored((lacking,), *tables(cluster, lacking), PLAN)
+    assert (shown.evidence, shown.faults) == (None, (f"{NO_EVIDENCE}: {reason}",))
+
+
+def test_without_a_host_id_it_is_not_known_when_the_mac_was_silent(tmp_path):
+    """Its connections are counted all the same."""
+    homeless = replace(seen("e"), host=Host())
+    write_events(tmp_path, many(3))
+    cluster = Cluster(name="corp", url=tmp_path.as_uri())
+    (shown,) = scored((homeless,), *tables(cluster, homeless), PLAN)
+    assert (shown.evidence.connections, shown.faults) == (3, (HOURS_NOT_KNOWN,))
 
 
 def placed(host_id: str, executable: str, **changes) -> Finding:

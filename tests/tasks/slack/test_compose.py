@@ -27,6 +27,9 @@ from tasks.model.digests import (
     day_gaps,
 )
 from tasks.model.findings import (
+    LEFT_OUT,
+    NO_EVIDENCE,
+    NOT_ENRICHED,
     CodeSignature,
     Finding,
     Host,
@@ -456,11 +459,14 @@ def test_a_finding_is_told_with_all_that_a_first_look_needs():
 
 def test_a_finding_without_evidence_is_told_by_the_figures_of_its_hunt():
     """A finding that could not be scored is announced all the same, and says that it lacks that."""
-    bare = announced(1, evidence=None, faults=("not scored: no answer",), priority=None)
+    faults = (f"{NO_EVIDENCE}: corp: no answer.", f"{NOT_ENRICHED}: {LEFT_OUT}")
+    bare = announced(1, evidence=None, faults=faults, priority=None)
     (told,) = findings_in(composed(digest(bare)))
     assert told.startswith("UNRATED updater on ")
     assert "no signature · 168 h · demo-eu" in told
-    assert "not fully enriched" in told
+    assert " · no connection times · " in told
+    for elsewhere in ("no answer", "not enriched"):  # In the report; and chosen by the hunt.
+        assert elsewhere not in told
 
 
 def test_the_highest_priority_comes_first_whatever_the_order_of_runs():
