@@ -13,7 +13,14 @@ from pydantic import NonNegativeInt
 from flows.allowed import RunSettings, worker_allows
 from flows.catching_up import catch_up
 from flows.failures import add_or_explain, log_unexpected_faults, unexpected_errors_reported
-from flows.slots import Timetable, never_run, run_name, slot_of_run, timetable
+from flows.slots import (
+    Timetable,
+    is_by_newest_event,
+    never_run,
+    run_name,
+    slot_of_run,
+    timetable,
+)
 from flows.states import hunt_state
 from tasks.archive import check_writable, store, write_index_page
 from tasks.clusters import connect
@@ -25,7 +32,7 @@ from tasks.mark import mark
 from tasks.model.hunts import load_hunt, placeholder_hunt
 from tasks.model.runs import ANNOUNCE_RETURNED_AFTER_DAYS, Plan, Report, new_run_id
 from tasks.publish import publish
-from tasks.query import query
+from tasks.query import as_of_newest_event, query
 from tasks.record import build_report, not_searched_report, record, unpublished_reports
 from tasks.report import markdown_summary, render
 from tasks.score import not_scored, score
@@ -65,7 +72,8 @@ def hunt_cluster(
         cluster: The cluster to hunt, and how to reach it.
         hunt: Name of a shipped hunt, or path of a hunt file on the worker.
         thresholds: Thresholds of the hunt to override.
-        slot: The moment that the run stands for; by default the scheduled start minus the delay.
+        slot: The moment that the run stands for; by default the scheduled start minus the delay,
+            and for a folder that is hunted by hand its newest event.
         delay_minutes: How many minutes late an event may arrive and still be searched.
         stale_after_hours: A newest event older than this many hours means "no data".
         catch_up_slots: How many slots a scheduled run catches up first; older ones are "missed".
@@ -94,6 +102,8 @@ def hunt_cluster(
             mask=mask,
             scheduled=schedule is not None,
             announce_returned_after_days=announce_returned_after_days,
+            of_folder=cluster.folder is not None,
+            by_newest_event=is_by_newest_event(cluster, slot),
         )
         report = catch_up_and_search(site, plan, hunt, thresholds or {}, schedule, catch_up_slots)
         report, address = record_and_publish(site, report)
@@ -135,6 +145,7 @@ def search(site: RunContext, plan: Plan) -> Report:
     If `enrich` or `score` fails, no finding is lost: every finding carries the reason.
     """
     with connect(site.cluster, read_block) as client:
+        plan = as_of_newest_event(client, plan)
         answer, coverage = query(client, plan)
         findings, known, outcome = diff(site.history, answer, coverage, plan)
         findings = add_or_explain(partial(enrich, client, plan), not_enriched, findings)

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.errors import SettingsError
 from tasks.history import History
 from tasks.model.runs import Plan, minute
+from tasks.settings import Cluster
 
 _MINUTE = timedelta(minutes=1)
 
@@ -97,6 +98,24 @@ def _starts(schedule: SCHEDULE_TYPES, since: datetime, until: datetime) -> Itera
         since = max(later) + _MINUTE
 
 
+def _scheduled_deployment() -> UUID | None:
+    """Give the deployment whose schedule started the current flow run; None for a run by hand."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    return flow_run.deployment_id if flow_run and flow_run.auto_scheduled else None
+
+
+def is_by_newest_event(subject: object, slot: datetime | None) -> bool:
+    """Whether the newest event decides on the current flow run's slot.
+
+    Args:
+        subject: the cluster or destination.
+        slot: the run's `slot` parameter.
+    """
+    of_folder = isinstance(subject, Cluster) and subject.folder is not None
+    return of_folder and slot is None and _scheduled_deployment() is None
+
+
 def slot_of_run(given: datetime | None, delay_minutes: int = 0) -> datetime:
     """Give the current flow run's slot: the `slot` parameter, else from its scheduled start.
 
@@ -113,12 +132,16 @@ def slot_of_run(given: datetime | None, delay_minutes: int = 0) -> datetime:
 def run_name(subject: str) -> Callable[[], str]:
     """Name flow runs in Prefect's UI by their subject and slot: `prod-us 2026-11-24 06:00Z`.
 
+    A slot that is not known yet is named for what it will be: `export, newest event`.
+
     Args:
         subject: the flow's parameter for its cluster or destination.
     """
 
     def name() -> str:
         given: dict[str, Any] = runtime.flow_run.parameters
+        if is_by_newest_event(given[subject], given.get("slot")):
+            return f"{given[subject].name}, newest event"
         slot = slot_of_run(given.get("slot"), given.get("delay_minutes", 0))
         return f"{given[subject].name} {slot:%Y-%m-%d %H:%MZ}"
 
@@ -131,14 +154,13 @@ def timetable(delay_minutes: int) -> Timetable | None:
     Returns:
         None for a run that was started by hand, in Prefect's UI or elsewhere.
     """
-    context = FlowRunContext.get()
-    flow_run = context.flow_run if context else None
-    if flow_run is None or flow_run.deployment_id is None or not flow_run.auto_scheduled:
+    deployment_id = _scheduled_deployment()
+    if deployment_id is None:
         return None
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment(flow_run.deployment_id)
+        deployment = client.read_deployment(deployment_id)
         waiting = client.read_flow_runs(
-            flow_run_filter=_waiting(flow_run.deployment_id),
+            flow_run_filter=_waiting(deployment_id),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=1,
         )

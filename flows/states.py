@@ -32,6 +32,7 @@ def hunt_state(report: Report, address: str) -> State:
         "slot": run.slot.isoformat(),
         "outcome": run.outcome.value,
         "new": [finding.id for finding in report.having(Status.NEW)],
+        "warnings": list(run.warnings),
         "message": message,
         "report": address,
     }

@@ -8,10 +8,29 @@ from prefect import get_run_logger
 
 from tasks.clusters import Answer, Client
 from tasks.model.coverage import Coverage
-from tasks.model.runs import Plan
+from tasks.model.runs import Plan, slot_of_newest
 from tasks.orchestration.retries import cluster_step, is_last_attempt
 from tasks.questions.candidates import ask_candidates
 from tasks.questions.coverage import ask_coverage
+from tasks.questions.newest import ask_newest_event
+from tasks.text.times import full
+
+
+def as_of_newest_event(client: Client, plan: Plan) -> Plan:
+    """Choose the slot of a folder that was hunted by hand without one, and say so.
+
+    An export is in the past: as of now, it has no data.
+    """
+    if not plan.by_newest_event:
+        return plan
+    newest = ask_newest_event(client, plan.hunt, plan.started_at)
+    if newest is None:
+        remark = "No slot was given, and the folder has no event before the time of this computer."
+        return replace(plan, remarks=(remark,))
+    slot = slot_of_newest(newest, plan.started_at)
+    remark = f"No slot was given: this run is as of the folder's newest event, {full(slot)}."
+    get_run_logger().info("%s", remark)
+    return replace(plan, slot=slot, remarks=(remark,))
 
 
 @cluster_step

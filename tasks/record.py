@@ -84,15 +84,23 @@ def _report(plan: Plan, run: Run, findings: tuple[Finding, ...]) -> Report:
 
 def _missing_data(coverage: Coverage, plan: Plan) -> str:
     if coverage.newest_event is None:
-        return (
-            "The window holds no event that the hunt could have seen. Check that the agents ship "
-            "them to this cluster, and that the API key may read them."
+        problem = "The window holds no event that the hunt could have seen."
+        remedy = (
+            "Check that the agents ship them to this cluster, and that the API key may read them."
         )
-    age = times.span(plan.slot - coverage.newest_event)
-    return (
-        f"Events have stopped coming: the newest is {age} older than the slot, and "
-        f"{plan.stale_after_hours:g} hours are allowed. Check that the agents still ship them."
-    )
+    else:
+        age = times.span(plan.slot - coverage.newest_event)
+        problem = (
+            f"Events have stopped coming: the newest is {age} older than the slot, and "
+            f"{plan.stale_after_hours:g} hours are allowed."
+        )
+        remedy = "Check that the agents still ship them."
+    if plan.of_folder and not plan.remarks:
+        remedy = (
+            f"`beaconhunt run {plan.cluster}`, without `--slot`, hunts an export as of its newest "
+            "event."
+        )
+    return f"{problem} {remedy}"
 
 
 def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
@@ -106,6 +114,7 @@ def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
         description = FAULTS[fault]
         sentence = description.sentence(f"agents of version {', '.join(versions)}")
         yield f"{fault.capitalize()}: {sentence} {description.remedy}"
+    yield from plan.remarks
     if not plan.hunt.reproducible:
         yield "Not reproducible as of a slot: the query uses NOW()."
     yield from _without_divisions_by_zero(answer.warnings)

@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 
 from flows.cli.in_process import flows_by_name, progress, run_here
-from flows.cli.options import CONFIG, Config, FormatOption, TimeOption, deployments_of
+from flows.cli.options import (
+    CONFIG,
+    Config,
+    FormatOption,
+    SlotOption,
+    TimeOption,
+    deployments_of,
+)
 from flows.cli.output import (
     Format,
     OutputFormat,
@@ -24,6 +31,7 @@ from flows.cli.output import (
 from flows.deployments import Deployment, deployments
 from flows.prefect_server import use_prefect_server
 from tasks.preflight.checks import Check, Verdict
+from tasks.text.untrusted import visible
 
 commands = typer.Typer()
 
@@ -31,11 +39,14 @@ commands = typer.Typer()
 @commands.command(epilog="Example: `beaconhunt run prod-eu --slot 2026-11-24T06:00Z`")
 def run(
     cluster: Annotated[str, typer.Argument(help="Name of the cluster in prefect.yaml.")],
-    slot: TimeOption = None,
+    slot: SlotOption = None,
     format: FormatOption = OutputFormat.TEXT,
     config: Config = CONFIG,
 ) -> None:
-    """Hunt one cluster now, or for a past slot, with its deployment's parameters."""
+    """Hunt one cluster now, or for a past slot, with its deployment's parameters.
+
+    A folder of events is hunted as of its newest event.
+    """
     for deployment in deployments_of(config, "hunt_cluster", cluster):
         _hunt(deployment, config, slot, cluster, format)
 
@@ -73,6 +84,8 @@ def _hunt(
         show_facts(facts)
     else:
         out.print(f"{name}: {facts['message']}\n  {facts['report']}")
+        for warning in facts["warnings"]:
+            err.print(f"  {visible(warning)}")
 
 
 @commands.command(epilog="Example: `beaconhunt digest secops --dry-run`")

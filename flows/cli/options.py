@@ -52,6 +52,15 @@ TimeOption = Annotated[
         help="Time of the slot with its zone, like 2026-11-24T06:00Z. Default: now.",
     ),
 ]
+SlotOption = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=parse_time,
+        metavar="TIME",
+        help="Time of the slot with its zone, like 2026-11-24T06:00Z. Default: now; for a folder "
+        "of events, its newest event.",
+    ),
+]
 CONFIG = Path("prefect.yaml")
 
 

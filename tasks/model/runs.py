@@ -37,6 +37,11 @@ def minute(moment: datetime) -> datetime:
     return datetime.fromtimestamp(moment.timestamp() // 60 * 60, UTC)
 
 
+def slot_of_newest(newest_event: datetime, now: datetime) -> datetime:
+    """Give the first slot whose window holds the newest event, but none in the future."""
+    return min(minute(newest_event) + timedelta(minutes=1), minute(now))
+
+
 class Outcome(StrEnum):
     """How a run ended: six outcomes, which pages and messages keep apart."""
 
@@ -111,6 +116,10 @@ class Plan:
         stale_after_hours: a newest event older than this as of the slot means "no data".
         announce_returned_after_days: a finding that returns after this time is announced again.
         mask: secrets in command lines are masked in all that is published.
+        of_folder: the cluster is a folder of events, which may be an export from the past.
+        by_newest_event: neither a person nor a schedule gave the slot of a folder: it will be that
+            of its newest event.
+        remarks: sentences on how the run was planned, for the run's warnings.
     """
 
     run_id: str
@@ -125,6 +134,9 @@ class Plan:
     scheduled: bool = False
     announce_returned_after_days: int = ANNOUNCE_RETURNED_AFTER_DAYS
     mask: bool = True
+    of_folder: bool = False
+    by_newest_event: bool = False
+    remarks: tuple[str, ...] = ()
 
     def at(self, slot: datetime) -> Plan:
         """Make the plan for another run that starts now, for another slot."""

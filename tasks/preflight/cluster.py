@@ -29,12 +29,12 @@ from tasks.model.coverage import CHECK_SHARE, FAULTS, AgentCoverage, Coverage, F
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
+from tasks.preflight.events import judge_events
 from tasks.questions.candidates import parameters
 from tasks.questions.connections import CONNECTIONS, HOST_HOURS
 from tasks.questions.coverage import TOTALS, ask_coverage, subject_of
 from tasks.questions.processes import PROCESSES
 from tasks.settings import Cluster, ReadBlock, no_block
-from tasks.text import times
 from tasks.text.numbers import counted
 
 PATIENCE_MINUTES = 2
@@ -218,20 +218,24 @@ class _Cluster:
         return coverage
 
     @cached_property
-    def surveyed(self) -> tuple[Coverage | None, str]:
-        """The coverage, and the reason why the agents' telemetry was not assessed."""
+    def plan(self) -> Plan:
+        """A run now that searches one day."""
         a_day = self.hunt.pipeline.model_copy(update={"window_days": 1})
-        hunt = self.hunt.model_copy(update={"pipeline": a_day})
-        plan = Plan(
+        return Plan(
             run_id="check",
-            hunt=hunt,
+            hunt=self.hunt.model_copy(update={"pipeline": a_day}),
             cluster=self.settings.cluster.name,
             slot=self.now,
             stale_after_hours=self.settings.stale_after_hours,
             started_at=self.now,
+            of_folder=self.is_folder,
         )
+
+    @cached_property
+    def surveyed(self) -> tuple[Coverage | None, str]:
+        """The coverage, and the reason why the agents' telemetry was not assessed."""
         try:
-            return ask_coverage(self.client, plan, allow_partial=True)
+            return ask_coverage(self.client, self.plan, allow_partial=True)
         except DeadlineExceeded:
             return None, ""
 
@@ -351,36 +355,14 @@ class _Cluster:
         yield TrialResult("The cluster understands the hunt's query.")
 
     def count_events(self) -> Iterator[TrialResult]:
-        coverage = self.coverage
-        if coverage is None:
+        if self.coverage is None:
             yield warning(
                 f"Counting the events of one day takes more than {PATIENCE_MINUTES:g} minutes.",
                 "Check the cluster's load; a run has `deadline_minutes` for a query about "
                 f"{self.hunt.pipeline.window_days} days.",
             )
-            return
-        if coverage.newest_event is None:
-            judge = warning if self.is_folder else failed
-            yield judge(
-                "There is no event in the hunt's population in the last 24 hours.",
-                "Hunt as of a slot within the folder's events: `beaconhunt run NAME --slot TIME`."
-                if self.is_folder
-                else "Check that Elastic Defend ships these events to this cluster, or correct "
-                "`population` in the hunt.",
-            )
-            return
-        age = times.span(self.now - coverage.newest_event)
-        hosts = counted(coverage.macs, *self.hunt.pipeline.nouns.host)
-        text = f"{counted(coverage.events, 'event')} from {hosts} in the last 24 hours"
-        if coverage.is_stale(self.now, self.settings.stale_after_hours):
-            yield warning(
-                f"{text}, the newest {age} old: a run now would have no data.",
-                "Check that Elastic Defend still ships events, or set `stale_after_hours`.",
-            )
         else:
-            yield TrialResult(f"{text}, the newest {age} old.")
-        if coverage.is_partial:
-            yield warning("Some shards did not answer.", "Check the cluster's failed shards.")
+            yield from judge_events(self.client, self.plan, self.coverage)
 
     def judge_telemetry(self) -> Iterator[TrialResult]:
         coverage, unjudged = self.surveyed

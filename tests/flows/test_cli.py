@@ -102,6 +102,40 @@ def test_run_and_digest_say_how_they_ended(site, command):
     assert said.startswith("secops: nothing to post")
 
 
+def test_an_export_is_hunted_as_of_its_newest_event_and_that_is_said(site, command):
+    """By hand, without a slot: as of now it would have no data."""
+    new_history(f"sqlite:///{site}/history.db")
+    at = SLOT - timedelta(days=365, seconds=30)
+    ahead = datetime.now(UTC) + timedelta(days=1)
+    events = [network_event(at=each, signature="developer") for each in (at, ahead)]
+    write_events(site / "corp", events)
+    code, said, remark = command("run", "corp")
+    assert (code, said.splitlines()[0]) == (0, "corp: baseline: 0")
+    assert (
+        "No slot was given: this run is as of the folder's newest event, 24 Nov 2025 06:00 UTC."
+        in remark
+    )
+    (run,) = json.loads(command("runs", "--format", "json")[1])
+    assert run["slot"] == "2025-11-24T06:00:00+00:00"
+
+
+@pytest.mark.parametrize("events", [[], [network_event(at=datetime.now(UTC) + timedelta(days=1))]])
+def test_a_folder_without_an_event_before_now_is_not_hunted_in_the_future(site, command, events):
+    """Its run says what the folder lacks."""
+    new_history(f"sqlite:///{site}/history.db")
+    shutil.rmtree(site / "corp")
+    (site / "corp").mkdir()
+    if events:
+        write_events(site / "corp", events)
+    code, said, complaint = command("run", "corp")
+    if events:
+        assert (code, said.splitlines()[0]) == (0, "corp: no data: no event in 7 days")
+        assert "the folder has no event before the time of this computer" in complaint
+    else:
+        assert code == 1
+        assert "logs-endpoint.events.network-*" in complaint
+
+
 def test_a_backfill_runs_what_no_run_has_searched_oldest_first(site, command):
     """Once: what was searched is not run again."""
     new_history(f"sqlite:///{site}/history.db")

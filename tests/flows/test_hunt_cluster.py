@@ -172,6 +172,17 @@ def test_a_cluster_that_stopped_shipping_is_no_data_and_nothing_goes_quiet(site)
     assert Status.QUIET not in statuses(site.reports()[-1])
 
 
+def test_a_folder_is_hunted_by_hand_as_of_its_newest_event(site):
+    """Started in Prefect's UI too; the run's name promises no slot that it has not."""
+    site.hunt(site.cluster(*steady(), fresh()), slot=None)
+    (report,) = site.reports()
+    assert report.run.slot == SLOT - timedelta(minutes=4)
+    assert report.run.flow_run == "corp, newest event"
+    assert report.run.outcome is Outcome.BASELINE
+    assert len(report.findings) == 1
+    assert "24 Nov 2026 05:56 UTC" in report.run.warnings[-1]
+
+
 def test_a_cluster_without_any_event_is_no_data(site):
     """Never "nothing new"."""
     state = site.hunt(site.cluster(network_event(at=SLOT - 30 * DAY)))

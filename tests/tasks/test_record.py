@@ -216,6 +216,22 @@ def test_no_data_says_how_old_the_newest_event_is():
     )
 
 
+@pytest.mark.parametrize("newest_event", [SLOT - timedelta(days=3), None])
+def test_no_data_of_a_folder_gives_the_command_that_hunts_it(newest_event):
+    """An export is in the past, and its agents are none of the reader's business."""
+    export = replace(plan(), of_folder=True)
+    seen = replace(coverage(), newest_event=newest_event)
+    detail = build_report(export, Outcome.NO_DATA, answer(), seen, (), None, ()).run.detail
+    assert detail.endswith(
+        f"`beaconhunt run {CLUSTER}`, without `--slot`, hunts an export as of its newest event."
+    )
+    assert "agents" not in detail
+    known = replace(export, remarks=("No slot was given, ...",))
+    run = build_report(known, Outcome.NO_DATA, answer(), seen, (), None, ()).run
+    assert "beaconhunt run" not in run.detail  # That is the run that has no data.
+    assert run.warnings[-1] == "No slot was given, ..."
+
+
 def test_no_data_says_when_there_was_no_event_at_all():
     """An empty window is not a quiet one."""
     empty = Coverage(events=0, macs=0, newest_event=None)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tasks.model.findings import Effect, Reason, Scalar, Status
-from tasks.model.runs import Outcome, Plan, Report, Trend, Window, minute
+from tasks.model.runs import Outcome, Plan, Report, Trend, Window, minute, slot_of_newest
 from tests.builders import CLUSTER, HUNT, SLOT, coverage, day, finding, report, run
 
 SCALARS: st.SearchStrategy[Scalar] = st.one_of(
@@ -153,6 +153,25 @@ def test_how_a_run_ends_follows_from_four_facts(uncounted, stale, whole, first, 
     newest = SLOT - timedelta(hours=6, seconds=stale)
     seen = replace(coverage(), newest_event=newest, is_partial=uncounted)
     assert plan.outcome(seen, whole=whole, first=first) is outcome
+
+
+@pytest.mark.parametrize(
+    ("newest_event", "slot"),
+    [
+        ("05:30:00.000", "05:31"),
+        ("05:30:00.001", "05:31"),
+        ("05:59:58", "06:00"),
+        ("06:00", "06:00"),
+    ],
+)
+def test_the_slot_of_the_newest_event_has_it_in_its_window_and_is_not_in_the_future(
+    newest_event: str, slot: str
+):
+    """A window ends before its slot; and as of a minute to come, events may still arrive."""
+    newest, expected = (
+        datetime.fromisoformat(f"2026-11-24T{each}Z") for each in (newest_event, slot)
+    )
+    assert slot_of_newest(newest, SLOT + timedelta(seconds=1)) == expected
 
 
 def test_a_window_ends_with_its_slot():

@@ -336,7 +336,8 @@ def test_a_day_without_events_fails_on_a_server_and_is_a_warning_for_a_folder(tm
     assert not_ok(remote) == only("events", "telemetry")
     assert "Elastic Defend ships" in said(remote, "events")
     assert not_ok(folder)["events"] is Verdict.WARNING
-    assert "--slot" in said(folder, "events")
+    assert "`beaconhunt run prod --slot 2026-11-21T06:01Z`" in said(folder, "events")
+    assert "Elastic Defend" not in said(folder, "events")
 
 
 def test_events_that_are_stale_are_a_warning(tmp_path: Path):
@@ -349,6 +350,19 @@ def test_events_that_are_stale_are_a_warning(tmp_path: Path):
         checks, "events"
     )
     assert "`stale_after_hours`" in said(checks, "events")
+    folder = checked(tmp_path.as_uri())
+    assert not_ok(folder) == {"events": Verdict.WARNING}
+    assert "`beaconhunt run prod --slot 2026-11-23T21:01Z`" in said(folder, "events")
+    assert "`stale_after_hours`" not in said(folder, "events")
+
+
+def test_a_folder_with_events_of_the_future_only_is_a_warning_without_a_command(tmp_path: Path):
+    """No slot finds them before their time comes."""
+    write_events(tmp_path, [network_event(at=SLOT + timedelta(days=1))])
+    checks = checked(tmp_path.as_uri())
+    assert verdicts(checks)["events"] is Verdict.WARNING
+    assert "this computer's clock" in said(checks, "events")
+    assert "--slot" not in said(checks, "events")
 
 
 def test_shards_that_do_not_answer_are_a_warning(events: Path):
