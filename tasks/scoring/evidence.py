@@ -130,15 +130,15 @@ def _utc(epoch_ms: int) -> datetime:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
-Row = Mapping[Hashable, Any]
+AgentRow = Mapping[Hashable, Any]
 
-Rows = Mapping[tuple[str, str], Sequence[Row]]
+Rows = Mapping[tuple[str, str], Sequence[AgentRow]]
 """Answers to `CONNECTIONS` by entity id and destination address: a row for each agent."""
 
 
 def by_process(connections: pd.DataFrame) -> Rows:
     """Index the answers to `CONNECTIONS`."""
-    rows: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    rows: defaultdict[tuple[str, str], list[AgentRow]] = defaultdict(list)
     for row in connections.to_dict("records"):
         rows[row["process.entity_id"], row["destination.address"]].append(row)
     return rows
@@ -154,14 +154,14 @@ def connections_of(finding: Finding, rows: Rows) -> Mapping[str | None, Connecti
     """
     address = finding.destination.address
     keys = ((entity, address) for entity in finding.process.entity_ids if address is not None)
-    agents: defaultdict[str | None, list[Row]] = defaultdict(list)
+    agents: defaultdict[str | None, list[AgentRow]] = defaultdict(list)
     for row in chain.from_iterable(rows.get(key, ()) for key in keys):
         agents[row.get("agent.id")].append(row)
     added_up = ((agent, _added_up(mine)) for agent, mine in agents.items())
     return dict(sorted(added_up, key=lambda each: (-each[1].count, str(each[0]))))
 
 
-def _added_up(rows: Sequence[Row]) -> Connections:
+def _added_up(rows: Sequence[AgentRow]) -> Connections:
     hourly: Counter[int] = Counter()
     for cell in chain.from_iterable(values(row["cells"]) for row in rows):
         hour, _, connections = cell.partition("=")
