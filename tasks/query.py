@@ -12,7 +12,7 @@ from tasks.model.runs import Plan, slot_of_newest
 from tasks.orchestration.retries import cluster_step, is_last_attempt
 from tasks.questions.candidates import ask_candidates
 from tasks.questions.coverage import ask_coverage
-from tasks.questions.newest import ask_newest_event
+from tasks.questions.newest import EVERY_EVENT, ask_newest_event
 from tasks.text.times import full
 
 
@@ -23,7 +23,9 @@ def as_of_newest_event(client: Client, plan: Plan) -> Plan:
     """
     if not plan.by_newest_event:
         return plan
-    newest = ask_newest_event(client, plan.hunt, plan.started_at)
+    populations = (plan.hunt.pipeline.population, EVERY_EVENT)
+    asked = (ask_newest_event(client, plan.hunt, plan.started_at, each) for each in populations)
+    newest = next(filter(None, asked), None)
     if newest is None:
         remark = "No slot was given, and the folder has no event before the time of this computer."
         return replace(plan, remarks=(remark,))

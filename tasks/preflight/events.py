@@ -50,11 +50,11 @@ def judge_events(client: Client, plan: Plan, coverage: Coverage) -> Iterator[Tri
 
 def _command_for_export(client: Client, plan: Plan) -> str:
     """Give the command that hunts a folder whose events are from the past."""
-    newest = ask_newest_event(client, plan.hunt, plan.slot)
+    newest = ask_newest_event(client, plan.hunt, plan.slot, plan.hunt.pipeline.population)
     if newest is None:
         return (
-            "No event of the folder is older than the time of this computer. Check its files, and "
-            "this computer's clock."
+            "The folder has none from before either. Check the times of its events and this "
+            "computer's clock, or correct `population` in the hunt."
         )
     slot = slot_of_newest(newest, plan.slot)
     return (

@@ -16,27 +16,29 @@ FROM $sources
 """)
 
 
-def ask_newest_event(client: Client, hunt: Hunt, before: datetime) -> datetime | None:
-    """Ask for the newest event that a hunt could have seen, whatever its age.
+EVERY_EVENT = "true"
+"""The population of all events in a hunt's sources."""
+
+
+def ask_newest_event(
+    client: Client, hunt: Hunt, before: datetime, population: str
+) -> datetime | None:
+    """Ask for the newest event in a hunt's sources, whatever its age.
 
     Args:
         client: client of a folder: a server would read all that it keeps.
-        hunt: for its sources and population.
+        hunt: for its sources.
         before: aware UTC; later events come from computers whose clock is ahead.
+        population: ES|QL condition for the events that count.
 
     Returns:
-        The time of the newest event in the hunt's population, else in its sources; None if they
-        have no event before that moment.
+        The time of the newest event; None if there is none before that moment.
 
     Raises:
         ClusterError: the folder cannot be asked.
     """
-    subject = subject_of(hunt)
+    query = NEWEST.substitute(subject_of(hunt) | {"population": population})
     earlier = {"range": {"@timestamp": {"lt": before.isoformat()}}}
-    for population in (hunt.pipeline.population, "true"):
-        query = NEWEST.substitute(subject | {"population": population})
-        (row,) = ask(client, Question("newest", query, earlier, {})).records()
-        if row["newest_event"] is not None:
-            newest: datetime = row["newest_event"].to_pydatetime()
-            return newest
-    return None
+    (row,) = ask(client, Question("newest", query, earlier, {})).records()
+    newest: datetime | None = row["newest_event"]
+    return newest

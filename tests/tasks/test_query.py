@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from tasks.fleet.hosts import Fleet
 from tasks.fleet.plants import ELSEWHERE, HOSTILE, NEAR_MISSES, plants
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Plan, Window
-from tasks.query import query
+from tasks.query import as_of_newest_event, query
 from tasks.questions.candidates import ask_candidates, parameters
 from tasks.questions.coverage import ask_coverage
 from tasks.settings import Cluster
@@ -40,6 +41,27 @@ EXCLUDED = [
 
 def plan(slot: datetime = SLOT, hunt=HUNT) -> Plan:
     return Plan("abc", hunt, "corp", slot, stale_after_hours=6, started_at=slot)
+
+
+@pytest.mark.parametrize(
+    ("event", "slot", "remark"),
+    [
+        ({"at": SLOT - timedelta(days=365)}, SLOT - timedelta(days=365, minutes=-1), "24 Nov 2025"),
+        ({"at": JUST_BEFORE, "host.os.family": "macOS"}, SLOT - timedelta(minutes=4), "05:56 UTC"),
+        ({"at": SLOT + timedelta(days=1)}, SLOT, "no event before the time of this computer"),
+    ],
+    ids=["old", "outside the population", "in the future"],
+)
+def test_the_slot_of_a_folder_is_its_newest_event_unless_one_was_given(
+    tmp_path, event, slot, remark
+):
+    """A folder without an event of the population is searched too: the run says what came."""
+    write_events(tmp_path, [network_event(**event)])
+    with connect(Cluster(name="corp", url=tmp_path.as_uri())) as client, disable_run_logger():
+        assert as_of_newest_event(client, plan()) == plan()
+        chosen = as_of_newest_event(client, replace(plan(), by_newest_event=True))
+    assert chosen.slot == slot
+    assert remark in chosen.remarks[0]
 
 
 def hunted(folder: Path, slot: datetime = SLOT, hunt=HUNT) -> list[dict]:
