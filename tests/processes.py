@@ -25,7 +25,26 @@ from tests import sqlite  # noqa: F401 - it makes SQLite forgetful.
 _PROCESSES = get_context("forkserver")
 """Forks from a process of one thread that has imported everything already."""
 
-_PROCESSES.set_forkserver_preload(["flows.daily_digest", "flows.hunt_cluster", __name__])
+_PROCESSES.set_forkserver_preload(
+    [
+        "flows.daily_digest",
+        "flows.hunt_cluster",
+        # What a first flow run imports, for more CPU than it takes itself.
+        "duckdb",
+        "fastapi.encoders",
+        "prefect.flow_engine",
+        "prefect.task_engine",
+        "prefect.telemetry.run_telemetry",
+        "prefect.utilities.visualization",
+        "tasks.esql.node",
+        "tests.compiled_templates",
+        # What the modules of tests import in which the functions are.
+        "tests.flows.office",
+        "tests.flows.site",
+        "tests.postgresql",
+        __name__,
+    ]
+)
 
 
 def public(owner: type) -> list[str]:
