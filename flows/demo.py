@@ -91,18 +91,21 @@ def make_clusters(demo: Demo, progress: Progress) -> dict[str, int]:
     return documents
 
 
-def make_live_cluster(now: datetime, progress: Progress) -> Path:
+def live_cluster() -> Path:
+    """Give the folder of the demo cluster in prefect.yaml."""
+    return home() / "demo-cluster"
+
+
+def make_live_cluster(now: datetime, progress: Progress) -> None:
     """Replace the demo cluster of prefect.yaml by one with events up to now.
 
     Raises:
         SettingsError: as `make_clusters`.
     """
     (_, fleet), *_ = demo_clusters(minute(now))
-    folder = home() / "demo-cluster"
     with writing_home():
-        shutil.rmtree(folder, ignore_errors=True)
-        write_fleet(fleet, folder, progress)
-    return folder
+        shutil.rmtree(live_cluster(), ignore_errors=True)
+        write_fleet(fleet, live_cluster(), progress)
 
 
 @dataclass(frozen=True, slots=True)

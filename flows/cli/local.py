@@ -58,12 +58,15 @@ def up(
     use_configuration(config)
     own = own_prefect(port, prefect_home())
     flows = flows_by_name()
-    for deployment in deployments(config):
-        if deployment.flow_name in flows:
-            deployment.checked(flows[deployment.flow_name])
-    with bar("Generating the demo cluster") as advance:
-        made = story.make_live_cluster(datetime.now(UTC), advance)
-    out.print(f"The demo cluster: {made}")
+    clusters = [
+        deployment.checked(flows[deployment.flow_name]).get("cluster")
+        for deployment in deployments(config)
+        if deployment.flow_name in flows
+    ]
+    if any(cluster and cluster.folder == str(story.live_cluster()) for cluster in clusters):
+        with bar("Generating the demo cluster") as advance:
+            story.make_live_cluster(datetime.now(UTC), advance)
+        out.print(f"The demo cluster: {story.live_cluster()}")
     out.print(f"The history has schema {upgrade_history(chosen_history(None, config))}.")
     run_server_and_worker(own, config, report=out.print)
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import pytest
+import yaml
 from prefect.client.base import PrefectHttpxSyncClient
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
@@ -81,10 +82,10 @@ class Product:
         connection.close()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
 
-    def up(self, said: str) -> Terminal:
+    def up(self, said: str, config: Path = ROOT / "prefect.yaml") -> Terminal:
         return Terminal(
             self.users / said,
-            *("up", "--port", str(self.port)),
+            *("up", "--port", str(self.port), "--config", str(config)),
             env=without_prefect(
                 HOME=str(self.users), BEACONHUNT_HOME=str(self.home), PREFECT_PROFILE="work"
             ),
@@ -349,11 +350,13 @@ def test_ctrl_c_ends_all_of_it(product, terminal):
 @pytest.mark.parametrize(
     ("part", "command"), [("worker", "prefect worker start"), ("server", "flows.closed_server")]
 )
-def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(product, terminal, part, command):
-    """Half a product hunts nothing: better none, and a sentence."""
+def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(
+    product, terminal, tmp_path, part, command
+):
+    """Half a product hunts nothing: better none, and a sentence. It hunts no demo either."""
     terminal.close()
     old = product.login
-    with product.up(part) as again:
+    with product.up(part, without_hunts(tmp_path / "prefect.yaml")) as again:
         again.wait_for("Ready:")
         assert product.ask(VERSION, login=old).status == 401, "a restart ends the old login"
         assert product.ask(VERSION, login=product.login).status == 200
@@ -364,6 +367,16 @@ def test_a_part_that_ends_by_itself_ends_the_rest_with_a_remedy(product, termina
     assert f"error: The {part} ended by itself." in again.said
     assert "remedy: " in again.said
     assert not any(map(is_alive, started))
+    assert "The demo cluster: " in terminal.said
+    assert "demo cluster" not in again.said
+
+
+def without_hunts(file: Path) -> Path:
+    """Write our prefect.yaml with its weekly deployment only; give its path."""
+    document = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    listed = [each for each in document["deployments"] if each["name"] == "retention"]
+    file.write_text(yaml.safe_dump(document | {"deployments": listed}))
+    return file
 
 
 @pytest.fixture
