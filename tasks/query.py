@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from prefect import get_run_logger
 
@@ -46,7 +47,8 @@ def query(client: Client, plan: Plan) -> tuple[Answer, Coverage]:
     client.require(plan.hunt.pipeline.min_version, f"the hunt {plan.hunt.slug}")
     answer = ask_candidates(client, plan, allow_partial=allow_partial)
     logger.info("%d candidates on %s", len(answer.rows), client.cluster.name)
-    coverage, unjudged = ask_coverage(client, plan, allow_partial=allow_partial)
+    clock = datetime.now(UTC)
+    coverage, unjudged = ask_coverage(client, plan, clock, allow_partial=allow_partial)
     logger.info("%d events from %d hosts in the window", coverage.events, coverage.macs)
     if unjudged:
         # The heaviest query; the hunt has its answer without it.

@@ -13,8 +13,9 @@ from tasks.clusters import Answer
 from tasks.errors import PipelineError
 from tasks.history import History
 from tasks.model.costs import Cost
-from tasks.model.coverage import FAULTS, Coverage
+from tasks.model.coverage import Coverage
 from tasks.model.fallback import as_recorded
+from tasks.model.faults import UNMATCHED_REMEDY, fault_sentences, unmatched_words
 from tasks.model.findings import Finding
 from tasks.model.runs import Outcome, Plan, Report, Run
 from tasks.orchestration.steps import step
@@ -83,6 +84,8 @@ def _report(plan: Plan, run: Run, findings: tuple[Finding, ...]) -> Report:
 
 
 def _missing_data(coverage: Coverage, plan: Plan) -> str:
+    if coverage.is_unmatched and coverage.scrutiny:
+        return f"{unmatched_words(coverage.scrutiny)}. {UNMATCHED_REMEDY}"
     if coverage.newest_event is None:
         problem = "The window holds no event that the hunt could have seen."
         remedy = (
@@ -110,10 +113,10 @@ def _warnings(answer: Answer, coverage: Coverage, plan: Plan) -> Iterator[str]:
         yield f"Partial: the remote cluster {remote} did not answer and was not searched in full."
     if answer.is_cut:
         yield f"Cut at {len(answer.rows):,} rows: there may be more candidates."
-    for fault, versions in coverage.faulty.items():
-        description = FAULTS[fault]
-        sentence = description.sentence(f"agents of version {', '.join(versions)}")
-        yield f"{fault.capitalize()}: {sentence} {description.remedy}"
+    for fault in coverage.faults:
+        sentences = fault_sentences(fault, coverage, plan.hunt.pipeline.nouns)
+        yield f"{fault.kind.capitalize()}: {sentences}"
+    yield from coverage.scrutiny.left_out if coverage.scrutiny else ()
     yield from plan.remarks
     if not plan.hunt.reproducible:
         yield "Not reproducible as of a slot: the query uses NOW()."

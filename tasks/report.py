@@ -21,7 +21,7 @@ from tasks.model.wording import (
     is_changed,
     is_news,
     known_words,
-    newest_event_words,
+    no_data_words,
     reason_key,
     searched_words,
 )
@@ -109,7 +109,7 @@ def state_message(report: Report) -> str:
         case Outcome.PARTIAL:
             return f"partial: {counts}{besides}"
         case Outcome.NO_DATA:
-            return f"no data: {newest_event_words(run)}"
+            return f"{no_data_words(run)}{_faults(run)}"
         case Outcome.MISSED:
             return "not searched: the run never started"
         case Outcome.FAILED:
@@ -119,8 +119,8 @@ def state_message(report: Report) -> str:
 
 
 def _faults(run: Run) -> str:
-    faulty = run.coverage.faulty if run.coverage else {}
-    return f" ({', '.join(faulty)})" if faulty else ""
+    faults = run.coverage.faults if run.coverage else {}
+    return f" ({', '.join(faults)})" if faults else ""
 
 
 def markdown_summary(report: Report) -> str:

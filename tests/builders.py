@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -24,6 +24,7 @@ from tasks.model.findings import (
 from tasks.model.findings import NetworkDestination as Address
 from tasks.model.hunts import Hunt, Nouns, Pipeline
 from tasks.model.runs import Outcome, Report, Run, Trend, Window
+from tasks.model.scrutiny import ConditionEvents, HostSample, HostStates, Scrutiny, StreamEvents
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 """A Tuesday; `day(n)` counts from it."""
@@ -163,6 +164,24 @@ def coverage(slot: datetime = SLOT, *, events: int = 310_000, macs: int = 60) ->
     return Coverage(
         events=events, macs=macs, newest_event=slot - timedelta(minutes=2), agents=(agent,)
     )
+
+
+def scrutiny(*, events: int = 310_000, macs: int = 60, **changes: Any) -> Scrutiny:
+    """Give what the events of a healthy cluster show, where other hosts share its data stream.
+
+    Any field of `Scrutiny` may be given, and any of `HostStates` by its own name.
+    """
+    of_hosts = {field.name for field in fields(HostStates)} & changes.keys()
+    hosts = HostStates(
+        macs, macs, 2, 6, HostSample(), 24, HostSample(), HostSample(), ahead_events=0
+    )
+    plain = Scrutiny(
+        streams=(StreamEvents("logs-endpoint.events.network-default", 2 * events, *[events] * 3),),
+        conditions=(ConditionEvents('host.os.family == "macos"', events),),
+        candidates=events,
+        hosts=replace(hosts, **{name: changes.pop(name) for name in of_hosts}),
+    )
+    return replace(plain, **changes)
 
 
 def run(

@@ -11,6 +11,7 @@ import gzip
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,9 @@ from tasks.fleet.documents import (
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 """A slot like any other; an event without a time of its own lies an hour before it."""
+
+_SEQUENCE = count(1)
+"""Of all events: each has an `event.id` of its own."""
 
 
 def network_event(
@@ -73,6 +77,7 @@ def network_event(
         phase,
         at=instant(at),
         traffic=Traffic(bytes_out=bytes_out, bytes_in=bytes_in),
+        sequence=next(_SEQUENCE),
     )
     return _overridden(document, overrides)
 
@@ -157,7 +162,9 @@ def process_event(
             name, path, depth + 1, f"parent-{depth}", user, "apple", parent=parent
         )
     process = _process(entity_id, executable, signature, user, args, parent, content)
-    document = process_document(_host(host_id), process, action, at=instant(at))
+    document = process_document(
+        _host(host_id), process, action, at=instant(at), sequence=next(_SEQUENCE)
+    )
     return _overridden(document, overrides)
 
 

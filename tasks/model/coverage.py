@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.model.scrutiny import Scrutiny
 
 BLIND_MIN_GROUPS = 1000
 """Fewer groups are too few to judge whether agents drop repeated events."""
@@ -18,8 +23,19 @@ class Fault(StrEnum):
     """A fault in telemetry, because of which a hunt sees less than there is; the gravest first."""
 
     BLIND = "blind"
+    SEVERAL = "several values"
+    OUTSIDE = "outside the population"
+    STOPPED = "hosts stopped"
+    AHEAD = "clock ahead"
+    CLONED = "shared host.id"
+    TWICE = "ingested twice"
     MERGED = "merged"
     NO_SIGNATURE = "no signature block"
+
+    @property
+    def kind(self) -> Fault:
+        """The fault under which readers know it: a hunt is blind to events with several values."""
+        return Fault.BLIND if self is Fault.SEVERAL else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +43,11 @@ class FaultDescription:
     """What a fault means and what helps, for a run's warnings, the digest and the check.
 
     Attributes:
-        symptom: what the agents do; it follows their name.
+        symptom: what the agents, events or hosts do; it follows their name.
         effect: what this does to a hunt; it follows "so".
         remedy: a sentence.
-        share: agents have the fault from this share of affected groups or events on.
+        share: the fault is there from this share of affected groups, events or hosts on; for clocks
+            and clones from this number of hosts on.
     """
 
     symptom: str
@@ -38,14 +55,14 @@ class FaultDescription:
     remedy: str
     share: float
 
-    def sentence(self, agents: str, extent: str = "") -> str:
+    def sentence(self, subject: str, extent: str = "") -> str:
         """Give for example `agents 9.1.2 drop repeated network events, so a hunt ...`.
 
         Args:
-            agents: which agents, as the subject of the sentence.
+            subject: which agents, events or hosts.
             extent: how much of what they send is affected, in parentheses.
         """
-        return " ".join(filter(None, (agents, self.symptom, extent))) + f", so {self.effect}."
+        return " ".join(filter(None, (subject, self.symptom, extent))) + f", so {self.effect}."
 
 
 FAULTS: Mapping[Fault, FaultDescription] = {
@@ -55,6 +72,47 @@ FAULTS: Mapping[Fault, FaultDescription] = {
         remedy="Set `mac.advanced.events.deduplicate_network_events` to false in their Elastic "
         "Defend policy.",
         share=0.95,  # Of the groups: those with a single event.
+    ),
+    Fault.SEVERAL: FaultDescription(
+        symptom="have several values in a field that the hunt compares with one",
+        effect="ES|QL leaves them out, and the hunt cannot find what they show",
+        remedy="Look for the agent or ingest pipeline that adds the values. A hunt of your own can "
+        "compare all of them, with MV_MIN and MV_MAX or with MV_CONCAT and LIKE.",
+        share=0.0,  # Any: a beacon may be all of them.
+    ),
+    Fault.OUTSIDE: FaultDescription(
+        symptom="miss the hunt's population only by a missing value, or by upper and lower case",
+        effect="the hunt did not search them",
+        remedy="Correct `population` and the query in the hunt, or the ingest pipeline that writes "
+        "these values.",
+        share=0.01,
+    ),
+    Fault.STOPPED: FaultDescription(
+        symptom="sent events before, and then stopped",
+        effect="it is not known what happened there since",
+        remedy="Check their agents in Fleet, and what these hosts have in common: a policy, a "
+        "network, an output.",
+        share=0.5,
+    ),
+    Fault.AHEAD: FaultDescription(
+        symptom="came with a time that is still in the future",
+        effect="they were not searched",
+        remedy="Correct the clock there, and let network time set it.",
+        share=1,
+    ),
+    Fault.CLONED: FaultDescription(
+        symptom="had several agents at the same time, as clones of one disk do",
+        effect="several hosts count as one, and a finding may be on any of them",
+        remedy="Give every clone an identity of its own: remove the agent from the image, and "
+        "enroll each host anew.",
+        share=1,
+    ),
+    Fault.TWICE: FaultDescription(
+        symptom="came again with an `event.id` that was there before",
+        effect="this hunt's counts and rates of events are raised by them",
+        remedy="Look for a second way into the data stream: two outputs, a reindex, or an import "
+        "that ran twice.",
+        share=0.02,  # Ten times the error of the count: see `STREAMS` in tasks/questions.
     ),
     Fault.MERGED: FaultDescription(
         symptom="send an attempt and its disconnect as one event",
@@ -69,6 +127,9 @@ FAULTS: Mapping[Fault, FaultDescription] = {
         share=0.05,
     ),
 }
+
+OF_AGENTS = (Fault.BLIND, Fault.MERGED, Fault.NO_SIGNATURE)
+"""The faults of agents, by version; the others are those of events and hosts."""
 
 CHECK_SHARE = 0.01
 """A check warns when more than this share of all events is merged or without a signature.
@@ -103,8 +164,8 @@ class AgentCoverage:
         """What is wrong with what these agents send."""
         return tuple(
             fault
-            for fault, description in FAULTS.items()
-            if self.share(fault) >= description.share
+            for fault in OF_AGENTS
+            if self.share(fault) >= FAULTS[fault].share
             and (fault is not Fault.BLIND or self._may_be_blind)
         )
 
@@ -122,6 +183,8 @@ class AgentCoverage:
                 return self.merged_events
             case Fault.NO_SIGNATURE:
                 return self.unsigned_unknown_events
+            case _:
+                return 0
 
     @property
     def _may_be_blind(self) -> bool:
@@ -138,6 +201,8 @@ class Coverage:
         newest_event: aware UTC; None without events.
         agents: one entry per agent version, most events first.
         is_partial: some shards were not counted.
+        scrutiny: None in documents of earlier versions, and if it was not possible; then left out
+            of documents, so that older ones keep their bytes.
     """
 
     events: int
@@ -145,6 +210,25 @@ class Coverage:
     newest_event: datetime | None
     agents: tuple[AgentCoverage, ...] = ()
     is_partial: bool = False
+    scrutiny: Annotated[Scrutiny | None, Field(exclude_if=lambda given: given is None)] = None
+
+    @property
+    def faults(self) -> Mapping[Fault, float]:
+        """What is wrong, the gravest first, with its extent: a share, or a number of hosts."""
+        extents = dict.fromkeys(self.faulty, 1.0)
+        if seen := self.scrutiny:
+            extents[Fault.SEVERAL] = seen.unjudged_share
+            extents[Fault.OUTSIDE] = seen.stray_share
+            extents[Fault.TWICE] = seen.repeated_share
+        if seen and (hosts := seen.hosts):
+            extents[Fault.STOPPED] = hosts.stopped_share
+            extents[Fault.AHEAD] = hosts.ahead.count
+            extents[Fault.CLONED] = hosts.cloned.count
+        return {
+            fault: extent
+            for fault in Fault
+            if (extent := extents.get(fault, 0.0)) and extent >= FAULTS[fault].share
+        }
 
     @property
     def faulty(self) -> dict[Fault, tuple[str, ...]]:
@@ -158,6 +242,11 @@ class Coverage:
                 )
             )
         }
+
+    @property
+    def is_unmatched(self) -> bool:
+        """Whether events came, and no event is in the hunt's population."""
+        return self.newest_event is None and self.scrutiny is not None and self.scrutiny.sent > 0
 
     def is_stale(self, slot: datetime, stale_after_hours: float) -> bool:
         """Whether the newest event is too old for a run as of `slot` to mean anything."""

@@ -20,6 +20,10 @@ DAY = timedelta(hours=24)
 """A digest's day: so long before its slot."""
 
 
+MUCH_WORSE = 1.5
+"""A fault with so many times the share, or the number of hosts, of the run before is news again."""
+
+
 class Medium(StrEnum):
     """Where a digest goes. Each medium has its own ledger: a printed digest is not in Slack yet."""
 
@@ -83,7 +87,7 @@ class CoverageGap(StrEnum):
         MISSED: the slot was never run, and is too old to be caught up.
         NO_DATA: the newest event is too old, or there is none.
         PARTIAL: only a part of the answer came.
-        BLIND: a fault in telemetry, as are MERGED and NO_SIGNATURE; see `FAULTS`.
+        BLIND: a fault in telemetry, as are all that follow; see `FAULTS`.
     """
 
     LATE = "late"
@@ -97,6 +101,12 @@ class CoverageGap(StrEnum):
     NO_DATA = "no data"
     PARTIAL = "partial"
     BLIND = "blind"
+    SEVERAL = "several values"
+    OUTSIDE = "outside the population"
+    STOPPED = "hosts stopped"
+    AHEAD = "clock ahead"
+    CLONED = "shared host.id"
+    TWICE = "ingested twice"
     MERGED = "merged"
     NO_SIGNATURE = "no signature block"
 
@@ -141,7 +151,8 @@ class DayGap:
 def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iterator[DayGap]:
     """Give the gaps of a digest's own day.
 
-    Blind agents are reported every day, the other faults in telemetry on their first day only.
+    Blind agents are reported every day, the other faults in telemetry on their first day, and when
+    they have become much worse since the run before.
 
     Args:
         slot: of the digest.
@@ -153,9 +164,10 @@ def day_gaps(slot: datetime, run: Run | None, before: Run | None = None) -> Iter
         return
     if gap := CoverageGap.of(run):
         yield DayGap(run.slot, gap)
-    known = before.coverage.faulty if before and before.coverage else {}
-    for fault in run.coverage.faulty if run.coverage else {}:
-        if fault is Fault.BLIND or fault not in known:
+    known = before.coverage.faults if before and before.coverage else {}
+    faults = run.coverage.faults if run.coverage else {}
+    for fault, extent in faults.items():
+        if fault is Fault.BLIND or fault not in known or extent >= MUCH_WORSE * known[fault]:
             yield DayGap(run.slot, CoverageGap(fault))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tasks.model.acknowledgements import Acknowledgement, Withdrawal
 from tasks.model.coverage import Coverage, Fault
+from tasks.model.faults import percent, unmatched_words
 from tasks.model.findings import (
     Disposition,
     Evidence,
@@ -19,7 +20,7 @@ from tasks.model.findings import (
 from tasks.model.hunts import Nouns
 from tasks.model.runs import Outcome, Report, Run
 from tasks.text import times
-from tasks.text.numbers import counted
+from tasks.text.numbers import capitalised, counted
 from tasks.text.untrusted import defanged, shortened, visible
 
 OUTCOME_WORDS = {
@@ -68,19 +69,30 @@ def headline(report: Report) -> str:
             text = f"Partial: {found or 'nothing new in what was searched'}"
         case _:
             return not_searched_words(run)
-    return f"{text}, blind on some {nouns.host[1]}" if is_blind(run) else text
+    return f"{text}{_blindness(run)}"
+
+
+def _blindness(run: Run) -> str:
+    faults = run.coverage.faults if run.coverage else {}
+    if Fault.BLIND in faults:
+        return f", blind on some {run.nouns.host[1]}"
+    if Fault.SEVERAL in faults:
+        return f", blind to {percent(faults[Fault.SEVERAL])} of the events"
+    return ""
 
 
 def is_blind(run: Run) -> bool:
-    """Whether some agents drop repeated events, so that the hunt cannot find beacons there."""
-    return run.coverage is not None and Fault.BLIND in run.coverage.faulty
+    """Whether some agents drop repeated events, or the hunt cannot judge some events."""
+    return run.coverage is not None and any(
+        fault.kind is Fault.BLIND for fault in run.coverage.faults
+    )
 
 
 def not_searched_words(run: Run) -> str:
     """Give in one line why a run searched nothing."""
     match run.outcome:
         case Outcome.NO_DATA:
-            return f"No data: {newest_event_words(run)}"
+            return capitalised(no_data_words(run))
         case Outcome.MISSED:
             return "Not searched: the run never started"
         case _:
@@ -183,6 +195,13 @@ def searched_words(coverage: Coverage | None, nouns: Nouns) -> str:
         return ""
     hosts = counted(coverage.macs, *nouns.host)
     return f"{counted(coverage.events, 'event')} of {hosts} were searched."
+
+
+def no_data_words(run: Run) -> str:
+    """Give why a run had no data: that events stopped, or that its hunt matches no event."""
+    if run.coverage and run.coverage.is_unmatched and run.coverage.scrutiny:
+        return f"nothing matched: {unmatched_words(run.coverage.scrutiny)}"
+    return f"no data: {newest_event_words(run)}"
 
 
 def newest_event_words(run: Run) -> str:

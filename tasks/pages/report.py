@@ -15,6 +15,7 @@ from tasks.model.fallback import laid_out
 from tasks.model.findings import Finding, Priority, Status
 from tasks.model.hunts import Hunt, integral
 from tasks.model.runs import Outcome, Report, Run, Trend
+from tasks.model.scrutiny import Scrutiny
 from tasks.pages import cards, charts
 from tasks.pages.cards import Card, Fact, ListedRow
 from tasks.pages.explanations import Explanation, explanations
@@ -230,6 +231,8 @@ def _alerts(report: Report, announced: Sequence[Finding]) -> Iterator[Alert]:
     run = report.run
     if run.outcome in _OUTCOME_ALERTS:
         title, css = _OUTCOME_ALERTS[run.outcome]
+        if run.coverage and run.coverage.is_unmatched:
+            title = "No event for this hunt."
         yield Alert(title, run.detail or "", css)
     if run.outcome is Outcome.BASELINE:
         yield Alert(
@@ -302,8 +305,18 @@ def _coverage_facts(run: Run) -> Iterator[Fact]:
         yield Fact("Events", f"{seen.events:,}", about="events")
         yield Fact(capitalised(run.nouns.host[1]), f"{seen.macs:,}")
         yield Fact("Newest event", clock.aged(seen.newest_event) if seen.newest_event else "none")
+        yield from _scrutiny_facts(run, seen.scrutiny or Scrutiny())
     before = clock.aged(run.compared_with) if run.compared_with else "nothing, no earlier run"
     yield Fact("Compared with", before, about="compared")
+
+
+def _scrutiny_facts(run: Run, seen: Scrutiny) -> Iterator[Fact]:
+    """Give what is normal in part: other hosts in the same data streams, and hosts that sleep."""
+    if run.coverage and (outside := seen.sent - run.coverage.events) > 0:
+        yield Fact("Not in its population", f"{outside:,} of {counted(seen.sent, 'event')}")
+    if hosts := seen.hosts:
+        label = f"Silent for over {hosts.silent_after_hours:g} hours"
+        yield Fact(label, f"{hosts.silent:,} of {counted(hosts.known, *run.nouns.host)}")
 
 
 def _reproducibility(hunt: Hunt) -> Iterator[str]:

@@ -25,15 +25,17 @@ from tasks.clusters import (
 from tasks.errors import DeadlineExceeded, Unauthorised
 from tasks.esql.errors import EsqlError
 from tasks.esql.reads import fits, reads, usual_types
-from tasks.model.coverage import CHECK_SHARE, FAULTS, AgentCoverage, Coverage, Fault
+from tasks.model.coverage import Coverage
 from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
-from tasks.preflight.checks import Check, Trial, TrialResult, Verdict, failed, run_trials, warning
+from tasks.preflight.checks import Check, Trial, TrialResult, failed, run_trials, warning
 from tasks.preflight.events import judge_events
+from tasks.preflight.telemetry import judge_telemetry
 from tasks.questions.candidates import parameters
 from tasks.questions.connections import CONNECTIONS, HOST_HOURS
 from tasks.questions.coverage import TOTALS, ask_coverage, subject_of
 from tasks.questions.processes import PROCESSES
+from tasks.questions.scrutiny import OPTIONAL_FIELDS
 from tasks.settings import Cluster, ReadBlock, no_block
 from tasks.text.numbers import counted
 
@@ -125,7 +127,8 @@ def fields_by_patterns(hunt: Hunt) -> Mapping[Patterns, Fields]:
     for text in (hunt.query, TOTALS.substitute(subject_of(hunt))):
         read = reads(text)
         before = found.get(read.patterns, Fields())
-        found[read.patterns] = replace(before, vital=before.vital | read.fields)
+        vital = before.vital | read.fields
+        found[read.patterns] = Fields(vital, (before.useful | OPTIONAL_FIELDS.keys()) - vital)
     described = [PROCESSES] * pipeline.enrich + [CONNECTIONS, HOST_HOURS] * pipeline.score
     for read in map(reads, map(hunt.everywhere, described)):
         before = found.get(read.patterns, Fields())
@@ -235,7 +238,7 @@ class _Cluster:
     def surveyed(self) -> tuple[Coverage | None, str]:
         """The coverage, and the reason why the agents' telemetry was not assessed."""
         try:
-            return ask_coverage(self.client, self.plan, allow_partial=True)
+            return ask_coverage(self.client, self.plan, self.now, allow_partial=True)
         except DeadlineExceeded:
             return None, ""
 
@@ -362,41 +365,11 @@ class _Cluster:
                 f"{self.hunt.pipeline.window_days} days.",
             )
         else:
-            yield from judge_events(self.client, self.plan, self.coverage)
+            yield from judge_events(self.client, self.plan, coverage)
 
     def judge_telemetry(self) -> Iterator[TrialResult]:
         coverage, unjudged = self.surveyed
-        agents = coverage.agents if coverage else ()
-        faults = list(telemetry_faults(agents))
-        yield from faults
-        if not faults and agents:
-            yield TrialResult(f"The telemetry from {_versions(agents)} has no fault.")
-        elif unjudged:
-            yield warning(
-                f"Not assessed, so a hunt may be blind: {unjudged}",
-                "Check the cluster's load and its circuit breakers.",
-            )
-        elif not faults:
-            yield TrialResult(
-                "Not assessed: no network events were counted.", verdict=Verdict.SKIPPED
-            )
-
-
-def telemetry_faults(agents: Collection[AgentCoverage]) -> Iterator[TrialResult]:
-    """Warn about faults in the agents' telemetry, with the affected versions."""
-    if blind := [agent for agent in agents if Fault.BLIND in agent.faults]:
-        yield _fault_warning(Fault.BLIND, blind)
-    events = sum(agent.events for agent in agents)
-    for fault in (Fault.MERGED, Fault.NO_SIGNATURE):
-        affected = sum(agent.affected(fault) for agent in agents)
-        if affected > CHECK_SHARE * events:
-            worst = [agent for agent in agents if agent.share(fault) > CHECK_SHARE]
-            yield _fault_warning(fault, worst, f"({affected / events:.0%} of the events)")
-
-
-def _fault_warning(fault: Fault, agents: Iterable[AgentCoverage], extent: str = "") -> TrialResult:
-    description = FAULTS[fault]
-    return warning(description.sentence(_versions(agents), extent), description.remedy)
+        yield from judge_telemetry(coverage, unjudged, self.hunt.pipeline.nouns)
 
 
 def _faults(
@@ -425,8 +398,3 @@ def _listed(streams: Collection[str]) -> str:
     shown = ", ".join(sorted(streams)[:NAMED_STREAMS])
     more = len(streams) - NAMED_STREAMS
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _versions(agents: Iterable[AgentCoverage]) -> str:
-    versions = sorted({agent.version or "of unknown version" for agent in agents})
-    return f"agents {', '.join(versions)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tasks.clusters import Client
 from tasks.model.coverage import Coverage
+from tasks.model.faults import UNMATCHED_REMEDY, silence_words, unmatched_words
 from tasks.model.runs import Plan, slot_of_newest
 from tasks.preflight.checks import TrialResult, failed, warning
 from tasks.questions.newest import ask_newest_event
@@ -21,6 +22,12 @@ def judge_events(client: Client, plan: Plan, coverage: Coverage) -> Iterator[Tri
         plan: for a run now, whose window is that day.
         coverage: of that run.
     """
+    if coverage.is_unmatched and coverage.scrutiny:
+        yield failed(
+            f"In the last 24 hours {unmatched_words(coverage.scrutiny)}: runs find nothing.",
+            UNMATCHED_REMEDY,
+        )
+        return
     if coverage.newest_event is None:
         text = "There is no event in the hunt's population in the last 24 hours."
         if plan.of_folder:
@@ -43,7 +50,8 @@ def judge_events(client: Client, plan: Plan, coverage: Coverage) -> Iterator[Tri
             else "Check that Elastic Defend still ships events, or set `stale_after_hours`.",
         )
     else:
-        yield TrialResult(f"{text}, the newest {age} old.")
+        silence = silence_words(coverage, plan.hunt.pipeline.nouns)
+        yield TrialResult(f"{text}, the newest {age} old{silence}.")
     if coverage.is_partial:
         yield warning("Some shards did not answer.", "Check the cluster's failed shards.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from string import Template
 
 from tasks.clusters import Answer, Client, Question, ask
@@ -9,6 +11,16 @@ from tasks.errors import DeadlineExceeded, HuntError, QueryRefused
 from tasks.model.coverage import AgentCoverage, Coverage
 from tasks.model.hunts import Hunt
 from tasks.model.runs import Plan
+from tasks.model.scrutiny import Scrutiny
+from tasks.questions.scrutiny import (
+    ask_with_nulls,
+    asked_of_events,
+    hosts_question,
+    read_hosts,
+    read_streams,
+    streams_question,
+    with_other_values,
+)
 
 TOTALS = Template("""\
 FROM $sources
@@ -17,6 +29,7 @@ FROM $sources
         macs = COUNT_DISTINCT(host.id),
         newest_event = MAX(@timestamp)
 """)
+"""What no run can do without; asked for by itself if the cluster cannot answer `STREAMS`."""
 
 AGENTS = Template("""\
 FROM $sources
@@ -38,6 +51,8 @@ FROM $sources
 | LIMIT 1000
 """)
 
+_NO_HOSTS = "Not assessed: which hosts stopped, are clones, or have a wrong clock:"
+
 
 def subject_of(hunt: Hunt) -> dict[str, str]:
     """Give the hunt's sources and population, for the coverage questions.
@@ -54,9 +69,15 @@ def subject_of(hunt: Hunt) -> dict[str, str]:
 
 
 def ask_coverage(
-    client: Client, plan: Plan, *, allow_partial: bool = False
+    client: Client, plan: Plan, clock: datetime, *, allow_partial: bool = False
 ) -> tuple[Coverage, str]:
     """Ask for the hunt's coverage on the cluster as of the plan's slot.
+
+    Args:
+        client: client of the cluster.
+        plan: the run's plan.
+        clock: the run's own clock, aware UTC: a later event has a wrong time.
+        allow_partial: accept answers without the shards that failed.
 
     Returns:
         The coverage, and the reason why its agents' telemetry was not assessed. The reason is empty
@@ -66,37 +87,79 @@ def ask_coverage(
         HuntError: as above.
         QueryRefused: also if the events' times are in nanoseconds.
     """
-    subject = subject_of(plan.hunt)
-    totals, agents = (
-        Question(name, text.substitute(subject), plan.window.filter, {})
-        for name, text in (("totals", TOTALS), ("agents", AGENTS))
-    )
-    counted = ask(client, totals, allow_partial=allow_partial)
-    if counted.types["newest_event"] == "date_nanos":
+    coverage = _count(client, plan, allow_partial=allow_partial)
+    coverage = _with_hosts(client, plan, clock, coverage, allow_partial=allow_partial)
+    question = Question("agents", AGENTS.substitute(subject_of(plan.hunt)), plan.window.filter, {})
+    try:
+        judged = ask(client, question, allow_partial=allow_partial)
+    except (QueryRefused, DeadlineExceeded) as error:
+        judgeable = "Unknown column" not in error.problem
+        return coverage, error.problem if judgeable else ""
+    return replace(coverage, agents=read_agents(judged)), ""
+
+
+def _count(client: Client, plan: Plan, *, allow_partial: bool) -> Coverage:
+    """Count the events and hosts that the hunt could have seen, with what it could not."""
+    subject, asked = subject_of(plan.hunt), asked_of_events(plan.hunt)
+    try:
+        totals, left_out = ask_with_nulls(
+            client, streams_question(plan, asked), allow_partial=allow_partial
+        )
+    except (QueryRefused, DeadlineExceeded) as error:
+        # The hunt has its answer: what only describes its events must not cost it.
+        question = Question("totals", TOTALS.substitute(subject), plan.window.filter, {})
+        totals = ask(client, question, allow_partial=allow_partial)
+        left_out = (f"Not assessed: whether the events can be trusted. {error.problem}",)
+    if totals.types["newest_event"] == "date_nanos":
         raise QueryRefused(
             f"{client.cluster.name}: @timestamp is date_nanos, not date, in {subject['sources']}: "
             "hunts and scores would take its nanoseconds for milliseconds and find nothing.",
             "Map @timestamp as date in the index template, and roll over the data stream.",
         )
+    scrutiny = Scrutiny()
+    if "stream" in totals.types:
+        scrutiny = read_streams(totals.records(), asked)
+    scrutiny = replace(scrutiny, left_out=(*scrutiny.left_out, *left_out))
+    coverage = replace(coverage_of(totals), scrutiny=scrutiny)
+    if coverage.is_unmatched:
+        scrutiny = with_other_values(client, plan, asked, scrutiny)
+    return replace(coverage, scrutiny=scrutiny)
+
+
+def _with_hosts(
+    client: Client, plan: Plan, clock: datetime, coverage: Coverage, *, allow_partial: bool
+) -> Coverage:
+    """Add what the hosts' events show; of several data streams, only this counts a host once."""
+    hosts = None
     try:
-        judged = ask(client, agents, allow_partial=allow_partial)
+        answer, left_out = ask_with_nulls(
+            client, hosts_question(plan, clock), allow_partial=allow_partial
+        )
+        if answer.is_partial:  # A host may have its newest events in the missing shards.
+            left_out = (f"{_NO_HOSTS} some shards did not answer.",)
+        else:
+            hosts = read_hosts(answer.records(), plan)
     except (QueryRefused, DeadlineExceeded) as error:
-        judgeable = "Unknown column" not in error.problem
-        return coverage_of(counted, None), error.problem if judgeable else ""
-    return coverage_of(counted, judged), ""
+        left_out = (f"{_NO_HOSTS} {error.problem}",)
+    seen = coverage.scrutiny or Scrutiny()
+    scrutiny = replace(seen, hosts=hosts, left_out=(*seen.left_out, *left_out))
+    return replace(coverage, scrutiny=scrutiny, macs=hosts.seen if hosts else coverage.macs)
 
 
-def coverage_of(totals: Answer, agents: Answer | None) -> Coverage:
-    """Read the answers to `TOTALS` (one row) and `AGENTS`, if any (a row for an agent version)."""
-    (total,) = totals.records()
-    newest = total["newest_event"]
+def coverage_of(totals: Answer) -> Coverage:
+    """Read the answer to `STREAMS` (a row for a data stream) or to `TOTALS` (one row)."""
+    rows = totals.records()
+    times = [row["newest_event"] for row in rows if row["newest_event"] is not None]
     return Coverage(
-        events=total["events"],
-        macs=total["macs"],
-        newest_event=None if newest is None else newest.to_pydatetime(),
-        agents=tuple(
-            AgentCoverage(version=agent.pop("agent.version"), **agent)
-            for agent in (agents.records() if agents else ())
-        ),
+        events=sum(row["events"] or 0 for row in rows),
+        macs=sum(row["macs"] for row in rows),
+        newest_event=max(times).to_pydatetime() if times else None,
         is_partial=totals.is_partial,
+    )
+
+
+def read_agents(answer: Answer) -> tuple[AgentCoverage, ...]:
+    """Read the answer to `AGENTS`: a row for an agent version."""
+    return tuple(
+        AgentCoverage(version=agent.pop("agent.version"), **agent) for agent in answer.records()
     )

@@ -12,6 +12,9 @@ from tasks.text.untrusted import shortened, visible
 MAX_SLACK_NAME = 40
 """Characters of a short name: of a cluster, a hunt or a number of hosts."""
 
+MAX_SLACK_CODE = 80
+"""Characters of a name or value from events in a sentence."""
+
 
 def data_text(text: str, limit: int) -> str:
     """Make text that an attacker may have written harmless: visible, short and without links."""
@@ -21,6 +24,11 @@ def data_text(text: str, limit: int) -> str:
 def escaped_name(text: str) -> str:
     """Escape the name of a cluster or hunt for mrkdwn, although an operator chose it."""
     return html.escape(data_text(text, MAX_SLACK_NAME), quote=False)
+
+
+def code_text(text: str) -> str:
+    """Write text from events as code in mrkdwn: no part of it is markup, a mention or a link."""
+    return f"`{html.escape(data_text(text, MAX_SLACK_CODE), quote=False).replace('`', chr(39))}`"
 
 
 def report_url(run: Run, report_base_url: str) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from tasks.model.coverage import FAULTS, Coverage, Fault
 from tasks.model.digests import ClusterDay, CoverageGap, Digest
+from tasks.model.faults import UNMATCHED_REMEDY, fault_subject, unmatched_words
 from tasks.model.runs import Run
 from tasks.model.wording import REASON_WORDS
-from tasks.slack.blocks import escaped_name
+from tasks.slack.blocks import code_text, escaped_name
 from tasks.text.numbers import counted
 from tasks.text.times import Clock
 
@@ -22,12 +23,12 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class ClusterWarning:
-    """Why no finding on a cluster does not mean that there is nothing; without data from events.
+    """Why no finding on a cluster does not mean that there is nothing.
 
     Attributes:
         cluster: its name, escaped; with the hunt's where the digest has several hunts.
         reason: the short form, for a list of many warnings.
-        sentence: in Slack's markup.
+        sentence: in Slack's markup; text from events stands in it as code.
     """
 
     cluster: str
@@ -69,9 +70,16 @@ def _warnings_of(day: ClusterDay, name: str, clock: Clock) -> Iterator[ClusterWa
 def _not_searched(day: ClusterDay, gap: CoverageGap, name: str, clock: Clock) -> ClusterWarning:
     last = day.last_searched and clock.zoned(day.last_searched)
     if gap is CoverageGap.NO_DATA:
-        newest = day.run.coverage.newest_event if day.run and day.run.coverage else None
+        coverage = day.run.coverage if day.run else None
+        newest = coverage.newest_event if coverage else None
         event = f"its newest event is of {clock.zoned(newest)}" if newest else "no event"
         searched = f"last searched {last}" if last else "never searched"
+        if coverage and coverage.is_unmatched and coverage.scrutiny:
+            came = unmatched_words(coverage.scrutiny, code_text)
+            sentence = (
+                f"*{name} has no event for its hunt*: {came} ({searched}). {UNMATCHED_REMEDY}"
+            )
+            return ClusterWarning(name, gap, sentence)
         sentence = (
             f"*{name} has no data* ({event}; {searched}). What happened there since is not known."
         )
@@ -85,14 +93,18 @@ def _not_searched(day: ClusterDay, gap: CoverageGap, name: str, clock: Clock) ->
 
 
 def _telemetry_warning(fault: Fault, run: Run, coverage: Coverage, name: str) -> ClusterWarning:
+    subject, extent = name, ""
+    if fault in coverage.faulty:
+        # Blind agents are reported every day, the others on their first day only.
+        agents = "some agents" if fault is Fault.BLIND else "some agents now"
+        versions = len(coverage.faulty[fault])
+        extent = f"({versions} of {counted(len(coverage.agents), 'version')})"
+    else:
+        agents = fault_subject(fault, coverage, run.nouns, code_text)
     if fault is Fault.BLIND:
-        subject, agents = (
-            f"{name} is blind on some {escaped_name(run.nouns.host[1])}",
-            "some agents",
-        )
-    else:  # It is reported on its first day only.
-        subject, agents = name, "some agents now"
-    description, versions = FAULTS[fault], len(coverage.faulty[fault])
-    extent = f"({versions} of {counted(len(coverage.agents), 'version')})"
+        subject = f"{name} is blind on some {escaped_name(run.nouns.host[1])}"
+    elif fault is Fault.SEVERAL:
+        subject = f"{name} is blind to some events"
+    description = FAULTS[fault]
     sentence = f"*{subject}*: {description.sentence(agents, extent)} {description.remedy}"
     return ClusterWarning(name, fault, sentence)

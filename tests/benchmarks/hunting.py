@@ -69,7 +69,7 @@ def hunted(folder: Path, slot: datetime) -> int:
     )
     with connect(cluster) as client:
         answer = ask_candidates(client, plan)
-        ask_coverage(client, plan)
+        ask_coverage(client, plan, plan.started_at)
     return len(answer.rows)
 
 

@@ -273,7 +273,7 @@ def test_coverage_counts_what_the_hunt_could_have_seen(tmp_path):
     write_events(tmp_path, events)
     cluster = Cluster(name="corp", url=tmp_path.as_uri())
     with connect(cluster) as client:
-        coverage, unjudged = ask_coverage(client, plan())
+        coverage, unjudged = ask_coverage(client, plan(), SLOT)
     assert unjudged == ""
     assert (coverage.events, coverage.macs) == (3, 2)
     assert coverage.newest_event == SLOT - timedelta(hours=1)
@@ -306,7 +306,7 @@ def test_agents_that_cannot_be_judged_cost_no_hunt_and_are_told(
 
     monkeypatch.setattr("tasks.questions.coverage.ask", asked)
     with connect(Cluster(name="corp", url=tmp_path.as_uri())) as client:
-        coverage, unjudged = ask_coverage(client, plan())
+        coverage, unjudged = ask_coverage(client, plan(), SLOT)
         with disable_run_logger():
             found, _ = query.fn(client, plan())
     assert (coverage.events, coverage.agents, unjudged) == (1, (), said)
@@ -328,7 +328,7 @@ def test_times_in_nanoseconds_are_refused_and_never_no_findings():
         connect(Cluster(name="corp", url=server.url)) as client,
         pytest.raises(QueryRefused, match="@timestamp is date_nanos, not date, in logs-") as caught,
     ):
-        ask_coverage(client, plan())
+        ask_coverage(client, plan(), SLOT)
     assert "Map @timestamp as date" in caught.value.remedy
 
 

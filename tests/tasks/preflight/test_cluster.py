@@ -14,7 +14,8 @@ from tasks.esql.reads import usual_types
 from tasks.fleet.documents import NETWORK, PROCESS
 from tasks.model.coverage import AgentCoverage
 from tasks.preflight.checks import Check, Verdict
-from tasks.preflight.cluster import HuntSettings, telemetry_faults, try_cluster
+from tasks.preflight.cluster import HuntSettings, try_cluster
+from tasks.preflight.telemetry import telemetry_faults
 from tasks.settings import Cluster
 from tests.certificates import Authority
 from tests.elasticsearch_behaviours import (

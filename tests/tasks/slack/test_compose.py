@@ -15,7 +15,7 @@ from jsonschema import Draft7Validator
 from slack_sdk.models.blocks import Block as SdkBlock
 from slackblocks import Block as OtherBlock
 
-from tasks.model.coverage import FAULTS, AgentCoverage, Coverage, Fault
+from tasks.model.coverage import FAULTS, OF_AGENTS, AgentCoverage, Coverage, Fault
 from tasks.model.digests import (
     Announcement,
     ClusterDay,
@@ -39,10 +39,11 @@ from tasks.model.findings import (
     Status,
 )
 from tasks.model.runs import Outcome, Run
+from tasks.model.scrutiny import ConditionEvents, FieldEvents, HostSample, StreamEvents
 from tasks.slack.compose import compose_message
 from tasks.slack.message import Message, plain_text, violations
 from tests.block_kit.schema import generate
-from tests.builders import HUNT, SLOT, acknowledgement, coverage, day, finding, run
+from tests.builders import HUNT, SLOT, acknowledgement, coverage, day, finding, run, scrutiny
 from tests.effort import examples
 
 REPORTS = "https://reports.example.com/hunts"
@@ -633,37 +634,86 @@ def test_hostile_findings_with_links_stay_within_every_limit():
     assert sum(len(findings_in(part)) for part in parts(message)) == 50
 
 
-@pytest.mark.parametrize(
-    ("fault", "start", "changes"),
-    [
-        (
-            Fault.BLIND,
-            "demo-eu is blind on some Macs: some agents drop repeated network events (1 of 2 ",
-            {"version": "9.1.2", "single_event_groups": 77_500},
-        ),
-        (
-            Fault.MERGED,
-            "demo-eu: some agents now send an attempt and its disconnect as one event (1 of 2 ",
-            {"merged_events": 310_000},
-        ),
-        (
-            Fault.NO_SIGNATURE,
-            "demo-eu: some agents now send events without any code signature (1 of 2 versions), ",
-            {"unsigned_unknown_events": 310_000},
-        ),
-    ],
-    ids=list(Fault),
-)
-def test_a_fault_in_telemetry_is_one_warning_with_its_effect_and_remedy(fault, start, changes):
+STREAM = StreamEvents("logs-endpoint.events.network-default", 400, 400, 400, 200)
+NAMED = HostSample(2, ("mac-<!channel>*a*", "mac-`b`.example"))
+
+FAULTY = {
+    Fault.BLIND: (
+        "demo-eu is blind on some Macs: some agents drop repeated network events (1 of 2 ",
+        {"version": "9.1.2", "single_event_groups": 77_500},
+    ),
+    Fault.SEVERAL: (
+        "demo-eu is blind to some events: 50 of 200 events (25%; event.category: 50) have several ",
+        {"candidates": 200, "unjudged": 50, "several": (FieldEvents("event.category", 50),)},
+    ),
+    Fault.OUTSIDE: (
+        'demo-eu: 100 of 200 events (50%; host.os.family == "macos": 100) miss the hunt',
+        {
+            "candidates": 100,
+            "strays": 100,
+            "conditions": (ConditionEvents('host.os.family == "macos"', 100, 100),),
+        },
+    ),
+    Fault.STOPPED: (
+        "demo-eu: 30 of 60 Macs, silent for at least 24 hours (mac-1 and 29 more), sent events ",
+        {"stopped": HostSample(30, ("mac-1",))},
+    ),
+    Fault.AHEAD: (
+        "demo-eu: 9 events of 2 Macs (mac-<!channel>a, mac-'b'.example) came with a time",
+        {"ahead": NAMED, "ahead_events": 9},
+    ),
+    Fault.CLONED: (
+        "demo-eu: 2 values of host.id (mac-<!channel>a, mac-'b'.example) had several agents",
+        {"cloned": NAMED},
+    ),
+    Fault.TWICE: (
+        "demo-eu: 200 of 400 events (50%; logs-endpoint.events.network-default: 50%, rates 2.0 "
+        "times as high) came again ",
+        {"streams": (STREAM,)},
+    ),
+    Fault.MERGED: (
+        "demo-eu: some agents now send an attempt and its disconnect as one event (1 of 2 ",
+        {"merged_events": 310_000},
+    ),
+    Fault.NO_SIGNATURE: (
+        "demo-eu: some agents now send events without any code signature (1 of 2 versions), ",
+        {"unsigned_unknown_events": 310_000},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_in_telemetry_is_one_warning_with_its_effect_and_remedy(fault: Fault):
     """The reader learns what a hunt may miss there, and which setting helps."""
+    start, changes = FAULTY[fault]
     (agent,) = coverage().agents
-    faulty = replace(coverage(), agents=(agent, replace(agent, **changes)))
+    faulty = (
+        replace(coverage(), agents=(agent, replace(agent, **changes)))
+        if fault in OF_AGENTS
+        else replace(coverage(), scrutiny=scrutiny(**changes))
+    )
     message = composed(digest(clusters=(searched(coverage=faulty),)))
     (warning,) = (plain_text(block) for block in message.blocks if block["type"] == "section")
     description = FAULTS[fault]
     assert warning.startswith(start)
     assert warning.endswith(f"so {description.effect}. {description.remedy.replace('`', '')}")
     assert violations(message) == ()
+
+
+def test_events_outside_the_hunt_s_population_are_not_called_no_data():
+    """The agents do send: whoever looks at them looks in the wrong place."""
+    came = scrutiny(
+        conditions=(ConditionEvents('host.os.family == "macos"', 0, 0, (("macOS", 620_000),)),)
+    )
+    seen = Coverage(0, 0, None, scrutiny=came)
+    unmatched = searched("prod-us", outcome=Outcome.NO_DATA, coverage=seen)
+    message = composed(digest(clusters=(unmatched,)))
+    (warning,) = (plain_text(block) for block in message.blocks if block["type"] == "section")
+    assert warning.startswith(
+        "prod-us has no event for its hunt: 620,000 events came, none with "
+        'host.os.family == "macos" (macOS: 620,000) ('
+    )
+    assert "correct population and the query in the hunt" in warning
 
 
 def test_an_acknowledgement_that_ended_is_one_line():
