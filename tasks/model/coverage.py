@@ -112,7 +112,7 @@ FAULTS: Mapping[Fault, FaultDescription] = {
         effect="this hunt's counts and rates of events are raised by them",
         remedy="Look for a second way into the data stream: two outputs, a reindex, or an import "
         "that ran twice.",
-        share=0.02,  # Ten times the error of the count: see `STREAMS` in tasks/questions.
+        share=0.02,  # Ten times the error of the count: see `EVENTS_BY_STREAM`.
     ),
     Fault.MERGED: FaultDescription(
         symptom="send an attempt and its disconnect as one event",

@@ -29,7 +29,7 @@ FROM $sources
         macs = COUNT_DISTINCT(host.id),
         newest_event = MAX(@timestamp)
 """)
-"""What no run can do without; asked for by itself if the cluster cannot answer `STREAMS`."""
+"""What no run can do without; asked for by itself where `EVENTS_BY_STREAM` is refused."""
 
 AGENTS = Template("""\
 FROM $sources
@@ -147,7 +147,7 @@ def _with_hosts(
 
 
 def coverage_of(totals: Answer) -> Coverage:
-    """Read the answer to `STREAMS` (a row for a data stream) or to `TOTALS` (one row)."""
+    """Read the answer to `EVENTS_BY_STREAM` (a row for a data stream) or to `TOTALS` (one row)."""
     rows = totals.records()
     times = [row["newest_event"] for row in rows if row["newest_event"] is not None]
     return Coverage(

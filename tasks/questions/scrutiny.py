@@ -33,7 +33,7 @@ from tasks.text.times import Clock
 
 # Made columns begin with `coverage.`, which hides no field of an event. A data stream is one,
 # however many backing indices it has: an event may come again after a rollover.
-STREAMS = Template("""\
+EVENTS_BY_STREAM = Template("""\
 FROM $sources METADATA _index
 | EVAL coverage.stream = REPLACE(
            _index, \"""^(.*:|)[^:]*\\.ds-(.+)-\\d{4}\\.\\d{2}\\.\\d{2}-\\d{6,}$$\""", "$$1$$2"),
@@ -175,7 +175,7 @@ def streams_question(plan: Plan, asked: Asked) -> Question:
         },
         **{f"several_{n}": f"coverage.unjudged == 1 AND {s}" for n, s in enumerate(several)},
     }
-    query = STREAMS.substitute(
+    query = EVENTS_BY_STREAM.substitute(
         sources=hunt.sources,
         population=hunt.pipeline.population,
         passes=asked.passes,
@@ -234,7 +234,7 @@ def ask_with_nulls(
 
 
 def read_streams(rows: Sequence[Mapping[str, Any]], asked: Asked) -> Scrutiny:
-    """Read the rows of the answer to `STREAMS`."""
+    """Read the rows of the answer to `EVENTS_BY_STREAM`."""
     total: Counter[str] = Counter()
     for row in rows:
         total.update({name: value or 0 for name, value in row.items() if isinstance(value, int)})

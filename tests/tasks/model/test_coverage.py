@@ -2,8 +2,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import TypeAdapter
 
 from tasks.model.coverage import FAULTS, OF_AGENTS, AgentCoverage, Coverage, Fault
+from tasks.model.digests import CoverageGap
+from tasks.model.scrutiny import HostSample, StreamEvents
+from tests.builders import scrutiny
 
 SLOT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
@@ -100,3 +104,38 @@ def test_faults_of_a_cluster_name_the_agent_versions_that_have_them():
         Fault.BLIND: ("8.15.0", "8.18.0"),
         Fault.MERGED: ("8.18.0", "unknown"),
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "faults"),
+    [
+        ({}, {}),
+        ({"candidates": 10_000, "unjudged": 1}, {Fault.SEVERAL: 0.0001}),
+        ({"candidates": 990, "strays": 10}, {Fault.OUTSIDE: 0.01}),
+        ({"candidates": 991, "strays": 9}, {}),
+        ({"candidates": 0, "strays": 9}, {}),
+        ({"known": 4, "stopped": HostSample(2)}, {Fault.STOPPED: 0.5}),
+        ({"known": 5, "stopped": HostSample(2)}, {}),
+        ({"known": 1, "stopped": HostSample(1)}, {}),
+        ({"ahead": HostSample(1)}, {Fault.AHEAD: 1}),
+        ({"cloned": HostSample(3)}, {Fault.CLONED: 3}),
+        ({"streams": (StreamEvents("a", 100, 100, 100, 98),)}, {Fault.TWICE: 0.02}),
+        ({"streams": (StreamEvents("a", 1_000, 1_000, 1_000, 981),)}, {}),
+        ({"hosts": None}, {}),
+    ],
+)
+def test_events_and_hosts_have_the_faults_that_their_numbers_show(changes, faults):
+    """Each from its stated share or number on."""
+    assert replace(coverage(timedelta()), scrutiny=scrutiny(**changes)).faults == faults
+
+
+def test_coverage_without_scrutiny_is_written_as_before():
+    """Documents of earlier versions keep their bytes, and have no fault that nobody looked for."""
+    old = TypeAdapter(Coverage).dump_json(coverage(timedelta()))
+    assert b"scrutiny" not in old
+    assert TypeAdapter(Coverage).validate_json(old).faults == {}
+
+
+def test_every_fault_can_be_a_gap_of_a_digest():
+    """Its name is the same in both."""
+    assert [CoverageGap(fault).fault for fault in Fault] == list(Fault)
