@@ -17,11 +17,22 @@ from tasks.model.coverage import Coverage
 from tasks.model.findings import Finding, Priority, Status
 from tasks.model.hunts import load_hunt
 from tasks.model.runs import Outcome, Report, Trend
+from tasks.model.scrutiny import ConditionEvents, FieldEvents, HostSample
 from tasks.pages.html import page
 from tasks.pages.index import index_view, latest_views, month_view
 from tasks.pages.records import Record, Shelf
 from tasks.report import render_report
-from tests.builders import SLOT, acknowledgement, coverage, day, evidence, finding, report, run
+from tests.builders import (
+    SLOT,
+    acknowledgement,
+    coverage,
+    day,
+    evidence,
+    finding,
+    report,
+    run,
+    scrutiny,
+)
 
 FOLDER = Path(__file__).parent / "data" / "golden"
 ARCHIVE = FOLDER / "archive"
@@ -65,6 +76,19 @@ MUTED = replace(MUTED, acknowledgement=acknowledgement(MUTED))
 QUIET = _finding(4, status=Status.QUIET, first_seen=day(-12), last_seen=day(-2))
 DEAF = replace(coverage().agents[0], version="8.17.4", groups=5_000, single_event_groups=4_990)
 
+UNMATCHED = scrutiny(
+    conditions=(ConditionEvents('host.os.family == "macos"', 0, 9, (("macOS", 620_000),)),),
+    candidates=0,
+    hosts=None,
+)
+UNTRUSTED = scrutiny(
+    unjudged=155_000,
+    several=(FieldEvents("event.category", 155_000),),
+    stopped=HostSample(40, ("mac-0001", "mac-0002")),
+    ahead=HostSample(1, ("mac-0003",)),
+    ahead_events=38,
+)
+
 
 def _report(outcome: Outcome, *findings: Finding, **changes: Any) -> Report:
     ended = run(hunt=HUNT, outcome=outcome, time_zone="Europe/Berlin", **changes)
@@ -81,6 +105,15 @@ def documents() -> dict[str, Report]:
         "baseline": _report(Outcome.BASELINE, replace(NEW, status=Status.BASELINE)),
         "partial": _report(Outcome.PARTIAL, NEW, KNOWN, warnings=("Cut at 10,000 rows.",)),
         "no-data": _report(Outcome.NO_DATA, KNOWN, coverage=stale, detail="Events stopped."),
+        "unmatched": _report(
+            Outcome.NO_DATA, coverage=Coverage(0, 0, None, scrutiny=UNMATCHED), detail="Outside."
+        ),
+        "untrusted": _report(
+            Outcome.COMPLETE,
+            KNOWN,
+            coverage=replace(coverage(), scrutiny=UNTRUSTED),
+            warnings=("Blind: half.", "Clock ahead: one."),
+        ),
         "failed": _report(Outcome.FAILED, reason="unauthorised", detail="The key is refused."),
         "blind": _report(
             Outcome.COMPLETE, KNOWN, coverage=replace(coverage(), agents=(DEAF,)), warnings=("B.",)

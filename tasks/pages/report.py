@@ -313,7 +313,7 @@ def _coverage_facts(run: Run) -> Iterator[Fact]:
 def _scrutiny_facts(run: Run, seen: Scrutiny) -> Iterator[Fact]:
     """Give what is normal in part: other hosts in the same data streams, and hosts that sleep."""
     if run.coverage and (outside := seen.sent - run.coverage.events) > 0:
-        yield Fact("Not in its population", f"{outside:,} of {counted(seen.sent, 'event')}")
+        yield Fact("Outside the population", f"{outside:,} of {counted(seen.sent, 'event')}")
     if hosts := seen.hosts:
         label = f"Silent for over {hosts.silent_after_hours:g} hours"
         yield Fact(label, f"{hosts.silent:,} of {counted(hosts.known, *run.nouns.host)}")

@@ -154,7 +154,10 @@ def test_a_busy_cluster_is_asked_again_after_a_pause(events: Path, site: Site):
     assert server.most_running == 1
     assert [(cost.question, cost.asked, cost.failed) for cost in site.report.run.costs] == [
         ("hunt", 3, 2),
-        *((name, 1, 0) for name in ("totals", "agents", "processes", "connections", "hours")),
+        *(
+            (name, 1, 0)
+            for name in ("totals", "hosts", "agents", "processes", "connections", "hours")
+        ),
     ]
 
 
@@ -364,7 +367,7 @@ def crowd(count: int, *, events_each: int = 961) -> Iterator[Document]:
 
 @pytest.mark.parametrize("count", [1, 40])
 def test_many_findings_take_as_many_questions_as_one(tmp_path: Path, site: Site, count: int):
-    """Six, whatever there is to describe."""
+    """Seven, whatever there is to describe."""
     folder = tmp_path / "events"
     write_events(folder, crowd(count))
     started = [process_event(f"mac-{n:04}", f"e{n:04}") for n in range(count)]
@@ -373,7 +376,7 @@ def test_many_findings_take_as_many_questions_as_one(tmp_path: Path, site: Site,
         site.hunt(server.url)
     assert len(site.report.findings) == count
     assert all(f.evidence and f.process.hash_sha256 for f in site.report.findings)
-    assert len(server.asked()) == 6
+    assert len(server.asked()) == 7
 
 
 def test_what_comes_over_the_network_does_not_grow_with_the_events(tmp_path: Path):

@@ -28,6 +28,7 @@ from tasks.model.findings import (
 )
 from tasks.model.hunts import Hunt, Pipeline, load_hunt
 from tasks.model.runs import Outcome, Report, Trend
+from tasks.model.scrutiny import ConditionEvents, FieldEvents, HostSample
 from tasks.model.wording import headline, is_news
 from tasks.pages.explanations import explanations
 from tasks.pages.kibana import discover_url
@@ -48,9 +49,10 @@ from tests.builders import (
     finding,
     report,
     run,
+    scrutiny,
 )
 from tests.effort import examples
-from tests.poison import poisoned
+from tests.poison import HOSTILE, poisoned
 
 SHIPPED = load_hunt("macos-unsigned-network")
 
@@ -117,7 +119,13 @@ def full_report():
         priority=Priority.HIGH,
     )
     return report(
-        run(warnings=("late",), detail="cut", flow_run="calm-otter", compared_with=day(-1)),
+        run(
+            warnings=("late",),
+            detail="cut",
+            flow_run="calm-otter",
+            compared_with=day(-1),
+            coverage=replace(coverage(), scrutiny=scrutiny(stopped=HostSample(1, ("mac-a",)))),
+        ),
         told,
         finding("mac-b", status=Status.CONTINUING),
         muted("mac-d", status=Status.CONTINUING),
@@ -166,6 +174,46 @@ def test_hostile_text_makes_no_element_and_no_attribute(rendered):
     harmless = Structure(rendered(poisoned(full_report(), "x")))
     assert [tag for tag, _ in hostile.shape] == [tag for tag, _ in harmless.shape]
     assert [set(attrs) for _, attrs in hostile.shape] == [set(a) for _, a in harmless.shape]
+
+
+def unmatched_report():
+    """Give a report of a run whose events all lie outside the hunt's population."""
+    unmet = ConditionEvents('host.os.family == "macos"', 0, 9, (("macOS", 9),))
+    seen = Coverage(0, 0, None, scrutiny=scrutiny(conditions=(unmet,), candidates=0))
+    return report(run(outcome=Outcome.NO_DATA, coverage=seen, detail="9 events came."))
+
+
+def test_hostile_values_in_a_headline_make_no_element():
+    """It names what stands in events where the hunt expects something else."""
+    hostile, harmless = (
+        Structure(render_report(poisoned(unmatched_report(), text))) for text in (HOSTILE, "x")
+    )
+    assert [tag for tag, _ in hostile.shape] == [tag for tag, _ in harmless.shape]
+
+
+def test_a_run_that_matches_nothing_says_so_and_not_no_data():
+    """Its agents send: nobody should look for stopped ones."""
+    of = unmatched_report()
+    words = 'othing matched: 620,000 events came, none with host.os.family == "macos" (macOS: 9)'
+    assert headline(of) == f"N{words}"
+    assert state_message(of) == f"n{words}"
+    assert "No event for this hunt. 9 events came." in text_of(render_report(of))
+
+
+def test_events_that_the_hunt_cannot_judge_never_look_clean():
+    """Headline and badge are those of a blind run, with the share."""
+    seen = scrutiny(candidates=200, unjudged=1, several=(FieldEvents("event.category", 1),))
+    of = report(run(coverage=replace(coverage(), scrutiny=seen)))
+    assert headline(of) == "Nothing new, blind to less than 1% of the events"
+    assert '<span class="badge warn">complete, blind</span>' in render_report(of)
+    assert state_message(of) == "0 new, 0 continuing (several values)"
+
+
+def test_silent_macs_and_other_systems_stand_in_what_was_searched():
+    """They are normal in part, and one fresh Mac must not hide them."""
+    html = render_report(full_report())
+    assert "<dt>Outside the population</dt><dd>310,000 of 620,000 events</dd>" in html
+    assert "<dt>Silent for over 6 hours</dt><dd>2 of 60 Macs</dd>" in html
 
 
 @settings(max_examples=examples(40))

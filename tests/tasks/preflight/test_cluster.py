@@ -366,6 +366,34 @@ def test_a_folder_with_events_of_the_future_only_is_a_warning_without_a_command(
     assert "--slot" not in said(checks, "events")
 
 
+def test_events_that_are_all_outside_the_population_fail_with_the_values_that_came(tmp_path: Path):
+    """On a server and in a folder: the remedy is the hunt, not the agents."""
+    fresh = {"at": SLOT - timedelta(minutes=30)}
+    write_events(tmp_path, [network_event(**fresh, **{"host.os.family": "macOS"})])
+    write_events(tmp_path, [process_event(**fresh)], PROCESS)
+    for checks in (checks_of(tmp_path), checked(tmp_path.as_uri())):
+        assert not_ok(checks) == {"events": Verdict.FAILED, "telemetry": Verdict.SKIPPED}
+        came = '1 event came, none with host.os.family == "macos" (macOS: 1): runs find nothing.'
+        assert came in said(checks, "events")
+        assert "correct `population`" in said(checks, "events")
+
+
+def test_events_that_cannot_be_trusted_are_a_warning_each(tmp_path: Path):
+    """With the remedy, before the first run; a Mac that sleeps is counted beside the events."""
+    copy = network_event("a", at=SLOT - timedelta(minutes=30))
+    ahead = network_event("b", at=SLOT + timedelta(days=2))
+    asleep = network_event("c", at=SLOT - timedelta(hours=9))
+    write_events(tmp_path, [copy, copy, ahead, asleep])
+    write_events(tmp_path, [process_event(at=SLOT - timedelta(minutes=30))], PROCESS)
+    checks = checked(tmp_path.as_uri())
+    assert not_ok(checks) == {"telemetry": Verdict.WARNING}
+    assert "less than an hour old, 1 of 2 Macs silent for over 6 hours." in said(checks, "events")
+    told = said(checks, "telemetry")
+    assert "Clock ahead: 1 event of 1 Mac (MBP-b) came with a time that is still in the" in told
+    assert "Ingested twice: 1 of 3 events (33%; " in told
+    assert "Look for a second way into the data stream" in told
+
+
 def test_shards_that_do_not_answer_are_a_warning(events: Path):
     """The figures are those of the others."""
     checks = checks_of(events, partial_of())
