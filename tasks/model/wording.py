@@ -20,7 +20,7 @@ from tasks.model.findings import (
 from tasks.model.hunts import Nouns
 from tasks.model.runs import Outcome, Report, Run
 from tasks.text import times
-from tasks.text.numbers import capitalised, counted
+from tasks.text.numbers import counted
 from tasks.text.untrusted import defanged, shortened, visible
 
 OUTCOME_WORDS = {
@@ -92,7 +92,10 @@ def not_searched_words(run: Run) -> str:
     """Give in one line why a run searched nothing."""
     match run.outcome:
         case Outcome.NO_DATA:
-            return capitalised(no_data_words(run))
+            if (seen := run.coverage) and seen.is_unmatched and seen.scrutiny:
+                came = counted(seen.scrutiny.sent, "event")
+                return f"Nothing matched: {came} came, none in the hunt's population"
+            return f"No data: {newest_event_words(run)}"
         case Outcome.MISSED:
             return "Not searched: the run never started"
         case _:
@@ -198,7 +201,7 @@ def searched_words(coverage: Coverage | None, nouns: Nouns) -> str:
 
 
 def no_data_words(run: Run) -> str:
-    """Give why a run had no data: that events stopped, or that its hunt matches no event."""
+    """Give in detail why a run had no data: events stopped, or its hunt matches no event."""
     if run.coverage and run.coverage.is_unmatched and run.coverage.scrutiny:
         return f"nothing matched: {unmatched_words(run.coverage.scrutiny)}"
     return f"no data: {newest_event_words(run)}"

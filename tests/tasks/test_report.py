@@ -183,8 +183,8 @@ def unmatched_report():
     return report(run(outcome=Outcome.NO_DATA, coverage=seen, detail="9 events came."))
 
 
-def test_hostile_values_in_a_headline_make_no_element():
-    """It names what stands in events where the hunt expects something else."""
+def test_hostile_values_that_kept_events_out_make_no_element():
+    """A run names what stands in events where the hunt expects something else."""
     hostile, harmless = (
         Structure(render_report(poisoned(unmatched_report(), text))) for text in (HOSTILE, "x")
     )
@@ -194,9 +194,9 @@ def test_hostile_values_in_a_headline_make_no_element():
 def test_a_run_that_matches_nothing_says_so_and_not_no_data():
     """Its agents send: nobody should look for stopped ones."""
     of = unmatched_report()
-    words = 'othing matched: 620,000 events came, none with host.os.family == "macos" (macOS: 9)'
-    assert headline(of) == f"N{words}"
-    assert state_message(of) == f"n{words}"
+    came = "othing matched: 620,000 events came, none"
+    assert headline(of) == f"N{came} in the hunt's population"
+    assert state_message(of) == f'n{came} with host.os.family == "macos" (macOS: 9)'
     assert "No event for this hunt. 9 events came." in text_of(render_report(of))
 
 
