@@ -74,8 +74,8 @@ class ConditionEvents:
     Attributes:
         text: the condition in ES|QL.
         met: events that meet it.
-        strays: events outside the population that do not meet it, though they lack only a value,
-            or have it in other letters: `macOS` for `macos`.
+        strays: events that meet all conditions but this one, for which they lack the value, or
+            have it in other letters: `macOS` for `macos`.
         others: the most frequent other values with their numbers; asked for only if no event is in
             the population.
     """

@@ -43,10 +43,10 @@ FROM $sources METADATA _index
        coverage.searched = CASE(coverage.inside, 1, 0),
        coverage.unjudged = CASE($unjudged AND ($several), 1, 0),
        coverage.candidate = CASE(coverage.inside OR coverage.unjudged == 1, 1, 0),
-       coverage.stray = CASE($loose AND coverage.candidate == 0, 1, 0),
        coverage.host = CASE(coverage.inside, host.id),
        coverage.time = CASE(coverage.inside, @timestamp),
-       coverage.event = CASE(coverage.inside, event.id)$columns
+       coverage.event = CASE(coverage.inside, event.id)$met,
+       coverage.stray = CASE($nearly AND $loose AND coverage.candidate == 0, 1, 0)$columns
 | STATS sent_events = COUNT(*),
         events = SUM(coverage.searched),
         macs = COUNT_DISTINCT(coverage.host),
@@ -167,11 +167,11 @@ def streams_question(plan: Plan, asked: Asked) -> Question:
     """Make the question about the events of the hunt's data streams."""
     hunt = plan.hunt
     several = [f"MV_COUNT({_quoted(field)}) > 1" for field in asked.fields]
+    met = {f"met_{n}": _enclosed(each.text) for n, each in enumerate(asked.population)}
     columns = {
-        **{f"met_{n}": _enclosed(each.text) for n, each in enumerate(asked.population)},
         **{
-            f"strays_{n}": f"coverage.stray == 1 AND NOT COALESCE({_enclosed(each.text)}, false)"
-            for n, each in enumerate(asked.population)
+            f"strays_{n}": f"coverage.stray == 1 AND coverage.met_{n} == 0"
+            for n in range(len(asked.population))
         },
         **{f"several_{n}": f"coverage.unjudged == 1 AND {s}" for n, s in enumerate(several)},
     }
@@ -181,12 +181,19 @@ def streams_question(plan: Plan, asked: Asked) -> Question:
         passes=asked.passes,
         unjudged="coverage.passes IS NULL" if asked.is_whole else "COALESCE(coverage.passes, true)",
         several=" OR ".join(several) or "false",
+        nearly=" + ".join(("1", *(f"coverage.{column}" for column in met))) + f" >= {len(met)}",
         loose=" AND ".join(map(_loose, asked.population)) or "false",
-        columns="".join(f",\n       coverage.{c} = CASE({t}, 1, 0)" for c, t in columns.items()),
-        sums="".join(f",\n        {column} = SUM(coverage.{column})" for column in columns),
+        met=_made(met),
+        columns=_made(columns),
+        sums="".join(f",\n        {column} = SUM(coverage.{column})" for column in met | columns),
     )
     used = {name: v for name, v in parameters(hunt, plan.window).items() if f"?{name}" in query}
     return Question("totals", query, plan.window.filter, used)
+
+
+def _made(columns: Mapping[str, str]) -> str:
+    """Write columns that are 1 for the events that meet a condition, as the end of an EVAL."""
+    return "".join(f",\n       coverage.{c} = CASE({text}, 1, 0)" for c, text in columns.items())
 
 
 def _enclosed(condition: str) -> str:
