@@ -365,7 +365,7 @@ class _Cluster:
                 f"{self.hunt.pipeline.window_days} days.",
             )
         else:
-            yield from judge_events(self.client, self.plan, coverage)
+            yield from judge_events(self.client, self.plan, self.coverage)
 
     def judge_telemetry(self) -> Iterator[TrialResult]:
         coverage, unjudged = self.surveyed
