@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from tasks.esql.parsing import parse
 from tasks.esql.plans import Demand, QueryPlan, Relation, demand
 from tasks.esql.sql import Sql, sql
 from tasks.esql.translate import translate
-from tasks.esql.tree import Command, From, Query
+from tasks.esql.tree import From, Query
 from tasks.esql.types import Type
 
 _NOT_OURS = (duckdb.OutOfMemoryException, duckdb.InterruptException)
@@ -64,8 +67,13 @@ class Engine:
         Raises:
             SettingsError: the folder does not exist.
         """
-        self._connection = _connected(folder)
-        self._documents = Documents(folder, self._connection, skip_bad_lines=skip_bad_lines)
+        # Made when it is needed, and removed at the end. Its name is its own: two processes in
+        # one folder would overwrite each other's files.
+        self._scratch = Path(tempfile.gettempdir()) / f"beaconhunt-{uuid4()}"
+        self._connection = _connected(folder, self._scratch)
+        self._documents = Documents(
+            folder, self._connection, self._scratch, skip_bad_lines=skip_bad_lines
+        )
         self._is_closed = False
 
     def close(self) -> None:
@@ -76,6 +84,7 @@ class Engine:
             # Prefect still holds the client when Python ends. It must not hold these as well:
             # DuckDB's binding complains on standard error about every connection object left.
             del self._connection, self._documents
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def answer(self, question: Request, seconds: float | None = None) -> Result:
         """Answer a question.
@@ -113,35 +122,35 @@ class Engine:
 
     def _answer(self, question: Request, deadline: Deadline) -> Result:
         query = parse(question.query)
-        try:
-            relation, documents, warnings = self._relation(
-                query.commands[0], demand(query), question, deadline
-            )
-        except _NOT_OURS:
-            raise
-        except duckdb.Error as error:
-            raise incomputable(error, pieces(query.commands[0])) from error
         now = datetime.now(UTC).replace(tzinfo=None)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-        def planned(asked: Query) -> QueryPlan:
-            return translate(asked, relation, question.parameters, now)
-
-        plan = planned(query)
-        try:
-            rows = self._rows(plan.answer, deadline)
-            failed = self._failures(plan, deadline)
-        except _NOT_OURS:
-            raise
-        except duckdb.Error as error:
-            raise self._located(error, query, planned, deadline) from error
-        return Result(
-            plan.columns,
-            [[_json_value(value) for value in row] for row in rows] if plan.columns else [],
-            (*warnings, *plan.warnings, *failed),
-            documents,
-            documents * len(relation.columns) if relation else 0,
-        )
+        while True:
+            relation = None
+            try:
+                relation, warnings = self._relation(query, question, deadline)
+                plan = translate(query, relation, question.parameters, now)
+                rows = self._rows(plan.answer, deadline)
+                documents = self._documents_read()
+                failed = self._failures(plan, deadline)
+            except _NOT_OURS:
+                raise
+            except duckdb.Error as error:
+                # A scan may end early: it met a shape that is known from now on.
+                if self._documents.learn_from(error):
+                    continue
+                if relation is None:
+                    raise incomputable(error, pieces(query.commands[0])) from error
+                planned = partial(
+                    translate, relation=relation, parameters=question.parameters, now=now
+                )
+                raise self._located(error, query, planned, deadline) from error
+            return Result(
+                plan.columns,
+                [[_json_value(value) for value in row] for row in rows] if plan.columns else [],
+                (*warnings, *plan.warnings, *failed),
+                documents,
+                documents * len(relation.columns) if relation else 0,
+            )
 
     def _located(
         self,
@@ -161,21 +170,26 @@ class Engine:
         return incomputable(error, pieces(query.commands[-1]))
 
     def _relation(
-        self, source: Command, wanted: Demand, question: Request, deadline: Deadline
-    ) -> tuple[Relation | None, int, tuple[str, ...]]:
+        self, query: Query, question: Request, deadline: Deadline
+    ) -> tuple[Relation | None, tuple[str, ...]]:
+        source, wanted = query.commands[0], demand(query)
         if not isinstance(source, From):
-            return None, 0, ()
+            return None, ()
         if question.filter is None:
             return self._documents.open(source, wanted, deadline)
         also = Demand(wanted.names | filter_fields(question.filter), wanted.patterns)
-        relation, _, warnings = self._documents.open(source, also, deadline)
+        relation, warnings = self._documents.open(source, also, deadline)
         filtered = sql(
             "SELECT * FROM ({}) WHERE {}",
             relation.sql,
             condition(question.filter, relation.columns),
         )
-        ((documents,),) = self._rows(sql("SELECT count(*) FROM ({})", filtered), deadline)
-        return replace(relation, sql=filtered), documents, warnings
+        return replace(relation, sql=filtered), warnings
+
+    def _documents_read(self) -> int:
+        """How many documents the last statement read."""
+        profile = json.loads(self._connection.get_profiling_information())
+        return int(profile["query"]["total_rows_scanned"])
 
     def _failures(self, plan: QueryPlan, deadline: Deadline) -> tuple[str, ...]:
         """The warnings for failures in some row, two lines for one failure as in Elasticsearch."""
@@ -198,15 +212,19 @@ class Engine:
         return self._connection.execute(statement.text, statement.values).fetchall()
 
 
-def _connected(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB, which may then read this folder and nothing else, and change no setting."""
-    # Made only when memory is short, and removed with the connection. Its name is its own: two
-    # processes in one folder would overwrite each other's files.
-    temporary = str(Path(tempfile.gettempdir()) / f"beaconhunt-{uuid4()}")
+def _connected(folder: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB, which may then read these folders and nothing else, and change no setting.
+
+    Args:
+        folder: of the data streams.
+        scratch: for what does not fit into memory, and for rewritten files.
+    """
+    temporary = os.path.realpath(scratch)
     connection = duckdb.connect(
         config={"preserve_insertion_order": False, "temp_directory": temporary}
     )
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("PRAGMA enable_profiling = 'no_output'")  # It counts the documents read.
     connection.execute(files("tasks.esql").joinpath("macros.sql").read_text(encoding="utf-8"))
     # In this order: the folders cannot be named once access is closed.
     connection.execute("SET allowed_directories = ?", [[os.path.realpath(folder), temporary]])

@@ -1,16 +1,11 @@
-"""Values of documents go in, SQL for typed columns comes out, the same for every file format.
-
-Every field is loaded as three columns: `f` its single value, `l` its values if they are several,
-and `m` true if a value had the wrong type.
-"""
+"""Values of documents go in, SQL for typed values comes out, the same for every file format."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tasks.esql.sql import Sql, joined, sql, text_constant
-from tasks.esql.streams import MappedField
 from tasks.esql.types import STRING, Type
 
 # From a text in a document to a value of the type; null if it is malformed.
@@ -33,31 +28,6 @@ def as_loaded(of_type: Type, values: Sql) -> Sql:
     there = sql("list_filter({}, lambda made: made IS NOT NULL)", values)
     distinct = sql("list_distinct({})", there) if of_type in _DEDUPLICATED else there
     return sql("list_sort({})", distinct)
-
-
-def null_columns(i: int, field: MappedField) -> list[Sql]:
-    """The three columns of a field that a file does not have."""
-    form = field.type.duckdb
-    return [
-        Sql(f"CAST(NULL AS {form}) AS f{i}"),
-        Sql(f"CAST(NULL AS {form}[]) AS l{i}"),
-        Sql(f"CAST(NULL AS BOOLEAN) AS m{i}"),
-    ]
-
-
-def plain_columns(i: int, field: MappedField) -> list[Sql]:
-    """The three columns of a field that has single values only, from its raw and its read one."""
-    return [
-        Sql(f"s{i} AS f{i}"),
-        Sql(f"CAST(NULL AS {field.type.duckdb}[]) AS l{i}"),
-        Sql(f"CASE WHEN r{i} IS NOT NULL AND s{i} IS NULL THEN true END AS m{i}"),
-    ]
-
-
-def nothing(fields: Mapping[str, MappedField]) -> Sql:
-    """No rows, with all columns: a data stream without files."""
-    columns = [part for i, field in enumerate(fields.values()) for part in null_columns(i, field)]
-    return sql("SELECT {} WHERE false", joined(", ", columns or [Sql("1 AS one")]))
 
 
 JSON_KINDS = (

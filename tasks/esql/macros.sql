@@ -173,3 +173,7 @@ CREATE MACRO is_shallow(j, levels) AS
 
 CREATE MACRO array_values(j) AS
     list_filter(json_extract(j, '$[*]'), lambda e: json_type(e) <> 'NULL');
+
+-- The values of a JSON value: those of an array without its nulls, or the value itself.
+CREATE MACRO json_values(j) AS
+    CASE WHEN starts_with(j, '[') THEN array_values(j) WHEN json_type(j) <> 'NULL' THEN [j] END;

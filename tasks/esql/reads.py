@@ -44,7 +44,7 @@ def usual_types(pattern: str) -> Mapping[str, Type]:
 
     Every hunt needs times in milliseconds, whatever it reads.
     """
-    known = {name: field.type for name, field in shipped_mapping(pattern).fields.items()}
+    known = {name: field.type for name, field in shipped_mapping(pattern).items()}
     return {"@timestamp": Type.DATE} | known
 
 

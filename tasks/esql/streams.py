@@ -1,4 +1,8 @@
-"""A folder goes in, its data streams come out: their files, and the fields of their mappings."""
+"""A folder goes in, its data streams come out: their files, and the fields of their mappings.
+
+FOLDER/<data stream>/mapping.json     optional, an Elasticsearch mapping
+FOLDER/<data stream>/**               files of documents: NDJSON, JSON or Parquet
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,7 +19,7 @@ from tasks.errors import SettingsError
 from tasks.esql.names import abbreviated, fault_of
 from tasks.esql.types import FIELD_TYPES, Type
 
-_NDJSON = (".ndjson", ".ndjson.gz", ".ndjson.zst")
+_MAPPING = "mapping.json"
 _NO_MAPPING = (
     *(ValueError, TypeError, LookupError, StopIteration, AttributeError, RecursionError, OSError),
 )
@@ -30,39 +35,24 @@ _SHIPPED = {
 class MappedField:
     """A field's type, and the path of its values in a document: for a multi-field its parent's.
 
-    `is_plain`: all values in the files are known to be single, and of the kind of the type.
+    `unusable` says why it cannot be used; it is empty if it can.
     """
 
     type: Type
     path: str
     unusable: str = ""
-    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DataStream:
-    """A folder with documents, and the fields of its mapping.
-
-    `usual` are the fields that most questions ask for (`_meta.read_together` of the mapping):
-    reading some more costs little, reading the files once more costs everything again.
-    """
+    """A folder of documents: the paths of its files, and the fields of its mapping."""
 
     name: str
-    ndjson: tuple[str, ...]
-    parquet: tuple[str, ...]
+    files: tuple[str, ...]
     mapping: Mapping[str, MappedField]
-    usual: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class IndexMapping:
-    """The fields of a mapping, and those that are usually read together."""
-
-    fields: Mapping[str, MappedField]
-    usual: frozenset[str] = frozenset()
-
-
-def read_mapping(text: str) -> IndexMapping:
+def read_mapping(text: str) -> Mapping[str, MappedField]:
     """Read a mapping in the form of `GET index/_mapping` or of an index template."""
     mapping = json.loads(text)
     while "properties" not in mapping:
@@ -72,8 +62,7 @@ def read_mapping(text: str) -> IndexMapping:
         name.encode()  # Half a surrogate is valid in JSON, and no text.
         if fault := fault_of(name):
             raise ValueError(f"the field [{abbreviated(name)}]: {fault}")
-    usual = mapping.get("_meta", {}).get("read_together", [])
-    return IndexMapping(fields, frozenset(usual) & fields.keys())
+    return fields
 
 
 def _mapped_fields(
@@ -113,22 +102,29 @@ def data_streams(folder: Path) -> tuple[DataStream, ...]:
         )
     # DuckDB compares a file's real path with the folder that it may read.
     root = Path(os.path.realpath(folder))
-    return tuple(_data_stream(path, root) for path in sorted(root.iterdir()) if path.is_dir())
+    return tuple(_data_stream(path, root) for path in sorted(root.iterdir()) if _is_shown(path))
+
+
+def _is_shown(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
 
 
 def _data_stream(path: Path, root: Path) -> DataStream:
-    there = [path, *sorted(path.rglob("*"))]
+    _refuse_stranger(path, root)
+    there = sorted(_below(path))
     for each in there:
         _refuse_stranger(each, root)
-    found = [each for each in there if each.is_file()]
-    mapping = _mapping_of(path)
-    return DataStream(
-        path.name,
-        tuple(str(p) for p in found if p.name.endswith(_NDJSON)),
-        tuple(str(p) for p in found if p.suffix == ".parquet"),
-        mapping.fields,
-        mapping.usual,
-    )
+    files = [str(each) for each in there if each.is_file() and each != path / _MAPPING]
+    return DataStream(path.name, tuple(files), _mapping_of(path))
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Everything below a folder but what is hidden, such as `._events.ndjson` from a Mac."""
+    for each in path.iterdir():
+        if not each.name.startswith("."):
+            yield each
+            if each.is_dir() and not each.is_symlink():
+                yield from _below(each)
 
 
 def _refuse_stranger(path: Path, root: Path) -> None:
@@ -158,8 +154,8 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def _mapping_of(path: Path) -> IndexMapping:
-    own = path / "mapping.json"
+def _mapping_of(path: Path) -> Mapping[str, MappedField]:
+    own = path / _MAPPING
     if own.exists():
         try:
             return read_mapping(own.read_text(encoding="utf-8"))
@@ -171,7 +167,8 @@ def _mapping_of(path: Path) -> IndexMapping:
     return shipped_mapping(path.name)
 
 
-def shipped_mapping(stream: str) -> IndexMapping:
+@cache
+def shipped_mapping(stream: str) -> Mapping[str, MappedField]:
     """Give the mapping of an Elastic Defend data stream or index pattern; for others an empty one.
 
     `alias:` before the name of a stream is that of a remote cluster.
@@ -180,4 +177,4 @@ def shipped_mapping(stream: str) -> IndexMapping:
         if fnmatchcase(stream.rpartition(":")[2], pattern):
             shipped = files("tasks.esql").joinpath("mappings", name)
             return read_mapping(shipped.read_text(encoding="utf-8"))
-    return IndexMapping({})
+    return {}

@@ -1,0 +1,181 @@
+"""A file's first bytes go in; its kind comes out, and the shape of its first documents.
+
+The content counts, not the name: exports are renamed, rotated and compressed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tasks.esql.flattening import TIME, Mapped, NotADocument, Place, documents_in, leaves
+from tasks.esql.names import Keys
+from tasks.esql.shapes import Leaf, Shape
+
+_HEAD_BYTES = 1 << 18
+_HEAD_LINES = 100
+_TIMES = (str, int, list)
+_TEXT_NAMES = (".ndjson", ".jsonl", ".json")
+
+
+class Kind(StrEnum):
+    """What a file is."""
+
+    LINES = "NDJSON"
+    """One document a line, in shapes that a scan can read."""
+    ODD = "JSON"
+    """Other JSON, or other encodings: it is rewritten first."""
+    PARQUET = "Parquet"
+    UNKNOWN = "unknown"
+    EMPTY = "empty"
+
+
+class Compression(StrEnum):
+    """How a file is compressed, by DuckDB's names."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file of a data stream, as its first bytes show it.
+
+    Attributes:
+        path: of the file.
+        kind: what it is.
+        compression: of its bytes.
+        encoding: of its text, by Python's name.
+        wrapper: the keys that lead to the document in every line.
+        shapes: of the fields in its first documents.
+        below_lists: fields in lists of objects, which a scan cannot read.
+        fault: why it is not read; empty if it is.
+    """
+
+    path: str
+    kind: Kind
+    compression: Compression = Compression.NONE
+    encoding: str = "utf-8"
+    wrapper: Keys = ()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    below_lists: frozenset[str] = frozenset()
+    fault: str = ""
+
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+
+def looked_at(path: Path, mapped: Mapped) -> DataFile:
+    """Look at a file's first bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as opened:
+        head = opened.read(_HEAD_BYTES)
+    if head.startswith(b"PAR1"):
+        return DataFile(str(path), Kind.PARQUET)
+    if not head:
+        return DataFile(str(path), Kind.EMPTY)
+    compression = Compression.NONE
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        # Only DuckDB can unpack it: it is read in the usual shape, or rewritten.
+        return DataFile(str(path), Kind.LINES, Compression.ZSTD)
+    if head.startswith(b"\x1f\x8b"):
+        compression, head = Compression.GZIP, _unpacked(head)
+    encoding = _encoding(head)
+    text = head.decode(encoding, errors="ignore")
+    if not _is_named_as_text(path) and text.lstrip()[:1] not in {"{", "["}:
+        fault = "neither its name nor its content is that of NDJSON, JSON or Parquet"
+        return DataFile(str(path), Kind.UNKNOWN, compression, encoding, fault=fault)
+    return _glanced(DataFile(str(path), Kind.ODD, compression, encoding), text, mapped)
+
+
+def _unpacked(head: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _encoding(head: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    if head[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if head[:1] == b"\0" else "utf-8"
+
+
+def _is_named_as_text(path: Path) -> bool:
+    """Whether a name is that of NDJSON or JSON, also if compressed or rotated: a.ndjson.1.gz."""
+    return any(suffix in _TEXT_NAMES for suffix in path.suffixes)
+
+
+def _glanced(file: DataFile, text: str, mapped: Mapped) -> DataFile:
+    """Find the shapes of the first documents; the file is odd if a scan cannot read one of them."""
+    if file.encoding != "utf-8":
+        return file
+    wrappers: set[Keys] = set()
+    shapes: dict[str, Shape] = {}
+    below: set[str] = set()
+    try:
+        for wrapper, document in _first_documents(text):
+            wrappers.add(wrapper)
+            if not isinstance(document, dict) or not isinstance(document.get(TIME), _TIMES):
+                return file
+            own, inside = _shapes_of(document, mapped)
+            below |= inside
+            for name, shape in own.items():
+                shapes[name] = shapes[name] | shape if name in shapes else shape
+    except (ValueError, RecursionError, NotADocument):
+        return file
+    if len(wrappers) != 1:
+        return file
+    return DataFile(
+        file.path,
+        Kind.LINES,
+        file.compression,
+        wrapper=wrappers.pop(),
+        shapes=shapes,
+        below_lists=frozenset(below),
+    )
+
+
+def _first_documents(text: str) -> Iterator[tuple[Keys, object]]:
+    """The documents in the first lines.
+
+    Raises:
+        ValueError: a line is not a single document.
+    """
+    *lines, last = text.split("\n")  # Not with `splitlines`: texts may hold other line ends.
+    if len(text) < _HEAD_BYTES // 4:
+        lines.append(last)  # Else it may be cut.
+    for line in lines[:_HEAD_LINES]:
+        if line.strip():
+            (document,) = documents_in(json.loads(line))
+            yield document
+
+
+def _shapes_of(document: Mapping[str, Any], mapped: Mapped) -> tuple[dict[str, Shape], set[str]]:
+    shapes: dict[str, Shape] = {}
+    below: set[str] = set()
+    for keys, place, _ in leaves(document, mapped):
+        name = ".".join(keys)
+        if place is Place.INSIDE_LIST:
+            below.add(name)
+            continue
+        leaf = Leaf.TEXT if place is Place.ALONE else Leaf.LIST
+        shape = Shape(frozenset({keys}), leaf, several=name in shapes)
+        shapes[name] = shapes[name] | shape if name in shapes else shape
+    return shapes, below
