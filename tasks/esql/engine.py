@@ -25,7 +25,7 @@ from tasks.esql.errors import EsqlError, NotEnoughMemory
 from tasks.esql.failures import beginnings, incomputable, pieces
 from tasks.esql.filters import condition, filter_fields
 from tasks.esql.parsing import parse
-from tasks.esql.plans import Demand, QueryPlan, Relation, demand
+from tasks.esql.plans import Demand, Failure, QueryPlan, Relation, demand
 from tasks.esql.sql import Sql, sql
 from tasks.esql.translate import translate
 from tasks.esql.tree import From, Query
@@ -129,9 +129,9 @@ class Engine:
             try:
                 relation, warnings = self._relation(query, question, deadline)
                 plan = translate(query, relation, question.parameters, now)
+                self._count_failures_anew(plan)
                 rows = self._rows(plan.answer, deadline)
                 documents = self._documents_read()
-                failed = self._failures(plan, deadline)
             except _NOT_OURS:
                 raise
             except duckdb.Error as error:
@@ -147,7 +147,7 @@ class Engine:
             return Result(
                 plan.columns,
                 [[_json_value(value) for value in row] for row in rows] if plan.columns else [],
-                (*warnings, *plan.warnings, *failed),
+                (*warnings, *plan.warnings, *self._failed(plan)),
                 documents,
                 documents * len(relation.columns) if relation else 0,
             )
@@ -191,14 +191,19 @@ class Engine:
         profile = json.loads(self._connection.get_profiling_information())
         return int(profile["query"]["total_rows_scanned"])
 
-    def _failures(self, plan: QueryPlan, deadline: Deadline) -> tuple[str, ...]:
+    def _count_failures_anew(self, plan: QueryPlan) -> None:
+        for place in range(len(plan.failures)):
+            self._connection.execute(f"CREATE OR REPLACE SEQUENCE {Failure.sequence(place)}")
+
+    def _failed(self, plan: QueryPlan) -> tuple[str, ...]:
         """The warnings for failures in some row, two lines for one failure as in Elasticsearch."""
-        if plan.failed is None:
-            return ()
-        ((happened,),) = self._rows(plan.failed, deadline)
+        counted = self._connection.execute(
+            "SELECT sequence_name FROM duckdb_sequences() WHERE last_value IS NOT NULL"
+        )
+        happened = {name for (name,) in counted.fetchall()}
         lines: list[str] = []
-        for failure, true in zip(plan.failures_in_order(), happened, strict=True):
-            if true:
+        for place, failure in enumerate(plan.failures):
+            if Failure.sequence(place) in happened:
                 line = f"Line {failure.source.position}: "
                 lines += [
                     f"{line}evaluation of [{failure.source.text}] failed, treating result as "

@@ -5,10 +5,10 @@ It also collects what may fail: an evaluation that fails gives null and a warnin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from tasks.esql.errors import ParsingError, Source, VerificationError, refused, unknown
 from tasks.esql.functions import FUNCTIONS, OPERATORS
@@ -51,7 +51,6 @@ class Expressions:
         unusable: why a column of the type `unsupported` cannot be used.
         aggregated: the columns of aggregates, while a STATS is being translated.
         failures: what may fail in the expressions translated so far.
-        guards: the conditions of the rows for which the current expression is evaluated at all.
     """
 
     parameters: Mapping[str, object]
@@ -62,7 +61,6 @@ class Expressions:
     unusable: dict[str, str] = field(default_factory=dict)
     aggregated: dict[Call, TypedSql] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    guards: list[Sql] = field(default_factory=list)
 
     def value(self, expression: Expression) -> TypedSql:
         """An expression as SQL over the latest stage."""
@@ -151,35 +149,31 @@ class Expressions:
             known = next((v.type for v in values if v.type is not Type.NULL), Type.BOOLEAN)
             values = [null(known, v.source) if v.type is Type.NULL else v for v in values]
         values = [self._single(value, call.source) for value in values]
-        result = written(function.sql, values)
-        if function.fails:
-            self.may_fail(
-                call.source,
-                function.fails.format(type=of_type),
-                _null_despite(result, [v.sql for v in values if v.type is not Type.TIMESPAN]),
-            )
-        return TypedSql(result, of_type, call.source, function.several)
+        made = TypedSql(Sql(""), of_type, call.source, function.several)
+        write = partial(written, function.sql)
+        message = function.fails and function.fails.format(type=of_type)
+        return replace(made, sql=self._noted(made, message, values, write))
 
     def _conversion(self, call: Call, function: Conversion, values: list[TypedSql]) -> TypedSql:
         (value,) = self.accepted(call, values, (frozenset({*function.sql, Type.NULL}),))
         if value.type is Type.NULL:
             return null(function.gives, call.source)
         template = function.sql[value.type]
+        message = function.fails if template != "{}" else None
+        made = TypedSql(Sql(""), function.gives, call.source, value.several)
         if not value.several:
-            result = sql(template, value.sql)
-            failed = _null_despite(result, [value.sql])
+            result = self._noted(made, message, [value], partial(written, template))
         else:
-            each = sql(template, Sql("element"))
+            element = [replace(value, sql=Sql("element"), constant=None)]
+            single = replace(made, several=False)
+            each = self._noted(single, message, element, partial(written, template))
             result = sql(
                 "filled(list_filter(list_transform({}, lambda element: {}), "
                 "lambda made: made IS NOT NULL))",
                 value.sql,
                 each,
             )
-            failed = sql("len({}) > coalesce(len({}), 0)", value.sql, result)
-        if template != "{}" and function.fails:
-            self.may_fail(call.source, function.fails, failed)
-        return TypedSql(result, function.gives, call.source, value.several)
+        return replace(made, sql=result)
 
     def _multivalue(self, call: Call, function: Multivalue, values: list[TypedSql]) -> TypedSql:
         values = self.accepted(call, values, function.takes, function.required)
@@ -194,11 +188,9 @@ class Expressions:
             if not first.several and function.single is not None:
                 return TypedSql(written(function.single, [first, *singles]), of_type, call.source)
             lists = [as_list(first), *singles]
-        result = written(function.sql, lists)
-        if function.fails:
-            message = function.fails.format(type=of_type)
-            self.may_fail(call.source, message, _null_despite(result, [v.sql for v in lists]))
-        return TypedSql(result, of_type, call.source, function.several)
+        made = TypedSql(Sql(""), of_type, call.source, function.several)
+        message = function.fails and function.fails.format(type=of_type)
+        return replace(made, sql=self._noted(made, message, lists, partial(written, function.sql)))
 
     # --- CASE, COALESCE ---
 
@@ -212,14 +204,11 @@ class Expressions:
         otherwise = call.arguments[-1] if len(call.arguments) % 2 else None
         conditions: list[Sql] = []
         values: list[TypedSql] = []
-        with self._guarded():
-            for condition, value in pairs:
-                conditions.append(self.condition(condition))
-                with self._guarded(conditions[-1]):
-                    values.append(self.value(value))
-                self.guards.append(sql("({}) IS NOT TRUE", conditions[-1]))
-            if otherwise is not None:
-                values.append(self.value(otherwise))
+        for condition, value in pairs:
+            conditions.append(self.condition(condition))
+            values.append(self.value(value))
+        if otherwise is not None:
+            values.append(self.value(otherwise))
         values = self._one_type(
             call, values, [*range(1, len(call.arguments), 2), len(call.arguments) - 1]
         )
@@ -236,11 +225,7 @@ class Expressions:
         )
 
     def _coalesce(self, call: Call) -> TypedSql:
-        values: list[TypedSql] = []
-        with self._guarded():
-            for argument in call.arguments:
-                values.append(self.value(argument))
-                self.guards.append(sql("{} IS NULL", values[-1].sql))
+        values = [self.value(argument) for argument in call.arguments]
         if not values:
             raise refused(
                 f"error building [{call.source.text}]: expects at least one argument", call.source
@@ -284,21 +269,58 @@ class Expressions:
         """The single value of a field; several are null, with a warning."""
         if not value.several:
             return value
-        self.may_fail(source, SEVERAL, sql("len({}) > 1", value.sql))
-        return replace(value, sql=sql("only_value({})", value.sql), several=False)
+        several = self.failure(source, SEVERAL, value.type.duckdb)
+        only = sql(
+            "list_transform([{}], lambda all_of: "
+            "CASE WHEN len(all_of) > 1 THEN {} ELSE all_of[1] END)[1]",
+            value.sql,
+            several,
+        )
+        return replace(value, sql=only, several=False)
 
-    def may_fail(self, source: Source, message: str, condition: Sql) -> None:
-        """Note what may fail at a place in the query, and for which rows it does."""
-        guarded = joined(" AND ", [*self.guards, sql("({})", condition)])
-        self.failures.append(Failure(self.stage, source, message, guarded))
+    def _noted(
+        self,
+        made: TypedSql,
+        message: str | None,
+        values: Sequence[TypedSql],
+        write: Callable[[Sequence[TypedSql]], Sql],
+    ) -> Sql:
+        """The SQL of a function that may fail: null, and noted, though no argument is null.
 
-    @contextmanager
-    def _guarded(self, *conditions: Sql) -> Iterator[None]:
-        """Inside, what may fail counts only for rows that meet the conditions."""
-        before = len(self.guards)
-        self.guards.extend(sql("({})", condition) for condition in conditions)
-        yield
-        del self.guards[before:]
+        Args:
+            made: the result, without its SQL.
+            message: the warning; without one the function cannot fail.
+            values: the arguments.
+            write: makes SQL from arguments.
+        """
+        if not message:
+            return write(values)
+        # An argument that is computed gets a name, so that it is computed once.
+        computed = [v for v in values if v.constant is None and not v.sql.text.isidentifier()]
+        named = [
+            replace(v, sql=Sql(f"the.of{computed.index(v)}")) if v in computed else v
+            for v in values
+        ]
+        there = [sql("{} IS NOT NULL", v.sql) for v in named if v.type is not Type.TIMESPAN]
+        form = made.type.duckdb + ("[]" if made.several else "")
+        result = sql(
+            "coalesce({}, CASE WHEN {} THEN {} END)",
+            write(named),
+            joined(" AND ", there),
+            self.failure(made.source, message, form),
+        )
+        if not computed:
+            return result
+        packed = [sql(f"of{place} := {{}}", v.sql) for place, v in enumerate(computed)]
+        return sql(
+            "list_transform([struct_pack({})], lambda the: {})[1]", joined(", ", packed), result
+        )
+
+    def failure(self, source: Source, message: str, duckdb_type: str) -> Sql:
+        """A null that counts in a sequence: whoever computes it notes that something failed."""
+        counted = f"nextval('{Failure.sequence(len(self.failures))}') IS NULL"
+        self.failures.append(Failure(source, message))
+        return Sql(f"CASE WHEN {counted} THEN CAST(NULL AS {duckdb_type}) END")
 
     def _alike(self, call: Call, values: list[TypedSql]) -> list[TypedSql]:
         """Bring arguments to one type: convert texts that are compared with dates and the like."""
@@ -374,12 +396,6 @@ def _kind(of_type: Type) -> str:
     if of_type in NUMBER:
         return "number"
     return "string" if of_type in STRING else of_type
-
-
-def _null_despite(result: Sql, arguments: Sequence[Sql]) -> Sql:
-    """Whether a result is null though no argument is."""
-    there = [sql("{} IS NOT NULL", argument) for argument in arguments]
-    return joined(" AND ", [*there, sql("{} IS NULL", result)])
 
 
 def _label(allowed: frozenset[Type]) -> str:

@@ -55,21 +55,26 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One CTE; `grouped`: it is worth computing once where several read it."""
+    """One CTE."""
 
     name: str
     sql: Sql
-    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An evaluation that may fail: its place, its warning, and the rows of a stage."""
+    """An evaluation that may fail: its place, and its warning.
 
-    stage: str
+    The statement that answers the query counts failures in sequences of DuckDB.
+    """
+
     source: Source
     message: str
-    condition: Sql
+
+    @staticmethod
+    def sequence(place: int) -> str:
+        """The name of the sequence for the failure at a place in the plan."""
+        return f"failure{place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,46 +98,20 @@ class QueryPlan:
     @property
     def answer(self) -> Sql:
         """The statement that answers the query."""
-        return sql("{} {}", self._with(shared=False), self.select)
+        return sql("{} {}", self._with, self.select)
 
     @property
     def forced(self) -> Sql:
         """A statement that computes every column for every row, and shows little of it."""
         last = Sql(self.stages[-1].name)
-        return sql("{} SELECT count(COLUMNS(*)) FROM {}", self._with(shared=False), last)
+        return sql("{} SELECT count(COLUMNS(*)) FROM {}", self._with, last)
 
     @property
-    def failed(self) -> Sql | None:
-        """The statement for the failures that happened: one row, one truth value per failure."""
-        if not self.failures:
-            return None
-        by_stage: dict[str, list[Failure]] = {}
-        for failure in self.failures:
-            by_stage.setdefault(failure.stage, []).append(failure)
-        parts = [
-            sql(
-                "(SELECT [{}] FROM {})",
-                joined(", ", [sql("bool_or({})", failure.condition) for failure in failures]),
-                Sql(stage),
-            )
-            for stage, failures in by_stage.items()
-        ]
-        return sql("{} SELECT {}", self._with(shared=True), joined(" || ", parts))
-
-    def _with(self, *, shared: bool) -> Sql:
+    def _with(self) -> Sql:
         named = [
-            sql(
-                f"{stage.name} AS {'' if shared and stage.grouped else 'NOT '}MATERIALIZED ({{}})",
-                stage.sql,
-            )
-            for stage in self.stages
+            sql(f"{stage.name} AS NOT MATERIALIZED ({{}})", stage.sql) for stage in self.stages
         ]
         return sql("WITH {}", joined(",\n", named))
-
-    def failures_in_order(self) -> tuple[Failure, ...]:
-        """The failures in the order of the statement `failed`."""
-        stages = list(dict.fromkeys(failure.stage for failure in self.failures))
-        return tuple(sorted(self.failures, key=lambda failure: stages.index(failure.stage)))
 
 
 EVERYTHING = Pattern(("", ""), Source("*", 1, 1))

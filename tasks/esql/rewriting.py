@@ -16,7 +16,7 @@ from typing import TextIO
 from tasks.esql.errors import DocumentError
 from tasks.esql.files import Compression, DataFile
 from tasks.esql.flattening import TIME, Mapped, NotADocument, Values, documents_in, flattened
-from tasks.esql.json_text import is_value_a_line, values_by_line, values_over_lines
+from tasks.esql.json_text import LONGEST, is_value_a_line, values_by_line, values_over_lines
 from tasks.esql.names import fault_of
 from tasks.esql.shapes import Leaf, Shape
 
@@ -129,6 +129,7 @@ def _line(values: Values) -> str:
     """A flat document as a line.
 
     Raises:
+        NotADocument: it is too long for DuckDB's reader.
         UnicodeEncodeError: it holds half a surrogate.
     """
     flat = {
@@ -137,7 +138,8 @@ def _line(values: Values) -> str:
         if not fault_of(name)
     }
     line = json.dumps(flat, ensure_ascii=False) + "\n"
-    line.encode()
+    if len(line.encode()) > LONGEST:
+        raise NotADocument("a document is larger than 16 MB")
     return line
 
 

@@ -69,7 +69,8 @@ class ScannedField:
 
     def signal(self, surprise: Surprise, path: Sql | None = None) -> Sql:
         """The end of the scan because of this field."""
-        return signalling(surprise, self.places, self.duckdb, path)
+        is_costly = self.mapped.type is Type.IP
+        return signalling(surprise, self.places, self.duckdb, path, stays=is_costly)
 
     @property
     def wrong(self) -> Sql:

@@ -81,25 +81,35 @@ class Signal:
     path: str
 
 
-_SIGNAL = re.compile(r"Could not convert string '\x02(\w+) (\d+) (\d+) (.*)\x03' to", re.DOTALL)
+_SIGNAL = re.compile(
+    r"Error: (?:Could not convert string ')?\x02(\w+) (\d+) (\d+) (.*)\x03", re.DOTALL
+)
 
 
 def signalling(
-    surprise: Surprise, place: tuple[int, int], duckdb_type: str, path: Sql | None = None
+    surprise: Surprise,
+    place: tuple[int, int],
+    duckdb_type: str,
+    path: Sql | None = None,
+    *,
+    stays: bool = False,
 ) -> Sql:
     """A value that ends the scan that computes it, with a signal.
 
-    It is a cast that fails: over a call of DuckDB's `error` no filter would be moved.
+    It is a cast that fails, or a call of DuckDB's `error`. DuckDB moves filters over the first and
+    computes the value again in each of them; the second stays where it is, and is computed once.
 
     Args:
         surprise: what the scan meets where it computes the value.
         place: of the data stream, and of the field in the question.
         duckdb_type: the type that the value would have.
         path: a column with the path of the row's file.
+        stays: whether the value costs so much that it should be computed once.
     """
     text = text_constant(f"\x02{surprise} {place[0]} {place[1]} ")
-    failing = joined(" || ", [text, *([path] if path else []), Sql("chr(3)")])
-    return sql(f"CAST(CAST(CAST({{}} AS TINYINT) AS VARCHAR) AS {duckdb_type})", failing)
+    message = joined(" || ", [text, *([path] if path else []), Sql("chr(3)")])
+    failing = "error({})" if stays else "CAST(CAST({} AS TINYINT) AS VARCHAR)"
+    return sql(f"CAST({failing} AS {duckdb_type})", message)
 
 
 def signal_in(error: Exception) -> Signal | None:

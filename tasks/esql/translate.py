@@ -101,11 +101,11 @@ class _Translation:
 
     # --- Stages ---
 
-    def _stage(self, template: str, *parts: Sql, grouped: bool = False) -> None:
+    def _stage(self, template: str, *parts: Sql) -> None:
         """Add a stage; `@` in its template is the stage before."""
         name = f"s{len(self.stages)}"
         body = template.replace("@", self.expressions.stage) if self.stages else template
-        self.stages.append(Stage(name, sql(body, *parts), grouped))
+        self.stages.append(Stage(name, sql(body, *parts)))
         self.expressions.stage = name
 
     def _new_column(self) -> str:
@@ -176,7 +176,23 @@ class _Translation:
                 self.expressions.unusable[column.name] = column.unusable
 
     def _where(self, condition: Expression) -> None:
-        self._stage("SELECT * FROM @ WHERE {}", self.expressions.condition(condition))
+        """Keep rows. From the first condition on that may fail, the order of conditions stands.
+
+        DuckDB would order them anew for every block of rows, and a failure would be noted by luck.
+        """
+        sure: list[Sql] = []
+        ordered: list[Sql] = []
+        for part in _conjuncts(condition):
+            before = len(self.expressions.failures)
+            test = self.expressions.condition(part)
+            may_fail = len(self.expressions.failures) > before
+            (ordered if ordered or may_fail else sure).append(sql("({})", test))
+        if ordered:
+            nested = Sql("true")
+            for test in reversed(ordered):
+                nested = sql("CASE WHEN coalesce({}, false) THEN {} ELSE false END", test, nested)
+            sure.append(nested)
+        self._stage("SELECT * FROM @ WHERE {}", joined(" AND ", sure))
 
     def _eval(self, fields: Sequence[Field]) -> None:
         for item in fields:
@@ -285,7 +301,7 @@ class _Translation:
             ),
         ]
         by = f"GROUP BY {group_columns}" if groups else ""
-        self._stage("SELECT {} FROM @ {}", joined(", ", selected), Sql(by), grouped=True)
+        self._stage("SELECT {} FROM @ {}", joined(", ", selected), Sql(by))
         self.order = []
         self.expressions.scope = groups
         self.expressions.unread = frozenset()
@@ -378,12 +394,11 @@ class _Translation:
         narrow = (
             "finite(CAST({} AS DOUBLE))" if of_type is Type.DOUBLE else "TRY_CAST({} AS BIGINT)"
         )
-        narrowed = sql(narrow, value.sql)
         message = NOT_FINITE if of_type is Type.DOUBLE else OVERFLOW.format(type=of_type)
-        self.expressions.may_fail(
-            call.source, message, sql("{} IS NOT NULL AND {} IS NULL", value.sql, narrowed)
-        )
-        return replace(value, sql=narrowed)
+        lost = self.expressions.failure(call.source, message, of_type.duckdb)
+        narrowed = sql(narrow, value.sql)
+        kept = sql("coalesce({}, CASE WHEN {} IS NOT NULL THEN {} END)", narrowed, value.sql, lost)
+        return replace(value, sql=kept)
 
     def _name_columns(self, named: Sequence[tuple[Field, TypedSql]]) -> None:
         """Name the columns of STATS; of two columns with one name the last one stays."""
@@ -399,6 +414,13 @@ class _Translation:
                 del self.expressions.scope[item.name]
             self.expressions.scope[item.name] = value
             places[item.name] = item.source
+
+
+def _conjuncts(condition: Expression) -> list[Expression]:
+    """The conditions that AND joins, in their order."""
+    if isinstance(condition, Call) and condition.function == "and":
+        return [part for argument in condition.arguments for part in _conjuncts(argument)]
+    return [condition]
 
 
 def _aggregate_calls(expression: Expression) -> list[Call]:

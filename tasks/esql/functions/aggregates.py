@@ -77,7 +77,7 @@ AGGREGATES: Mapping[str, Aggregate] = {
     "values": Aggregate(
         (ANY,),
         same_type,
-        "map_keys(histogram({}))",
+        "filled(list_sort(list_distinct(list({}))))",
         f"filled(list_sort(list_distinct({_ALL_VALUES})))",
         several=True,
     ),

@@ -34,11 +34,10 @@ def test_defends_streams_have_a_mapping_without_a_file(tmp_path: Path, name):
     (stream,) = data_streams(tmp_path)
     types = {field: stream.mapping[field].type for field in EXPECTED[name]}
     assert types == EXPECTED[name]
-    assert stream.usual <= stream.mapping.keys()
 
 
 def test_another_stream_has_none(tmp_path: Path):
     """Types of other folders are inferred, or come from their mapping.json."""
     (tmp_path / "logs-other-default").mkdir()
     (stream,) = data_streams(tmp_path)
-    assert (stream.mapping, stream.usual) == ({}, frozenset())
+    assert stream.mapping == {}
