@@ -11,7 +11,7 @@ import duckdb
 from tasks.esql.deadline import Deadline
 from tasks.esql.errors import refused
 from tasks.esql.plans import Demand, FieldColumn, Relation
-from tasks.esql.reading import Fields, StreamReader
+from tasks.esql.reading import MappedFields, StreamReader
 from tasks.esql.shapes import signal_in
 from tasks.esql.sql import Sql, joined, sql, text_constant
 from tasks.esql.stream_files import StreamFiles
@@ -151,7 +151,7 @@ def _wanted(reader: StreamReader, demand: Demand) -> frozenset[str]:
 # --- Several data streams as one relation ---
 
 
-def _column(reader: StreamReader, name: str, fields: Fields) -> FieldColumn | None:
+def _column(reader: StreamReader, name: str, fields: MappedFields) -> FieldColumn | None:
     """A field as a column of its data stream; None if it has no such field."""
     if name not in fields:
         return None
@@ -174,7 +174,7 @@ def _united(name: str, column: str, parts: Sequence[FieldColumn | None]) -> Fiel
     return FieldColumn(name, of_type, column, several, unusable)
 
 
-def _selected(reader: StreamReader, fields: Fields, columns: Sequence[FieldColumn]) -> Sql:
+def _selected(reader: StreamReader, fields: MappedFields, columns: Sequence[FieldColumn]) -> Sql:
     """The documents of one data stream, with the columns of all."""
     usable = {name: field for name, field in fields.items() if not field.unusable}
     selected = [

@@ -48,7 +48,7 @@ class Request:
 class Result:
     """Columns by name and type, rows of JSON values, and warnings.
 
-    `documents` is the number of documents that pass the filter, `values_loaded` of their values.
+    `documents` is the number of documents that were read, `values_loaded` of their values.
     """
 
     columns: tuple[tuple[str, Type], ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TextIO
 
-LONGEST = 16 << 20
+LINE_BYTES = 16 << 20
 """Bytes of a line that DuckDB's reader takes."""
 
 _LARGEST = 512 << 20
@@ -49,19 +49,19 @@ def _is_container(line: str) -> bool:
 def values_by_line(text: TextIO) -> Iterator[tuple[int, object]]:
     """Give the value of every line that is not blank, with its number."""
     for number, line in _lines(text):
-        too_long = len(line) > LONGEST
+        too_long = len(line) > LINE_BYTES
         yield number, Broken("a document is larger than 16 MB") if too_long else parsed(line)
 
 
 def _lines(text: TextIO) -> Iterator[tuple[int, str]]:
     """The lines that are not blank; of a longer one than the longest, one character more."""
     number = 0
-    while line := text.readline(LONGEST + 1):
+    while line := text.readline(LINE_BYTES + 1):
         number += 1
         if line.strip():
             yield number, line
         while line and not line.endswith("\n"):
-            line = text.readline(LONGEST + 1)
+            line = text.readline(LINE_BYTES + 1)
 
 
 def values_over_lines(text: TextIO) -> Iterator[tuple[int, object]]:

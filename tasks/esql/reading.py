@@ -33,7 +33,7 @@ _MOST_IN_ANY_SHAPE = 300
 _NEAR = 0.75
 """From here on a name that no document has is taken for a typing error in a mapped one."""
 
-Fields = Mapping[str, MappedField]
+MappedFields = Mapping[str, MappedField]
 
 
 class StreamReader:
@@ -58,9 +58,9 @@ class StreamReader:
         for shapes in files.shapes:
             self._widen(shapes)
 
-    # --- Fields ---
+    # --- MappedFields ---
 
-    def fields(self, wanted: Collection[str]) -> Fields:
+    def fields(self, wanted: Collection[str]) -> MappedFields:
         """The fields of these names that exist, with their types; sorted.
 
         Raises:
@@ -88,8 +88,8 @@ class StreamReader:
             return False
         return bool(get_close_matches(name, self.stream.mapping, n=1, cutoff=_NEAR))
 
-    def _inferred(self, names: Sequence[str]) -> Fields:
-        """Fields that no mapping knows, by the kinds of values that the files have."""
+    def _inferred(self, names: Sequence[str]) -> MappedFields:
+        """MappedFields that no mapping knows, by the kinds of values that the files have."""
         unknown = [name for name in names if name not in self._kinds]
         self._kinds |= self._kinds_of_values(unknown) if unknown else {}
         typed = {name: inferred_type(name, self._kinds[name]) for name in names}
@@ -148,13 +148,13 @@ class StreamReader:
 
     def _has_hidden_objects(self) -> bool:
         """Whether a field with values of several kinds has objects among them."""
-        mixed = [
+        mixed = {
             name
             for survey in self._surveys()
             for name, kinds in survey.kinds.items()
             if kinds & {"JSON", "[JSON]"} and not fault_of(name)
-        ]
-        return any("OBJECT" in kinds for kinds in self._kinds_of_values(mixed).values())
+        }
+        return any("OBJECT" in kinds for kinds in self._kinds_of_values(sorted(mixed)).values())
 
     def faulty_names(self) -> Iterator[str]:
         """A warning if the files have names that cannot be fields."""
@@ -171,7 +171,7 @@ class StreamReader:
 
     # --- Scans ---
 
-    def scan(self, fields: Fields) -> Sql:
+    def scan(self, fields: MappedFields) -> Sql:
         """The documents with the columns `f0`, `f1`, ... of the fields."""
         scanned = self._scanned(fields)
         parts = [lines.scan(scanned) for lines in (*self.files.lines, *self.files.flat_lines)]
@@ -183,7 +183,7 @@ class StreamReader:
         """Whether some document has several values of a field."""
         return self._shape(field).several
 
-    def wrong_values(self, fields: Fields) -> Iterator[str]:
+    def wrong_values(self, fields: MappedFields) -> Iterator[str]:
         """A warning for every field with values that are not of its type."""
         having = {name: f for name, f in fields.items() if self._shape(f).has_wrong}
         unknown = {name: field for name, field in having.items() if name not in self._wrong}
@@ -201,7 +201,7 @@ class StreamReader:
                 f"documents with a value that is no [{field.type}], treated as null"
             )
 
-    def _scanned(self, fields: Fields) -> list[ScannedField]:
+    def _scanned(self, fields: MappedFields) -> list[ScannedField]:
         self._asked = [
             ScannedField(field, self._shape(field).settled, (self._place, place))
             for place, field in enumerate(fields.values())
@@ -269,7 +269,7 @@ class StreamReader:
             self._shapes[name] = self._shapes[name] | shape if name in self._shapes else shape
 
 
-def _possible_fields(names: Collection[str], mapping: Fields) -> list[str]:
+def _possible_fields(names: Collection[str], mapping: MappedFields) -> list[str]:
     """The names that can be fields: not those of objects, nor those below another field."""
     objects = {parent for name in (*names, *mapping) for parent in parents(name)}
     return sorted(

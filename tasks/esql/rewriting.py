@@ -16,7 +16,7 @@ from typing import TextIO
 from tasks.esql.errors import DocumentError
 from tasks.esql.files import Compression, DataFile
 from tasks.esql.flattening import TIME, Mapped, NotADocument, Values, documents_in, flattened
-from tasks.esql.json_text import LONGEST, is_value_a_line, values_by_line, values_over_lines
+from tasks.esql.json_text import LINE_BYTES, is_value_a_line, values_by_line, values_over_lines
 from tasks.esql.names import fault_of
 from tasks.esql.shapes import Leaf, Shape
 
@@ -138,7 +138,7 @@ def _line(values: Values) -> str:
         if not fault_of(name)
     }
     line = json.dumps(flat, ensure_ascii=False) + "\n"
-    if len(line.encode()) > LONGEST:
+    if len(line.encode()) > LINE_BYTES:
         raise NotADocument("a document is larger than 16 MB")
     return line
 

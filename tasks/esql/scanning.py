@@ -34,11 +34,13 @@ class ScannedField:
         mapped: its type, and the path of its values.
         shape: how its values stand in the files.
         places: of the data stream in its folder, and of the field in the question.
+        gives: the DuckDB type of its column, if that is not the type of its values.
     """
 
     mapped: MappedField
     shape: Shape
     places: tuple[int, int]
+    gives: str = ""
 
     @property
     def place(self) -> int:
@@ -54,7 +56,7 @@ class ScannedField:
     @property
     def duckdb(self) -> str:
         """The DuckDB type of the column."""
-        return self.mapped.type.duckdb + ("[]" if self.shape.several else "")
+        return self.gives or self.mapped.type.duckdb + ("[]" if self.shape.several else "")
 
     @property
     def leaf_type(self) -> str:
@@ -100,13 +102,13 @@ class Lines:
 
     def raw(self, fields: Sequence[ScannedField]) -> Sql:
         """The same columns as JSON, as the files have it."""
-        of_any = [replace(f, shape=replace(f.shape, leaf=Leaf.ANY)) for f in fields]
-        return self._selected(of_any, lambda read: read.checked(read.value))
+        return self._selected(_of_any(fields, "JSON"), lambda read: read.checked(read.value))
 
     def wrong(self, fields: Sequence[ScannedField]) -> Sql:
         """The same columns as truth values: whether a value is not of the field's type."""
-        of_any = [replace(f, shape=replace(f.shape, leaf=Leaf.ANY)) for f in fields]
-        return self._selected(of_any, lambda read: read.checked(_is_wrong(read.field, read.value)))
+        return self._selected(
+            _of_any(fields, "BOOLEAN"), lambda read: read.checked(_is_wrong(read.field, read.value))
+        )
 
     def _selected(self, fields: Sequence[ScannedField], column: Callable[[_Read], Sql]) -> Sql:
         reads = [_Read(self, field) for field in fields]
@@ -164,6 +166,11 @@ class Lines:
             text_constant(self.compression),
             joined(", ", columns),
         )
+
+
+def _of_any(fields: Sequence[ScannedField], gives: str) -> list[ScannedField]:
+    """Fields as any JSON, for columns of a type of their own."""
+    return [replace(f, shape=replace(f.shape, leaf=Leaf.ANY), gives=gives) for f in fields]
 
 
 def _grow(tree: Tree, way: Keys, leaf_type: str) -> None:

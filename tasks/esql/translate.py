@@ -38,6 +38,7 @@ from tasks.esql.tree import (
     Stats,
     Where,
     children,
+    conjuncts,
 )
 from tasks.esql.types import Type
 from tasks.esql.values import TypedSql
@@ -182,7 +183,7 @@ class _Translation:
         """
         sure: list[Sql] = []
         ordered: list[Sql] = []
-        for part in _conjuncts(condition):
+        for part in conjuncts(condition):
             before = len(self.expressions.failures)
             test = self.expressions.condition(part)
             may_fail = len(self.expressions.failures) > before
@@ -414,13 +415,6 @@ class _Translation:
                 del self.expressions.scope[item.name]
             self.expressions.scope[item.name] = value
             places[item.name] = item.source
-
-
-def _conjuncts(condition: Expression) -> list[Expression]:
-    """The conditions that AND joins, in their order."""
-    if isinstance(condition, Call) and condition.function == "and":
-        return [part for argument in condition.arguments for part in _conjuncts(argument)]
-    return [condition]
 
 
 def _aggregate_calls(expression: Expression) -> list[Call]:

@@ -212,3 +212,10 @@ def columns_of(expression: Expression) -> frozenset[str]:
     if isinstance(expression, Column):
         return frozenset({expression.name})
     return frozenset().union(*map(columns_of, children(expression)))
+
+
+def conjuncts(condition: Expression) -> list[Expression]:
+    """The conditions that AND joins, in their order."""
+    if isinstance(condition, Call) and condition.function == "and":
+        return [part for argument in condition.arguments for part in conjuncts(argument)]
+    return [condition]

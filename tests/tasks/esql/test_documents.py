@@ -259,16 +259,14 @@ def test_field_names_mind_their_case(tmp_path: Path):
 
 
 def test_a_bad_file_does_not_spoil_the_next_question(tmp_path: Path):
-    """A question that fails leaves what was read before as it was."""
+    """A question that fails leaves the others as they were."""
     write(tmp_path, [{"n": 1}], stream="logs-good")
-    write(tmp_path, [{"n": 1}, {"m": 2}], stream="logs-bad")
+    write(tmp_path, [{"n": 1}, "no"], stream="logs-bad")
     with connected(tmp_path) as client:
-        assert answer(client, "FROM logs-bad | STATS SUM(n)").rows == [[1]]
-        write(tmp_path, [{"n": 1}, "no"], stream="logs-bad")
-        with pytest.raises(BadRequestError):
-            answer(client, "FROM logs-bad | STATS SUM(m)")
-        assert answer(client, "FROM logs-bad | STATS SUM(n)").rows == [[1]]
-        assert answer(client, "FROM logs-good | STATS SUM(n)").rows == [[1]]
+        for _ in range(2):
+            with pytest.raises(BadRequestError, match="failed to parse"):
+                answer(client, "FROM logs-* | STATS SUM(n)")
+            assert answer(client, "FROM logs-good | STATS SUM(n)").rows == [[1]]
 
 
 def test_an_object_where_a_field_should_be_ends_the_question(tmp_path: Path):

@@ -36,7 +36,7 @@ def test_an_answer_has_elasticsearchs_shape(tmp_path: Path):
     assert body["columns"] == [{"name": "n", "type": "long"}]
     assert body["values"] == [[2]]
     assert body["is_partial"] is False
-    assert (body["documents_found"], body["values_loaded"]) == (1, 1)
+    assert (body["documents_found"], body["values_loaded"]) == (2, 2)
     assert body["took"] >= 0
 
 
