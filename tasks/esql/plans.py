@@ -12,6 +12,7 @@ from tasks.esql.tree import (
     Drop,
     Eval,
     Expression,
+    From,
     Keep,
     MvExpand,
     Pattern,
@@ -118,9 +119,10 @@ EVERYTHING = Pattern(("", ""), Source("*", 1, 1))
 
 
 def demand(query: Query) -> Demand:
-    """The fields of the data that a query reads, without the columns that it makes itself."""
+    """The fields of the data that a query reads, without METADATA and the columns that it makes."""
     names: set[str] = set()
-    made: set[str] = set()
+    source = query.commands[0]
+    made = {column.name for column in source.metadata} if isinstance(source, From) else set()
     for command in query.commands:
         for expression, name in _steps(command):
             names |= columns_of(expression) - made

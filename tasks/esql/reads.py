@@ -35,8 +35,7 @@ def reads(query: str) -> Reads:
     source = parsed.commands[0]
     if not isinstance(source, From):
         return Reads((), frozenset())
-    metadata = {column.name for column in source.metadata}
-    return Reads(source.patterns, demand(parsed).names - metadata)
+    return Reads(source.patterns, demand(parsed).names)
 
 
 def usual_types(pattern: str) -> Mapping[str, Type]:
