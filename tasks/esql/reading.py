@@ -27,6 +27,7 @@ from tasks.esql.stream_files import Execute, StreamFiles
 from tasks.esql.streams import MappedField
 from tasks.esql.survey import Survey, survey_query, surveyed
 from tasks.esql.types import Type
+from tasks.text.numbers import counted
 
 _MOST_FIELDS = 1_000
 _MOST_IN_ANY_SHAPE = 300
@@ -56,7 +57,8 @@ class StreamReader:
         self._surveyed: list[Survey] | None = None
         self._asked: list[ScannedField] = []
         for shapes in files.shapes:
-            self._widen(shapes)
+            for name, shape in shapes.items():
+                self._widen(name, shape)
 
     # --- MappedFields ---
 
@@ -81,7 +83,7 @@ class StreamReader:
         is_long = any(path.count(".") >= PARTS_IN_ALL_WAYS for path in paths)
         for file in self.files.scanned:
             if is_long or not file.below_lists.isdisjoint(paths):
-                self._rewrite(file.path)
+                self.rewrite(file.path)
 
     def _is_typing_error(self, name: str) -> bool:
         if name in self._shapes or name in self.files.parquet.columns:
@@ -127,7 +129,7 @@ class StreamReader:
         """The names of all fields; reads every file, once."""
         if any(survey.below_lists for survey in self._surveys()) or self._has_hidden_objects():
             for file in self.files.scanned:
-                self._rewrite(file.path)
+                self.rewrite(file.path)
         names = {*self.stream.mapping, *self.files.parquet.columns}
         names |= {name for survey in self._surveys() for name in survey.ways}
         names |= {name for made in self.files.rewritten.values() for name in made.kinds}
@@ -162,11 +164,12 @@ class StreamReader:
         if faults:
             name, fault = min(faults.items())
             example = f"[{abbreviated(name)}]: {fault}"
-            yield f"{len(faults)} fields of [{self.stream.name}] left out, for example {example}"
+            count = counted(len(faults), "field")
+            yield f"{count} of [{self.stream.name}] left out, for example {example}"
         if deep := sum(survey.too_deep for survey in self._surveys()):
             yield (
-                f"{deep} documents of [{self.stream.name}] nest too deep: fields that only "
-                "they have are left out"
+                f"{counted(deep, 'document')} of [{self.stream.name}] nest too deep: fields that "
+                "only they have are left out"
             )
 
     # --- Scans ---
@@ -197,8 +200,9 @@ class StreamReader:
             self._wrong |= dict(zip(unknown, row, strict=True))
         for name, field in having.items():
             yield (
-                f"Field [{abbreviated(name)}] of [{self.stream.name}]: {self._wrong[name]} "
-                f"documents with a value that is no [{field.type}], treated as null"
+                f"Field [{abbreviated(name)}] of [{self.stream.name}]: "
+                f"{counted(self._wrong[name], 'document')} with a value that is no "
+                f"[{field.type}], treated as null"
             )
 
     def _scanned(self, fields: MappedFields) -> list[ScannedField]:
@@ -217,25 +221,34 @@ class StreamReader:
 
     # --- What a scan met ---
 
-    def learn(self, signal: Signal) -> None:
-        """Widen the shape of a field, or rewrite a file, as a scan demands.
-
-        Raises:
-            DocumentError: the file holds something that is no document.
-        """
+    def widen(self, signal: Signal) -> None:
+        """Widen the shape of a field, as a scan demands."""
         path = self._asked[signal.field].mapped.path
         shape = self._shapes.get(path, Shape())
         match signal.surprise:
             case Surprise.ANOTHER_WAY:
-                self._shapes[path] = replace(shape, ways=frozenset(ways_to_write(path)))
+                shape = replace(shape, ways=frozenset(ways_to_write(path)))
             case Surprise.ANY_LEAF:
-                self._shapes[path] = replace(shape, leaf=Leaf.ANY)
+                shape = replace(shape, leaf=Leaf.ANY)
             case Surprise.SEVERAL:
-                self._shapes[path] = replace(shape, several=True)
+                shape = replace(shape, several=True)
             case Surprise.WRONG:
-                self._shapes[path] = replace(shape, has_wrong=True)
-            case Surprise.ODD_FILE:
-                self._rewrite(signal.path)
+                shape = replace(shape, has_wrong=True)
+        self._shapes[path] = shape
+
+    def rewrite(self, path: str) -> bool:
+        """Rewrite a file; false if it is none that is scanned as it is.
+
+        Raises:
+            DocumentError: the file holds something that is no document.
+        """
+        if all(file.path != path for file in self.files.scanned):
+            return False
+        self.files.rewrite(path)
+        for name, shape in self.files.rewritten[path].shapes.items():
+            self._widen(name, shape)
+        self._kinds, self._wrong, self._surveyed = {}, {}, None
+        return True
 
     def learn_from(self, error: duckdb.Error) -> bool:
         """Learn from DuckDB's own error about a file; false if it is about no file of these.
@@ -243,30 +256,21 @@ class StreamReader:
         Raises:
             DocumentError: as above, or the file is one that a scan must be able to read.
         """
-        others = (*self.files.parquet.paths, *(m.path for m in self.files.rewritten.values()))
         scanned = [file.path for file in self.files.scanned]
+        others = (*self.files.parquet.paths, *(m.path for m in self.files.rewritten.values()))
         path = file_in(error, (*scanned, *others))
         if path is None:
             return False
-        strict = [field for field in self._asked if field.is_strict]
+        strict = [field.mapped.path for field in self._asked if field.is_strict]
         if "JSON transform error" in str(error) and "Expected OBJECT" not in str(error) and strict:
-            for field in strict:
-                shape = self._shapes.get(field.mapped.path, Shape())
-                self._shapes[field.mapped.path] = replace(shape, leaf=Leaf.ANY)
-        elif path in scanned:
-            self._rewrite(path)
-        else:
+            for name in strict:
+                self._shapes[name] = replace(self._shapes.get(name, Shape()), leaf=Leaf.ANY)
+        elif not self.rewrite(path):
             raise unreadable(error, path) from error
         return True
 
-    def _rewrite(self, path: str) -> None:
-        self.files.rewrite(path)
-        self._widen(self.files.rewritten[path].shapes)
-        self._kinds, self._wrong, self._surveyed = {}, {}, None
-
-    def _widen(self, shapes: Mapping[str, Shape]) -> None:
-        for name, shape in shapes.items():
-            self._shapes[name] = self._shapes[name] | shape if name in self._shapes else shape
+    def _widen(self, name: str, shape: Shape) -> None:
+        self._shapes[name] = self._shapes[name] | shape if name in self._shapes else shape
 
 
 def _possible_fields(names: Collection[str], mapping: MappedFields) -> list[str]:

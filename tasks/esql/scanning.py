@@ -114,9 +114,10 @@ class Lines:
         reads = [_Read(self, field) for field in fields]
         columns = [sql(f"{{}} AS f{read.field.place}", column(read)) for read in reads]
         return sql(
-            "SELECT {} FROM {}",
-            joined(", ", columns or [sql("{} AS one", self._each())]),
+            "SELECT {} FROM {} WHERE {}",
+            joined(", ", columns or [Sql("1 AS one")]),
             self._relation(fields),
+            self._is_document(),
         )
 
     def objects(self) -> Sql:
@@ -139,12 +140,16 @@ class Lines:
         """The column that every document has."""
         return access((*self.wrapper, TIME))
 
-    def _each(self) -> Sql:
-        """A column of a row that is a document, for a question that reads no field."""
+    def _is_document(self) -> Sql:
+        """A condition that holds for every row, or ends the scan: the row is no document.
+
+        Every field that is computed says so as well (see `_Read.checked`): the row may be gone
+        before this condition sees it.
+        """
         if self.is_flat:
-            return Sql("1")
-        odd = signalling(Surprise.ODD_FILE, (0, 0), "INTEGER", _FILE)
-        return sql("CASE WHEN {} IS NULL THEN {} ELSE 1 END", self.time, odd)
+            return Sql("true")
+        odd = signalling(Surprise.ODD_FILE, (0, 0), "BOOLEAN", _FILE)
+        return sql("CASE WHEN {} IS NULL THEN {} ELSE true END", self.time, odd)
 
     def _relation(self, fields: Sequence[ScannedField]) -> Sql:
         tree: Tree = {}

@@ -21,6 +21,7 @@ from tasks.esql.scanning import Lines
 from tasks.esql.shapes import Shape
 from tasks.esql.sql import Sql, sql, text_constant
 from tasks.esql.streams import DataStream
+from tasks.text.numbers import counted
 
 Execute = Callable[[Sql], duckdb.DuckDBPyConnection]
 """Runs a statement within the time of the question."""
@@ -137,29 +138,28 @@ class StreamFiles:
 
     def left_out(self) -> Iterator[str]:
         """Warnings about files and documents that no question sees, or sees in part."""
-        unread = [file for file in self.files if file.fault]
-        if unread:
+        name, made = self.stream.name, self.rewritten.values()
+        if unread := [file for file in self.files if file.fault]:
             example = f"[{unread[0].path}]: {unread[0].fault}"
-            yield f"{len(unread)} files of [{self.stream.name}] not read, for example {example}"
-        made = self.rewritten.values()
+            yield f"{counted(len(unread), 'file')} of [{name}] not read, for example {example}"
         if bad := [each.first_bad for each in made if each.first_bad]:
-            count = sum(each.bad for each in made)
-            yield f"{count} unreadable lines skipped, for example {bad[0].message}"
+            count = counted(sum(each.bad for each in made), "unreadable line")
+            yield f"{count} skipped, for example {bad[0].message}"
         if deep := sum(each.too_deep for each in made):
-            yield f"{deep} documents of [{self.stream.name}] nest too deep, and are left out"
+            yield f"{counted(deep, 'document')} of [{name}] left out: they nest too deep"
         yield from self._untimed()
 
     def _untimed(self) -> Iterator[str]:
         """A warning if documents have no time, in a data stream whose documents should have one."""
-        made = self.rewritten.values()
+        made, parquet = self.rewritten.values(), self.parquet
         timed = sum(each.documents - each.untimed for each in made)
-        count, first = sum(each.untimed for each in made), [each.first_untimed for each in made]
-        in_parquet, without = self.parquet.documents, self.parquet.untimed
-        expected = TIME in self.stream.mapping or timed or self.scanned or in_parquet > without
-        if expected and count + without:
-            example = next((place for place in first if place), "") or self.parquet.paths[0]
+        timed += parquet.documents - parquet.untimed
+        untimed = sum(each.untimed for each in made) + parquet.untimed
+        if untimed and (TIME in self.stream.mapping or timed or self.scanned):
+            places = [place for each in made if (place := each.first_untimed)]
+            example = next(iter([*places, *parquet.paths]))
             yield (
-                f"{count + without} documents of [{self.stream.name}] have no @timestamp, as every "
-                f"document of a data stream has, for example [{example}]: no hunt sees them. "
-                "Export the documents themselves, as the search answers them in `_source`"
+                f"{counted(untimed, 'document')} of [{self.stream.name}] without @timestamp, which "
+                f"every document of a data stream has, for example [{example}]: no hunt sees them. "
+                "Export the documents themselves, as a search answers them in `_source`"
             )

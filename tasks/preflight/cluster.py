@@ -30,6 +30,7 @@ from tasks.model.hunts import Hunt, load_hunt
 from tasks.model.runs import Plan, Window
 from tasks.preflight.checks import Check, Trial, TrialResult, failed, run_trials, warning
 from tasks.preflight.events import judge_events
+from tasks.preflight.files import judge_files
 from tasks.preflight.telemetry import judge_telemetry
 from tasks.questions.candidates import parameters
 from tasks.questions.connections import CONNECTIONS, HOST_HOURS
@@ -155,6 +156,7 @@ class _Cluster:
             "hunt": Trial(self.load_hunt),
             "settings": Trial(self.open),
             "query": Trial(self.ask_hunt, ("hunt", "settings")),
+            "files": Trial(self.count_files, ("query",)),
             "events": Trial(self.count_events, ("query",)),
             "telemetry": Trial(self.judge_telemetry, ("events",)),
         }
@@ -356,6 +358,9 @@ class _Cluster:
                 "Check the connection between the two clusters.",
             )
         yield TrialResult("The cluster understands the hunt's query.")
+
+    def count_files(self) -> Iterator[TrialResult]:
+        yield from judge_files(self.client, self.hunt)
 
     def count_events(self) -> Iterator[TrialResult]:
         if self.coverage is None:

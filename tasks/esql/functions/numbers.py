@@ -24,7 +24,8 @@ def _round(arguments: TypedSqls) -> Sql:
     value = arguments[0]
     if len(arguments) == 1:
         return sql("round({})" if value.type is Type.DOUBLE else "{}", value.sql)
-    places = sql("CAST({} AS INTEGER)", arguments[1].sql)
+    # Beyond these no double has digits to round.
+    places = sql("CAST(least(greatest({}, -400), 400) AS INTEGER)", arguments[1].sql)
     if value.type is Type.DOUBLE:
         return sql("finite(round({}, {}))", value.sql, places)
     return sql(f"TRY_CAST(round({{}}, {{}}) AS {value.type.duckdb})", value.sql, places)

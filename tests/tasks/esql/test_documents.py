@@ -97,7 +97,7 @@ def test_a_value_of_a_wrong_type_is_null_and_counted(tmp_path: Path, of_type, va
     result = ask(tmp_path, "FROM logs-* | SORT n | LIMIT 9")
     assert result.rows == [[1, None], [2, None]]
     assert result.warnings == [
-        f"Field [x] of [logs-test-default]: 1 documents with a value that is no [{of_type}], "
+        f"Field [x] of [logs-test-default]: 1 document with a value that is no [{of_type}], "
         "treated as null"
     ]
 

@@ -84,7 +84,7 @@ def test_the_name_of_a_field_may_stand_in_a_question(tmp_path: Path):
         ({".".join(ALPHABET[:21]): 1}, [], "more than 20 parts"),
         ({".".join(ALPHABET): 1, "x": 2}, ["x"], "[a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t.u.v.w"),
         ('{"a":' * 26 + "1" + "}" * 26, [], "index.mapping.depth.limit"),
-        ('{"a":' * 5000 + "1" + "}" * 5000, [], "1 documents of [logs-test-default] nest too deep"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, [], "1 document of [logs-test-default] left out"),
         ('{"x": 1, "a":' + "[" * 5000 + "]" * 5000 + "}", [], "nest too deep"),
         (
             {"": 1, "a..b": 2, " ": 3, ".c": 4, "d": 5},

@@ -171,7 +171,7 @@ def test_documents_read_and_documents_named_are_all_that_there_are(
     query = "FROM logs-* | STATS documents = COUNT(*) | LIMIT 1"
     result = ask(folder, query, skip_bad_lines=True)
     assert result.value == 1 + len(made) - bad
-    counted = [int(w.split()[0]) for w in result.warnings if "unreadable lines skipped" in w]
+    counted = [int(w.split()[0]) for w in result.warnings if "unreadable line" in w]
     assert counted == ([bad] if bad else [])
     if bad:
         _, reason = refusal(folder, query)
@@ -269,13 +269,21 @@ def test_a_late_document_in_a_wrapper_is_read_as_well(tmp_path: Path, wrapper):
         assert ask(tmp_path, query).value == count
 
 
+@pytest.mark.parametrize("unused", ["", "| EVAL x = process.name "])
+def test_a_line_that_is_no_document_is_not_counted(tmp_path: Path, unused):
+    """Also by a question that computes no field: an action of a bulk request is no document."""
+    usual = [document(n, **{"process.name": "usual"}) for n in range(3_000)]
+    write(tmp_path, [*usual, {"create": {"_index": "x"}}, document(3_000)], stream=NETWORK)
+    assert ask(tmp_path, f"FROM {NETWORK} {unused}| STATS COUNT(*) | LIMIT 1").value == 3_001
+
+
 def test_documents_without_a_time_are_read_and_named(tmp_path: Path):
     """No document of a data stream is without @timestamp: such an export is not what it seems."""
     saved = [{"attributes": {"title": "x"}, "type": "search"}, document(1)]
     write(tmp_path, saved, stream=NETWORK)
     result = ask(tmp_path, f"FROM {NETWORK} | STATS COUNT(*) | LIMIT 1")
     assert result.value == 2
-    assert result.warnings[0].startswith(f"1 documents of [{NETWORK}] have no @timestamp")
+    assert result.warnings[0].startswith(f"1 document of [{NETWORK}] without @timestamp")
     assert f"{tmp_path}/{NETWORK}/events.ndjson:1" in result.warnings[0]
 
 
@@ -296,7 +304,7 @@ def test_files_that_are_not_read_are_named(tmp_path: Path):
     result = ask(tmp_path, "FROM * | KEEP number | LIMIT 9")
     assert result.rows == [[1]]
     assert result.warnings == [
-        f"1 files of [logs-test-default] not read, for example [{stream}/notes.txt]: neither its "
+        f"1 file of [logs-test-default] not read, for example [{stream}/notes.txt]: neither its "
         "name nor its content is that of NDJSON, JSON or Parquet"
     ]
 

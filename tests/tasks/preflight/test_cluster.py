@@ -48,7 +48,7 @@ OF_A_SERVER = (
     *("hunt", "settings", "connection", "API key", "version", "row limit", "privileges"),
     *("data streams", "columns", "query", "events", "telemetry"),
 )
-OF_A_FOLDER = ("hunt", "settings", "query", "events", "telemetry")
+OF_A_FOLDER = ("hunt", "settings", "query", "files", "events", "telemetry")
 
 
 @pytest.fixture(autouse=True)
