@@ -493,3 +493,12 @@ def test_telemetry_of_other_data_streams_is_not_judged(events: Path, tmp_path: P
     hunt = hunt_file(tmp_path, f"FROM {PROCESSES} | STATS n = COUNT(*) BY host.id | LIMIT 5")
     checks = checked(events.as_uri(), hunt=hunt)
     assert verdicts(checks)["telemetry"] is Verdict.SKIPPED
+
+
+def test_what_a_folder_holds_besides_documents_is_named(events: Path):
+    """A check says what runs will not see, and how much they will."""
+    assert said(checked(events.as_uri()), "files").startswith("All files are read: 1 document.")
+    (events / NETWORK / "notes.txt").write_text("call Ann")
+    checks = checked(events.as_uri())
+    assert verdicts(checks)["files"] is Verdict.WARNING
+    assert "notes.txt" in said(checks, "files")
