@@ -78,7 +78,9 @@ def test_a_finding_is_told_acknowledged_muted_and_told_again_when_the_word_ends(
     said = give(found, the_id(found)).message
     assert said.startswith(f"{the_id(found)} is acknowledged by ada until ")
 
-    assert found.hunt(found.corp, TOMORROW).message == "0 new, 0 continuing, 1 acknowledged"
+    # Tomorrow's events are ahead of this computer's clock, which the run says.
+    told = found.hunt(found.corp, TOMORROW).message
+    assert told == "0 new, 0 continuing, 1 acknowledged (clock ahead)"
     (muted,) = found.reports()[-1].findings
     assert (muted.status, muted.acknowledgement.why) == (Status.CONTINUING, "Our own agent.")
     page = next(found.archive.glob(f"*/corp/{TOMORROW:%Y/%m/%d}/*/report.html")).read_text()

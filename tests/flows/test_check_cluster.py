@@ -114,7 +114,7 @@ def test_a_warning_exits_with_0(command, monkeypatch, tmp_path):
     write_events(tmp_path / "events", [network_event(at=old)], NETWORK)
     code, said, _ = command("check", "corp")
     assert code == 0
-    assert said.splitlines()[-1] == "1 warning, 6 ok"
+    assert said.splitlines()[-1] == "1 warning, 7 ok"
 
 
 def test_the_key_is_in_nothing_that_is_shown(command):
@@ -189,7 +189,7 @@ def artifact() -> str:
 def test_the_flow_checks_the_deployments_of_its_prefect_server(deployed):
     """What really runs is checked, also where somebody changed it in the UI."""
     state = check_cluster(clusters=["corp"], return_state=True)
-    assert (state.is_completed(), state.message) == (True, "7 ok")
+    assert (state.is_completed(), state.message) == (True, "8 ok")
     assert "1 event from 1 Mac in the last 24 hours" in artifact()
 
 

@@ -110,7 +110,7 @@ def test_an_export_is_hunted_as_of_its_newest_event_and_that_is_said(site, comma
     events = [network_event(at=each, signature="developer") for each in (at, ahead)]
     write_events(site / "corp", events)
     code, said, remark = command("run", "corp")
-    assert (code, said.splitlines()[0]) == (0, "corp: baseline: 0")
+    assert (code, said.splitlines()[0]) == (0, "corp: baseline: 0 (clock ahead)")
     assert (
         "No slot was given: this run is as of the folder's newest event, 24 Nov 2025 06:00 UTC."
         in remark
@@ -129,7 +129,10 @@ def test_a_folder_without_an_event_before_now_is_not_hunted_in_the_future(site, 
         write_events(site / "corp", events)
     code, said, complaint = command("run", "corp")
     if events:
-        assert (code, said.splitlines()[0]) == (0, "corp: no data: no event in 7 days")
+        assert (code, said.splitlines()[0]) == (
+            0,
+            "corp: no data: no event in 7 days (clock ahead)",
+        )
         assert "the folder has no event before the time of this computer" in complaint
     else:
         assert code == 1

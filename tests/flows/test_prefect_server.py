@@ -140,7 +140,7 @@ def test_a_deployed_hunt_runs_to_its_report(product):
     state = flow_run["state"]
     assert (state["type"], state["name"]) == ("COMPLETED", "Baseline"), state
     assert state["message"].startswith("baseline: ")
-    assert flow_run["name"].startswith("demo 20")
+    assert flow_run["name"].startswith("demo, newest event")
     reports = list(product.home.glob("archive/macos-unsigned-network/demo/*/*/*/*/report.html"))
     assert len(reports) == 1
     artifacts = product.post("/artifacts/filter", sort="KEY_ASC")
