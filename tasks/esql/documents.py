@@ -100,6 +100,10 @@ class Documents:
             return True
         return any(reader.learn_from(error) for reader in self._readers.values())
 
+    def close(self) -> None:
+        """Let go of everything that was learned: it refers back to this object."""
+        self._readers.clear()
+
     def _matching(self, source: From) -> list[DataStream]:
         """The data streams that patterns name, in order; `-pattern` takes some out again."""
         chosen: dict[str, DataStream] = {}

@@ -80,6 +80,7 @@ class Engine:
         """Free everything that was read; a second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
+            self._documents.close()
             self._connection.close()
             # Prefect still holds the client when Python ends. It must not hold these as well:
             # DuckDB's binding complains on standard error about every connection object left.

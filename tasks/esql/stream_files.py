@@ -23,8 +23,11 @@ from tasks.esql.sql import Sql, sql, text_constant
 from tasks.esql.streams import DataStream
 from tasks.text.numbers import counted
 
-Execute = Callable[[Sql], duckdb.DuckDBPyConnection]
-"""Runs a statement within the time of the question."""
+Execute = Callable[[Sql], "duckdb.DuckDBPyConnection"]
+"""Runs a statement within the time of the question.
+
+DuckDB's class stands as text: as an object it would outlive DuckDB, whose binding then complains.
+"""
 
 
 class StreamFiles:

@@ -19,7 +19,7 @@ FROM $sources
 """)
 
 
-EVERYTHING: Mapping[str, Any] = {"match_all": {}}
+ALL_DOCUMENTS: Mapping[str, Any] = {"match_all": {}}
 
 
 def judge_files(client: Client, hunt: Hunt) -> Iterator[TrialResult]:
@@ -29,7 +29,7 @@ def judge_files(client: Client, hunt: Hunt) -> Iterator[TrialResult]:
         client: of a folder.
         hunt: for its sources.
     """
-    question = Question("files", FILES.substitute(subject_of(hunt)), EVERYTHING, {})
+    question = Question("files", FILES.substitute(subject_of(hunt)), ALL_DOCUMENTS, {})
     answer = ask(client, question)
     (row,) = answer.records()
     if not answer.warnings:
