@@ -7,6 +7,7 @@ DuckDB has no empty names, and takes names that differ only in case for the same
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import combinations
 
 from tasks.esql.errors import DocumentError
@@ -23,6 +24,7 @@ Keys = tuple[str, ...]
 """The keys that lead to a value, one object after the other."""
 
 
+@lru_cache(maxsize=10_000)
 def fault_of(name: str) -> str:
     """Say why Elasticsearch, too, would have no field of this name; empty if it may have one."""
     parts = name.split(".")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
@@ -59,54 +60,38 @@ def _json_kind(duckdb_type: str) -> str:
     return duckdb_type
 
 
-@dataclass(frozen=True, slots=True)
-class ParquetFiles:
-    """The Parquet files of a data stream.
+@dataclass(frozen=True)
+class ParquetGroup:
+    """Parquet files whose columns of one name have one type: they are scanned together."""
 
-    Attributes:
-        paths: of the files.
-        columns: their fields, by name.
-        documents: how many rows they have.
-        untimed: how many of them have no @timestamp.
-    """
+    paths: tuple[str, ...]
+    types: Mapping[str, DuckDBPyType]
 
-    paths: tuple[str, ...] = ()
-    columns: Mapping[str, ParquetColumn] = field(default_factory=dict)
-    documents: int = 0
-    untimed: int = 0
-
-    @classmethod
-    def described(
-        cls, paths: Sequence[str], execute: Callable[[Sql], duckdb.DuckDBPyConnection]
-    ) -> ParquetFiles:
-        """Read what the files say of themselves; of their columns @timestamp only."""
-        if not paths:
-            return cls()
-        relation = _relation(paths)
-        described = execute(sql("SELECT * FROM {} LIMIT 0", relation)).description or ()
-        columns = {
+    @cached_property
+    def columns(self) -> Mapping[str, ParquetColumn]:
+        """Their fields, by name."""
+        return {
             column.name: column
-            for name, of_type, *_ in described
+            for name, of_type in self.types.items()
             for column in flattened_column(name, identifier(name), of_type)
         }
-        timed = sql("count({})", columns[TIME].sql) if TIME in columns else Sql("0")
-        counted = execute(sql("SELECT count(*), {} FROM {}", timed, relation)).fetchone()
-        documents, with_time = counted or (0, 0)
-        return cls(tuple(paths), columns, documents, documents - with_time)
 
-    def scan(self, fields: Sequence[ScannedField]) -> Sql:
-        """The columns `f0`, `f1`, ... of fields."""
-        return self._selected(fields, _value)
+    def takes(self, types: Mapping[str, DuckDBPyType]) -> bool:
+        """Whether a file with columns of these types belongs to them."""
+        return all(self.types.get(name, of_type) == of_type for name, of_type in types.items())
 
-    def wrong(self, fields: Sequence[ScannedField]) -> Sql:
-        """The same columns as truth values: whether a value is not of the field's type."""
-        return self._selected(fields, _is_wrong)
+    def counts(self) -> Sql:
+        """Ask how many rows they have, and how many of them with a @timestamp."""
+        time = self.columns.get(TIME)
+        timed = sql("count({})", time.sql) if time else Sql("0")
+        return sql("SELECT count(*), {} FROM {}", timed, parquet_relation(self.paths))
 
-    def _selected(
+    def selected(
         self,
         fields: Sequence[ScannedField],
         made: Callable[[ScannedField, ParquetColumn], Sql],
     ) -> Sql:
+        """The columns `f0`, `f1`, ... of fields."""
         selected = []
         for of_field in fields:
             column = self.columns.get(of_field.mapped.path)
@@ -115,11 +100,67 @@ class ParquetFiles:
         return sql(
             "SELECT {} FROM {}",
             joined(", ", selected or [Sql("1 AS one")]),
-            _relation(self.paths),
+            parquet_relation(self.paths),
         )
 
 
-def _relation(paths: Sequence[str]) -> Sql:
+@dataclass(frozen=True)
+class ParquetFiles:
+    """The Parquet files of a data stream.
+
+    Attributes:
+        groups: of the files.
+        documents: how many rows they have.
+        untimed: how many of them have no @timestamp.
+    """
+
+    groups: tuple[ParquetGroup, ...] = ()
+    documents: int = 0
+    untimed: int = 0
+
+    @classmethod
+    def described(
+        cls, paths: Sequence[str], execute: Callable[[Sql], duckdb.DuckDBPyConnection]
+    ) -> ParquetFiles:
+        """Read what the files say of themselves; of their columns @timestamp only."""
+        groups: list[ParquetGroup] = []
+        for path in paths:
+            named = (
+                execute(sql("SELECT * FROM {} LIMIT 0", parquet_relation([path]))).description or ()
+            )
+            types = {name: of_type for name, of_type, *_ in named}
+            group = next((each for each in groups if each.takes(types)), ParquetGroup((), {}))
+            if group in groups:
+                groups.remove(group)
+            groups.append(ParquetGroup((*group.paths, path), {**group.types, **types}))
+        counted = [execute(group.counts()).fetchone() or (0, 0) for group in groups]
+        documents = sum(rows for rows, _ in counted)
+        return cls(tuple(groups), documents, documents - sum(timed for _, timed in counted))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the files."""
+        return tuple(path for group in self.groups for path in group.paths)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of their fields."""
+        return frozenset().union(*(group.columns for group in self.groups))
+
+    def kinds(self, name: str) -> set[str]:
+        """The kinds of a field's values."""
+        return {group.columns[name].kind for group in self.groups if name in group.columns}
+
+    def scan(self, fields: Sequence[ScannedField]) -> list[Sql]:
+        """The columns `f0`, `f1`, ... of fields."""
+        return [group.selected(fields, _value) for group in self.groups]
+
+    def wrong(self, fields: Sequence[ScannedField]) -> list[Sql]:
+        """The same columns as truth values: whether a value is not of the field's type."""
+        return [group.selected(fields, _is_wrong) for group in self.groups]
+
+
+def parquet_relation(paths: Sequence[str]) -> Sql:
     """The files, with the columns of all of them."""
     return sql("read_parquet({}, union_by_name=true, hive_partitioning=false)", file_list(paths))
 

@@ -31,6 +31,7 @@ from tasks.text.numbers import counted
 
 _MOST_FIELDS = 1_000
 _MOST_IN_ANY_SHAPE = 300
+_ROWS_AT_ONCE = 1_000
 _NEAR = 0.75
 """From here on a name that no document has is taken for a typing error in a mapped one."""
 
@@ -86,24 +87,24 @@ class StreamReader:
                 self.rewrite(file.path)
 
     def _is_typing_error(self, name: str) -> bool:
-        if name in self._shapes or name in self.files.parquet.columns:
+        if name in self._shapes or name in self.files.parquet.names:
             return False
         return bool(get_close_matches(name, self.stream.mapping, n=1, cutoff=_NEAR))
 
     def _inferred(self, names: Sequence[str]) -> MappedFields:
         """MappedFields that no mapping knows, by the kinds of values that the files have."""
         unknown = [name for name in names if name not in self._kinds]
-        self._kinds |= self._kinds_of_values(unknown) if unknown else {}
+        self._kinds |= self.kinds(unknown) if unknown else {}
         typed = {name: inferred_type(name, self._kinds[name]) for name in names}
         return {name: MappedField(of_type, name) for name, of_type in typed.items() if of_type}
 
-    def _kinds_of_values(self, names: Sequence[str]) -> dict[str, set[str]]:
+    def kinds(self, names: Sequence[str]) -> dict[str, set[str]]:
+        """The kinds of the values that fields have in the files."""
         kinds: dict[str, set[str]] = {name: set() for name in names}
         for name in names:
             for made in self.files.rewritten.values():
                 kinds[name] |= made.kinds.get(name, set())
-            if column := self.files.parquet.columns.get(name):
-                kinds[name].add(column.kind)
+            kinds[name] |= self.files.parquet.kinds(name)
         fields = self._scanned({name: MappedField(Type.KEYWORD, name) for name in names})
         known = sql("[{}]", joined(", ", map(text_constant, JSON_KINDS)))
         for lines in self.files.lines if names else ():
@@ -126,11 +127,15 @@ class StreamReader:
     # --- All fields ---
 
     def names(self) -> frozenset[str]:
-        """The names of all fields; reads every file, once."""
+        """The names of all fields."""
+        return frozenset({*self.stream.mapping, *self.names_in_files()})
+
+    def names_in_files(self) -> frozenset[str]:
+        """The names of all fields that a document may have; reads every file, once."""
         if any(survey.below_lists for survey in self._surveys()) or self._has_hidden_objects():
             for file in self.files.scanned:
                 self.rewrite(file.path)
-        names = {*self.stream.mapping, *self.files.parquet.columns}
+        names = set(self.files.parquet.names)
         names |= {name for survey in self._surveys() for name in survey.ways}
         names |= {name for made in self.files.rewritten.values() for name in made.kinds}
         return frozenset(names)
@@ -139,7 +144,7 @@ class StreamReader:
         """What the files hold that are scanned as they are."""
         if self._surveyed is None:
             self._surveyed = [
-                surveyed(self._row(survey_query(lines.objects())), lines.wrapper)
+                surveyed(self._rows(survey_query(lines.objects())), lines.wrapper)
                 for lines in self.files.lines
             ]
             for survey in self._surveyed:
@@ -156,7 +161,7 @@ class StreamReader:
             for name, kinds in survey.kinds.items()
             if kinds & {"JSON", "[JSON]"} and not fault_of(name)
         }
-        return any("OBJECT" in kinds for kinds in self._kinds_of_values(sorted(mixed)).values())
+        return any("OBJECT" in kinds for kinds in self.kinds(sorted(mixed)).values())
 
     def faulty_names(self) -> Iterator[str]:
         """A warning if the files have names that cannot be fields."""
@@ -178,9 +183,12 @@ class StreamReader:
         """The documents with the columns `f0`, `f1`, ... of the fields."""
         scanned = self._scanned(fields)
         parts = [lines.scan(scanned) for lines in (*self.files.lines, *self.files.flat_lines)]
-        if self.files.parquet.paths:
-            parts.append(self.files.parquet.scan(scanned))
+        parts += self.files.parquet.scan(scanned)
         return joined(" UNION ALL ", parts or [nothing(scanned)])
+
+    def has_wrong(self, field: MappedField) -> bool:
+        """Whether a scan met a value of a field that is not of its type."""
+        return self._shape(field).has_wrong
 
     def is_several(self, field: MappedField) -> bool:
         """Whether some document has several values of a field."""
@@ -194,8 +202,7 @@ class StreamReader:
             scanned = self._scanned(unknown)
             sums = ", ".join(f"count(*) FILTER (f{field.place})" for field in scanned)
             parts = [lines.wrong(scanned) for lines in (*self.files.lines, *self.files.flat_lines)]
-            if self.files.parquet.paths:
-                parts.append(self.files.parquet.wrong(scanned))
+            parts += self.files.parquet.wrong(scanned)
             row = self._row(sql("SELECT {} FROM ({})", Sql(sums), joined(" UNION ALL ", parts)))
             self._wrong |= dict(zip(unknown, row, strict=True))
         for name, field in having.items():
@@ -218,6 +225,11 @@ class StreamReader:
     def _row(self, query: Sql) -> tuple[Any, ...]:
         """The single row of an aggregate."""
         return self._execute(query).fetchone() or ()
+
+    def _rows(self, query: Sql) -> Iterator[tuple[Any, ...]]:
+        found = self._execute(query)
+        while rows := found.fetchmany(_ROWS_AT_ONCE):
+            yield from rows
 
     # --- What a scan met ---
 

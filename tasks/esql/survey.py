@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.esql.names import Keys
+from tasks.esql.names import Keys, parents
 from tasks.esql.sql import Sql, bound, sql
 
 _DEEPEST = 100
@@ -32,34 +32,46 @@ class Survey:
 
 
 def survey_query(objects: Sql) -> Sql:
-    """Ask for the structure of all documents, and for the number of those that nest too deep.
+    """Ask for the different structures of documents, with the number of documents of each.
+
+    Not for one that fits all, with json_group_structure: its memory grows with every document.
 
     Args:
         objects: a relation with the documents in its column `json`.
     """
     return sql(
-        "SELECT json_group_structure(CASE WHEN shallow THEN json END), "
-        "count(*) FILTER (NOT shallow) FROM (SELECT json, is_shallow(json, {}) AS shallow FROM {})",
+        "SELECT structure, count(*) FROM (SELECT CASE WHEN is_shallow(json, {}) "
+        "THEN json_structure(json) END AS structure FROM {}) GROUP BY ALL",
         bound(_DEEPEST, "INTEGER"),
         objects,
     )
 
 
-def surveyed(row: Sequence[Any], wrapper: Keys) -> Survey:
+def surveyed(rows: Iterable[Sequence[Any]], wrapper: Keys) -> Survey:
     """Read the answer to `survey_query`, of documents below the keys of a wrapper."""
-    structure, too_deep = row
-    below: object = json.loads(structure) if structure else {}
-    for key in wrapper:
-        below = below.get(key) if isinstance(below, dict) else {}
     ways: dict[str, set[Keys]] = {}
     kinds: dict[str, set[str]] = {}
     below_lists: set[str] = set()
-    for keys, kind, is_below in _leaves(below, (), is_below=False):
-        name = ".".join(keys)
-        if is_below:
-            below_lists.add(name)
-        ways.setdefault(name, set()).add(keys)
-        kinds.setdefault(name, set()).add(kind)
+    too_deep = 0
+    for structure, documents in rows:
+        if structure is None:
+            too_deep += documents
+            continue
+        below: object = json.loads(structure)
+        for key in wrapper:
+            below = below.get(key) if isinstance(below, dict) else {}
+        for keys, kind, is_below in _leaves(below, (), is_below=False):
+            name = ".".join(keys)
+            if is_below:
+                below_lists.add(name)
+            ways.setdefault(name, set()).add(keys)
+            kinds.setdefault(name, set()).add(kind)
+    objects = {above for name in kinds for above in parents(name)}
+    for both in objects & kinds.keys():
+        if kinds[both] == {"NULL"}:  # It is only an object.
+            del kinds[both], ways[both]
+        else:
+            kinds[both].add("JSON")
     return Survey(
         {name: frozenset(found) for name, found in ways.items()},
         {name: frozenset(found) for name, found in kinds.items()},
@@ -69,7 +81,7 @@ def surveyed(row: Sequence[Any], wrapper: Keys) -> Survey:
 
 
 def _leaves(structure: object, above: Keys, *, is_below: bool) -> Iterator[tuple[Keys, str, bool]]:
-    """The fields in a structure as json_group_structure gives it: keys, kind, inside of a list."""
+    """The fields in a structure as json_structure gives it: keys, kind, inside of a list."""
     match structure:
         case dict():
             for key, below in structure.items():
