@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from elasticsearch import (
@@ -19,6 +20,7 @@ from elasticsearch import (
 from elasticsearch import ConnectionError as ElasticsearchConnectionError
 from elasticsearch.exceptions import SSLError
 
+from tasks.clusters.folders import no_such_subfolder
 from tasks.clusters.proxy import proxy_to
 from tasks.errors import ClusterError, NotTrusted, QueryRefused, Unauthorised, Unreachable
 from tasks.esql.errors import explain_position
@@ -183,6 +185,8 @@ def _marked(reason: str, query: str) -> str:
 
 def nothing_readable(cluster: Cluster, query: str, reason: str) -> QueryRefused:
     """Make the error for a query whose data streams do not exist, or cannot be read."""
+    if cluster.folder is not None:
+        return no_such_subfolder(cluster, Path(cluster.folder), reason)
     sources = sources_of(query)
     missing = f"no data stream matches {sources}" if sources else "there is no such data stream"
     return QueryRefused(

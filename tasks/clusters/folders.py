@@ -1,11 +1,14 @@
-"""An embedded cluster goes in, its folder comes out, or the reason why its URL names no folder."""
+"""An embedded cluster goes in, its folder comes out, or the reason why it has not the events."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.errors import Unreachable
+from tasks.errors import QueryRefused, Unreachable
 from tasks.settings import Cluster
+
+_SHOWN = 10
+"""Subfolders in an error."""
 
 
 def folder_of(cluster: Cluster) -> Path:
@@ -29,3 +32,17 @@ def folder_of(cluster: Cluster) -> Path:
             + (" A percent sign in the path is written %25." if "%" in cluster.url else ""),
         )
     return Path(path)
+
+
+def no_such_subfolder(cluster: Cluster, folder: Path, reason: str) -> QueryRefused:
+    """Make the error for a query whose data streams have no subfolder; it lists those there are."""
+    there = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+    listed = f"the subfolders {', '.join(there[:_SHOWN])}{more}" if there else "no subfolder"
+    return QueryRefused(
+        f"{cluster.name}: {reason}: the folder {folder} has {listed}.",
+        "Files belong into a subfolder with the name of their data stream: `beaconhunt import "
+        "FOLDER --into DATA` puts them there. If they are there already, correct FROM.",
+    )

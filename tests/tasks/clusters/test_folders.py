@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.clusters import Question, ask, connect
 from tasks.clusters.folders import folder_of
-from tasks.errors import Unreachable
+from tasks.errors import QueryRefused, Unreachable
 from tasks.settings import HOME_VARIABLE, Cluster
 
 
@@ -70,3 +71,29 @@ def test_the_home_may_stand_in_the_url(tmp_path: Path, monkeypatch):
     (home / "demo").mkdir(parents=True)
     monkeypatch.setenv(HOME_VARIABLE, str(home))
     assert folder_of(cluster("file://$BEACONHUNT_HOME/demo")) == home / "demo"
+
+
+@pytest.mark.parametrize(
+    ("subfolders", "listed"),
+    [
+        ((), "has no subfolder"),
+        (("logs-a-x", ".hidden"), "has the subfolders logs-a-x."),
+        ([f"logs-{n:02}-x" for n in range(12)], "logs-09-x and 2 more."),
+    ],
+)
+def test_an_unknown_index_names_the_subfolders_and_how_files_get_into_one(
+    tmp_path: Path, subfolders, listed
+):
+    """A folder of files without subfolders is what people have; it has no API key."""
+    (tmp_path / "events.ndjson").write_text("{}")
+    for name in subfolders:
+        (tmp_path / name).mkdir()
+    question = Question("query", "FROM logs-endpoint.events.network-*", {"match_all": {}}, {})
+    with (
+        connect(cluster(tmp_path.as_uri())) as client,
+        pytest.raises(QueryRefused, match=r"Unknown index \[logs-endpoint") as caught,
+    ):
+        ask(client, question)
+    assert listed in caught.value.problem
+    assert "beaconhunt import FOLDER --into DATA" in caught.value.remedy
+    assert "API key" not in str(caught.value)
