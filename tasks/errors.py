@@ -110,6 +110,10 @@ class SlotPruned(PipelineError):
     reason = "settings"
 
 
+class NotImported(PipelineError):
+    """Files cannot be imported: the folder stays as it was."""
+
+
 class AcknowledgementError(PipelineError):
     """An acknowledgement cannot be given or ended."""
 

@@ -20,6 +20,7 @@ from flows.cli import (
     archive,
     history,
     hunting,
+    importing,
     interruption,
     local,
     reading,
@@ -66,7 +67,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Hunt for unsigned macOS programs that keep calling one public address.",
 )
-for module in (hunting, reading, acknowledging, local):
+for module in (hunting, importing, reading, acknowledging, local):
     app.add_typer(module.commands)
 app.add_typer(history.commands, name="history")
 app.add_typer(archive.commands, name="archive")

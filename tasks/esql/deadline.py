@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+_Made = TypeVar("_Made")
+_WATCH_SECONDS = 0.2
 
 
 class Deadline:
@@ -30,3 +36,35 @@ class Deadline:
         """
         if time.monotonic() >= self._at:
             raise TimeoutError
+
+
+def run_apart(
+    work: Callable[[], _Made],
+    deadline: Deadline,
+    interrupt: Callable[[], None],
+    watch: Callable[[], None] | None = None,
+) -> _Made:
+    """Do work in a thread, so that a signal or the deadline ends it: DuckDB often ignores a signal.
+
+    Args:
+        work: it checks the deadline wherever it may take long in Python.
+        deadline: of the work.
+        interrupt: ends what DuckDB does; called again and again until the work has ended.
+        watch: called several times a second while the work goes on.
+
+    Raises:
+        TimeoutError: the deadline passed; every error of the work is raised too.
+    """
+    with ThreadPoolExecutor(max_workers=1) as apart:
+        result = apart.submit(work)
+        try:
+            while watch and not wait([result], _WATCH_SECONDS).done:
+                watch()
+            return result.result(deadline.seconds_left)
+        except BaseException:
+            deadline.end()
+            while not result.done():
+                interrupt()
+                time.sleep(0.01)
+            del result  # Its error refers to DuckDB's objects, which ours would keep alive.
+            raise

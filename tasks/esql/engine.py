@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +17,7 @@ from uuid import uuid4
 
 import duckdb
 
-from tasks.esql.deadline import Deadline
+from tasks.esql.deadline import Deadline, run_apart
 from tasks.esql.documents import Documents
 from tasks.esql.errors import EsqlError, NotEnoughMemory
 from tasks.esql.failures import beginnings, incomputable, pieces
@@ -31,7 +29,7 @@ from tasks.esql.translate import translate
 from tasks.esql.tree import From, Query
 from tasks.esql.types import Type
 
-_NOT_OURS = (duckdb.OutOfMemoryException, duckdb.InterruptException)
+NOT_OURS = (duckdb.OutOfMemoryException, duckdb.InterruptException)
 """Errors that no expression is to blame for."""
 
 
@@ -70,7 +68,7 @@ class Engine:
         # Made when it is needed, and removed at the end. Its name is its own: two processes in
         # one folder would overwrite each other's files.
         self._scratch = Path(tempfile.gettempdir()) / f"beaconhunt-{uuid4()}"
-        self._connection = _connected(folder, self._scratch)
+        self._connection = open_duckdb([folder], self._scratch)
         self._documents = Documents(
             folder, self._connection, self._scratch, skip_bad_lines=skip_bad_lines
         )
@@ -99,18 +97,9 @@ class Engine:
             TimeoutError: the time is over.
         """
         deadline = Deadline(seconds)
-        # In a thread, so that a signal or the deadline ends it: DuckDB often ignores a signal.
-        with ThreadPoolExecutor(max_workers=1) as apart:
-            answer = apart.submit(self._answered, question, deadline)
-            try:
-                return answer.result(deadline.seconds_left)
-            except BaseException:
-                deadline.end()
-                while not answer.done():
-                    self._connection.interrupt()
-                    time.sleep(0.01)
-                del answer  # Its error refers to DuckDB's objects, which ours would keep alive.
-                raise
+        return run_apart(
+            partial(self._answered, question, deadline), deadline, self._connection.interrupt
+        )
 
     def _answered(self, question: Request, deadline: Deadline) -> Result:
         """Answer, with every error in our words."""
@@ -133,7 +122,7 @@ class Engine:
                 self._count_failures_anew(plan)
                 rows = self._rows(plan.answer, deadline)
                 documents = self._documents_read()
-            except _NOT_OURS:
+            except NOT_OURS:
                 raise
             except duckdb.Error as error:
                 # A scan may end early: it met a shape that is known from now on.
@@ -164,7 +153,7 @@ class Engine:
         for shorter, last in beginnings(query):
             try:
                 self._rows(planned(shorter).forced, deadline)
-            except _NOT_OURS:
+            except NOT_OURS:
                 raise
             except duckdb.Error as same:
                 return incomputable(same, last)
@@ -218,12 +207,12 @@ class Engine:
         return self._connection.execute(statement.text, statement.values).fetchall()
 
 
-def _connected(folder: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB, which may then read these folders and nothing else, and change no setting.
+def open_duckdb(readable: Sequence[Path], scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB, which may then use these places and nothing else, and change no setting.
 
     Args:
-        folder: of the data streams.
-        scratch: for what does not fit into memory, and for rewritten files.
+        readable: folders and files of events.
+        scratch: a folder for what does not fit into memory, and for files that are written.
     """
     temporary = os.path.realpath(scratch)
     connection = duckdb.connect(
@@ -231,9 +220,14 @@ def _connected(folder: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("PRAGMA enable_profiling = 'no_output'")  # It counts the documents read.
+    connection.execute("SET enable_progress_bar = true")  # For `query_progress`: it shows none.
+    connection.execute("SET enable_progress_bar_print = false")
     connection.execute(files("tasks.esql").joinpath("macros.sql").read_text(encoding="utf-8"))
-    # In this order: the folders cannot be named once access is closed.
-    connection.execute("SET allowed_directories = ?", [[os.path.realpath(folder), temporary]])
+    # In this order: the places cannot be named once access is closed.
+    folders = [os.path.realpath(path) for path in readable if path.is_dir()]
+    single = [os.path.realpath(path) for path in readable if not path.is_dir()]
+    connection.execute("SET allowed_directories = ?", [[*folders, temporary]])
+    connection.execute("SET allowed_paths = ?", [single])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

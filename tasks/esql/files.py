@@ -13,7 +13,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tasks.esql.flattening import TIME, Mapped, NotADocument, Place, documents_in, leaves
+from tasks.esql.flattening import (
+    TIME,
+    FoundDocument,
+    Mapped,
+    NotADocument,
+    Place,
+    documents_in,
+    leaves,
+)
 from tasks.esql.names import Keys
 from tasks.esql.shapes import Leaf, Shape
 
@@ -130,8 +138,9 @@ def _glanced(file: DataFile, text: str, mapped: Mapped) -> DataFile:
     shapes: dict[str, Shape] = {}
     below: set[str] = set()
     try:
-        for wrapper, document in _first_documents(text):
-            wrappers.add(wrapper)
+        for found in _first_documents(text):
+            wrappers.add(found.wrapper)
+            document = found.document
             if not isinstance(document, dict) or not isinstance(document.get(TIME), _TIMES):
                 return file
             own, inside = _shapes_of(document, mapped)
@@ -152,7 +161,7 @@ def _glanced(file: DataFile, text: str, mapped: Mapped) -> DataFile:
     )
 
 
-def _first_documents(text: str) -> Iterator[tuple[Keys, object]]:
+def _first_documents(text: str) -> Iterator[FoundDocument]:
     """The documents in the first lines.
 
     Raises:
@@ -163,8 +172,8 @@ def _first_documents(text: str) -> Iterator[tuple[Keys, object]]:
         lines.append(last)  # Else it may be cut.
     for line in lines[:_HEAD_LINES]:
         if line.strip():
-            (document,) = documents_in(json.loads(line))
-            yield document
+            (found,) = documents_in(json.loads(line))
+            yield found
 
 
 def _shapes_of(document: Mapping[str, Any], mapped: Mapped) -> tuple[dict[str, Shape], set[str]]:

@@ -20,6 +20,9 @@ from tasks.esql.names import Keys, parents
 TIME = "@timestamp"
 """Every document of a data stream has this field."""
 
+INDEX = "_index"
+"""In a hit, or in an action: the name of the document's index."""
+
 Values = dict[str, list[Any]]
 """The values of a document by field, without nulls."""
 
@@ -34,11 +37,23 @@ class NotADocument(Exception):
     """A JSON value that Elasticsearch would refuse as a document; the reason is its text."""
 
 
-def documents_in(value: object) -> Iterator[tuple[Keys, object]]:
-    """Give the documents in a JSON value, and the keys that lead to them in a hit.
+@dataclass(frozen=True, slots=True)
+class FoundDocument:
+    """What stands in the place of a document.
 
-    What cannot be a document is given as well: `flattened` refuses it.
+    Attributes:
+        document: the document; what cannot be one is refused by `flattened`.
+        wrapper: the keys that lead to it in a hit.
+        index: the name of the index that a hit comes from; empty if there is none.
     """
+
+    document: object
+    wrapper: Keys = ()
+    index: str = ""
+
+
+def documents_in(value: object) -> Iterator[FoundDocument]:
+    """Give the documents in a JSON value."""
     match value:
         case list():
             for element in value:
@@ -47,11 +62,24 @@ def documents_in(value: object) -> Iterator[tuple[Keys, object]]:
             yield from documents_in(hits)
         case dict():
             if wrapper := _wrapper(value):
-                yield (wrapper,), value[wrapper]
+                yield FoundDocument(value[wrapper], (wrapper,), _index(value))
             elif not _is_action(value):
-                yield (), value
+                yield FoundDocument(value, (), _index(value))
         case _:
-            yield (), value
+            yield FoundDocument(value)
+
+
+def index_in_action(value: object) -> str:
+    """The name of the index in the action of a bulk request; empty if there is none."""
+    if not isinstance(value, dict) or not _is_action(value):
+        return ""
+    (options,) = value.values()
+    return _index(options)
+
+
+def _index(value: Mapping[str, Any]) -> str:
+    name = value.get(INDEX)
+    return name if isinstance(name, str) else ""
 
 
 def _hits(value: Mapping[str, Any]) -> list[Any]:

@@ -9,13 +9,23 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from tasks.esql.errors import DocumentError
 from tasks.esql.files import Compression, DataFile
-from tasks.esql.flattening import TIME, Mapped, NotADocument, Values, documents_in, flattened
+from tasks.esql.flattening import (
+    TIME,
+    FoundDocument,
+    Mapped,
+    NotADocument,
+    Values,
+    documents_in,
+    flattened,
+    index_in_action,
+)
 from tasks.esql.json_text import LINE_BYTES, is_value_a_line, values_by_line, values_over_lines
 from tasks.esql.names import fault_of
 from tasks.esql.shapes import Leaf, Shape
@@ -61,6 +71,21 @@ class Rewritten:
             self.kinds.setdefault(name, set()).update(map(_kind, all_of))
 
 
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """Where the documents of a file go.
+
+    Attributes:
+        stream_of: gives the data stream of a document; its errors end the rewriting.
+        mapped_of: gives the names of a data stream's mapping.
+        new_path: gives the path of a new file.
+    """
+
+    stream_of: Callable[[FoundDocument], str]
+    mapped_of: Callable[[str], Mapped]
+    new_path: Callable[[], Path]
+
+
 def rewritten(
     file: DataFile,
     named: str,
@@ -70,46 +95,93 @@ def rewritten(
     *,
     skip_bad: bool,
 ) -> Rewritten:
-    """Rewrite a file.
+    """Rewrite a file of one data stream, whose mapping has these names.
+
+    Args, errors: as for `split`; `target` is the file to write.
+    """
+    sorting = Sorting(lambda _: "", lambda _: mapped, lambda: target)
+    return split(file, named, sorting, check, skip_bad=skip_bad)[""]
+
+
+def split(
+    file: DataFile, named: str, sorting: Sorting, check: Callable[[], None], *, skip_bad: bool
+) -> dict[str, Rewritten]:
+    """Rewrite a file of several data streams into one for each of them.
 
     Args:
         file: NDJSON or JSON, not compressed with zstd.
         named: its path in messages.
-        target: the file to write.
-        mapped: the names of the data stream's mapping.
+        sorting: where documents go.
         check: called for every document, so that the work ends with the question.
         skip_bad: leave out what is no document, and count it.
+
+    Returns:
+        The rewritten files by data stream; what is no document counts for the stream "".
 
     Raises:
         DocumentError: something is no document, or the file cannot be read to its end.
     """
-    made = Rewritten(str(target))
-
-    def refuse(place: str, reason: str) -> None:
-        error = DocumentError(f"[{place}] failed to parse: {reason}")
-        if not skip_bad:
-            raise error
-        made.bad += 1
-        made.first_bad = made.first_bad or error
-
-    with target.open("w", encoding="utf-8", newline="\n") as lines:
+    with ExitStack() as opened:
+        made = _Split(named, sorting, opened, skip_bad=skip_bad)
+        announced = ""  # By the action before a document.
         for number, value in _values(file, named):
-            place = f"{named}:{number}"
-            for _, document in documents_in(value):
+            action = index_in_action(value)
+            for found in documents_in(value):
                 check()
-                try:
-                    values = flattened(document, mapped)
-                    line = _line(values)
-                except NotADocument as fault:
-                    refuse(place, str(fault))
-                except UnicodeEncodeError:
-                    refuse(place, "it holds half a surrogate, or bytes that are no UTF-8")
-                except RecursionError:
-                    made.too_deep += 1
-                else:
-                    lines.write(line)
-                    made.count(values, place)
-    return made
+                made.add(replace(found, index=announced) if announced else found, number)
+            announced = action
+        return made.parts
+
+
+class _Split:
+    """The files that a file is rewritten into."""
+
+    def __init__(self, named: str, sorting: Sorting, opened: ExitStack, *, skip_bad: bool) -> None:
+        self._named = named
+        self._sorting = sorting
+        self._opened = opened
+        self._skip_bad = skip_bad
+        self._mapped: dict[str, Mapped] = {}
+        self._lines: dict[str, TextIO] = {}
+        self.parts = {"": Rewritten(str(sorting.new_path()))}
+
+    def add(self, found: FoundDocument, number: int) -> None:
+        """Add a document, or count why it is none."""
+        place = f"{self._named}:{number}"
+        is_object = isinstance(found.document, dict)
+        stream = self._sorting.stream_of(found) if is_object else ""
+        if stream not in self._mapped:
+            self._mapped[stream] = self._sorting.mapped_of(stream)
+        try:
+            values = flattened(found.document, self._mapped[stream])
+            line = _line(values)
+        except NotADocument as fault:
+            self._refuse(place, str(fault))
+        except UnicodeEncodeError:
+            self._refuse(place, "it holds half a surrogate, or bytes that are no UTF-8")
+        except RecursionError:
+            self.parts[""].too_deep += 1
+        else:
+            self._write(stream, line)
+            self.parts[stream].count(values, place)
+
+    def _write(self, stream: str, line: str) -> None:
+        if stream not in self._lines:
+            if stream not in self.parts:
+                self.parts[stream] = Rewritten(str(self._sorting.new_path()))
+            path = Path(self.parts[stream].path)
+            self._lines[stream] = self._opened.enter_context(
+                path.open("w", encoding="utf-8", newline="\n")
+            )
+        self._lines[stream].write(line)
+
+    def _refuse(self, place: str, reason: str) -> None:
+        error = DocumentError(f"[{place}] failed to parse: {reason}")
+        if not self._skip_bad:
+            raise error
+        without = self.parts[""]
+        without.bad += 1
+        without.first_bad = without.first_bad or error
 
 
 def _values(file: DataFile, named: str) -> Iterator[tuple[int, object]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.esql.files import Compression
-from tasks.esql.flattening import TIME
+from tasks.esql.flattening import INDEX, TIME
 from tasks.esql.loading import FROM_DOCUMENT, as_loaded, file_list
 from tasks.esql.names import Keys, ways_to_write
 from tasks.esql.shapes import Leaf, Shape, Surprise, signalling
@@ -100,6 +100,12 @@ class Lines:
         """The columns `f0`, `f1`, ... of fields."""
         return self._selected(fields, lambda read: _value(read.field, read))
 
+    def indexed(self, fields: Sequence[ScannedField]) -> Sql:
+        """The same columns, and the name of the index that a hit comes from."""
+        return self._selected(
+            fields, lambda read: _value(read.field, read), Sql(f'"{INDEX}" AS hit_index')
+        )
+
     def raw(self, fields: Sequence[ScannedField]) -> Sql:
         """The same columns as JSON, as the files have it."""
         return self._selected(_of_any(fields, "JSON"), lambda read: read.checked(read.value))
@@ -110,13 +116,16 @@ class Lines:
             _of_any(fields, "BOOLEAN"), lambda read: read.checked(_is_wrong(read.field, read.value))
         )
 
-    def _selected(self, fields: Sequence[ScannedField], column: Callable[[_Read], Sql]) -> Sql:
+    def _selected(
+        self, fields: Sequence[ScannedField], column: Callable[[_Read], Sql], *others: Sql
+    ) -> Sql:
         reads = [_Read(self, field) for field in fields]
         columns = [sql(f"{{}} AS f{read.field.place}", column(read)) for read in reads]
+        columns += others
         return sql(
             "SELECT {} FROM {} WHERE {}",
             joined(", ", columns or [Sql("1 AS one")]),
-            self._relation(fields),
+            self._relation(fields, indexed=bool(others)),
             self._is_document(),
         )
 
@@ -151,8 +160,8 @@ class Lines:
         odd = signalling(Surprise.ODD_FILE, (0, 0), "BOOLEAN", _FILE)
         return sql("CASE WHEN {} IS NULL THEN {} ELSE true END", self.time, odd)
 
-    def _relation(self, fields: Sequence[ScannedField]) -> Sql:
-        tree: Tree = {}
+    def _relation(self, fields: Sequence[ScannedField], *, indexed: bool) -> Sql:
+        tree: Tree = {INDEX: "VARCHAR"} if indexed else {}
         for field in fields:
             for way in self.ways(field):
                 _grow(tree, (*self.wrapper, *way), field.leaf_type)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -39,6 +40,7 @@ class StreamFiles:
         new_path: gives the path of a new file in a folder for rewritten ones.
         check: raises once the time of the question is over.
         skip_bad: leave out what is no document, and count it.
+        parts: parts of other files that were rewritten for this data stream, by the files' paths.
 
     Raises:
         DocumentError: a file cannot be read.
@@ -52,6 +54,7 @@ class StreamFiles:
         check: Callable[[], None],
         *,
         skip_bad: bool,
+        parts: Mapping[str, Rewritten] = MappingProxyType({}),
     ) -> None:
         self.stream = stream
         self._execute = execute
@@ -63,7 +66,7 @@ class StreamFiles:
         self.parquet = ParquetFiles.described(
             [file.path for file in self.files if file.kind is Kind.PARQUET], execute
         )
-        self.rewritten: dict[str, Rewritten] = {}
+        self.rewritten: dict[str, Rewritten] = dict(parts)
         for file in self.files:
             if file.kind is Kind.ODD:
                 self.rewrite(file.path)
@@ -117,27 +120,10 @@ class StreamFiles:
         (file,) = (file for file in self.files if file.path == path)
         text = file
         if file.compression is Compression.ZSTD:
-            text = replace(file, path=self._unpacked(path), compression=Compression.NONE)
+            text = unpacked(file, self._new_path(), self._execute)
         self.rewritten[path] = rewritten(
             text, path, self._new_path(), self._mapped, self._check, skip_bad=self._skip_bad
         )
-
-    def _unpacked(self, path: str) -> str:
-        """Copy the lines of a file compressed with zstd, which only DuckDB can read.
-
-        Its lines are read as CSV with a separator and quotes that no JSON holds.
-        """
-        target = str(self._new_path())
-        copied = sql(
-            "COPY (SELECT line FROM read_csv({}, columns={'line': 'VARCHAR'}, delim=chr(30), "
-            "quote='', escape='', header=false, auto_detect=false, strict_mode=false, "
-            "max_line_size=16777216, compression='zstd')) "
-            "TO {} (FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x1e')",
-            text_constant(path),
-            text_constant(target),
-        )
-        self._execute(copied)
-        return target
 
     def left_out(self) -> Iterator[str]:
         """Warnings about files and documents that no question sees, or sees in part."""
@@ -166,3 +152,20 @@ class StreamFiles:
                 f"every document of a data stream has, for example [{example}]: no hunt sees them. "
                 "Export the documents themselves, as a search answers them in `_source`"
             )
+
+
+def unpacked(file: DataFile, target: Path, execute: Execute) -> DataFile:
+    """Copy the lines of a file compressed with zstd, which only DuckDB can read.
+
+    Its lines are read as CSV with a separator and quotes that no JSON holds.
+    """
+    copied = sql(
+        "COPY (SELECT line FROM read_csv({}, columns={'line': 'VARCHAR'}, delim=chr(30), "
+        "quote='', escape='', header=false, auto_detect=false, strict_mode=false, "
+        "max_line_size=16777216, compression='zstd')) "
+        "TO {} (FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x1e')",
+        text_constant(file.path),
+        text_constant(str(target)),
+    )
+    execute(copied)
+    return replace(file, path=str(target), compression=Compression.NONE)

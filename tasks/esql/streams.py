@@ -14,12 +14,13 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import SettingsError
 from tasks.esql.names import abbreviated, fault_of
 from tasks.esql.types import FIELD_TYPES, Type
 
-_MAPPING = "mapping.json"
+MAPPING = "mapping.json"
 _NO_MAPPING = (
     *(ValueError, TypeError, LookupError, StopIteration, AttributeError, RecursionError, OSError),
 )
@@ -54,15 +55,21 @@ class DataStream:
 
 def read_mapping(text: str) -> Mapping[str, MappedField]:
     """Read a mapping in the form of `GET index/_mapping` or of an index template."""
-    mapping = json.loads(text)
-    while "properties" not in mapping:
-        mapping = mapping["mappings"] if "mappings" in mapping else next(iter(mapping.values()))
-    fields = dict(_mapped_fields(mapping["properties"], ""))
+    fields = dict(_mapped_fields(properties_in(text), ""))
     for name in fields:
         name.encode()  # Half a surrogate is valid in JSON, and no text.
         if fault := fault_of(name):
             raise ValueError(f"the field [{abbreviated(name)}]: {fault}")
     return fields
+
+
+def properties_in(text: str) -> dict[str, Any]:
+    """Find the properties in a mapping, as JSON."""
+    mapping = json.loads(text)
+    while "properties" not in mapping:
+        mapping = mapping["mappings"] if "mappings" in mapping else next(iter(mapping.values()))
+    found: dict[str, Any] = mapping["properties"]
+    return found
 
 
 def _mapped_fields(
@@ -110,12 +117,21 @@ def _is_shown(path: Path) -> bool:
 
 
 def _data_stream(path: Path, root: Path) -> DataStream:
-    _refuse_stranger(path, root)
+    refuse_stranger(path, root)
+    files = [str(each) for each in files_below(path, root) if each != path / MAPPING]
+    return DataStream(path.name, tuple(files), _mapping_of(path))
+
+
+def files_below(path: Path, root: Path) -> list[Path]:
+    """The files below a folder but hidden ones; links may lead to other places below the root.
+
+    Raises:
+        SettingsError: a link leads out of the root, or a name cannot get into SQL.
+    """
     there = sorted(_below(path))
     for each in there:
-        _refuse_stranger(each, root)
-    files = [str(each) for each in there if each.is_file() and each != path / _MAPPING]
-    return DataStream(path.name, tuple(files), _mapping_of(path))
+        refuse_stranger(each, root)
+    return [each for each in there if each.is_file()]
 
 
 def _below(path: Path) -> Iterator[Path]:
@@ -127,7 +143,7 @@ def _below(path: Path) -> Iterator[Path]:
                 yield from _below(each)
 
 
-def _refuse_stranger(path: Path, root: Path) -> None:
+def refuse_stranger(path: Path, root: Path) -> None:
     """Refuse a link that leaves the folder, and a name that cannot get into SQL.
 
     Not with `Path.resolve`: it fails on links that lead to each other.
@@ -155,16 +171,23 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def _mapping_of(path: Path) -> Mapping[str, MappedField]:
-    own = path / _MAPPING
-    if own.exists():
-        try:
-            return read_mapping(own.read_text(encoding="utf-8"))
-        except _NO_MAPPING as error:
-            raise SettingsError(
-                f"{own} is not an Elasticsearch mapping: {error}.",
-                "Save what GET <index>/_mapping answers, or delete it to have types inferred.",
-            ) from error
-    return shipped_mapping(path.name)
+    own = path / MAPPING
+    return mapping_in(own) if own.exists() else shipped_mapping(path.name)
+
+
+def mapping_in(path: Path) -> Mapping[str, MappedField]:
+    """Read the mapping in a file.
+
+    Raises:
+        SettingsError: it holds none.
+    """
+    try:
+        return read_mapping(path.read_text(encoding="utf-8"))
+    except _NO_MAPPING as error:
+        raise SettingsError(
+            f"{path} is not an Elasticsearch mapping: {error}.",
+            "Save what GET <index>/_mapping answers, or delete it to have types inferred.",
+        ) from error
 
 
 @cache
@@ -173,8 +196,13 @@ def shipped_mapping(stream: str) -> Mapping[str, MappedField]:
 
     `alias:` before the name of a stream is that of a remote cluster.
     """
+    text = shipped_mapping_text(stream)
+    return read_mapping(text) if text else {}
+
+
+def shipped_mapping_text(stream: str) -> str:
+    """Give that mapping as JSON; empty if there is none."""
     for pattern, name in _SHIPPED.items():
         if fnmatchcase(stream.rpartition(":")[2], pattern):
-            shipped = files("tasks.esql").joinpath("mappings", name)
-            return read_mapping(shipped.read_text(encoding="utf-8"))
-    return {}
+            return files("tasks.esql").joinpath("mappings", name).read_text(encoding="utf-8")
+    return ""

@@ -439,6 +439,29 @@ def test_wrong_use_exits_with_2(site, command, arguments):
     assert command(*arguments)[0] == 2
 
 
+def test_a_flat_folder_is_imported_and_then_answers(site, command):
+    """The command says where documents went, what it left out, and adds no line to a pipe."""
+    export = write_events(site, [network_event()], "Downloads", compress=False).parent
+    (export / "letter.pdf").write_text("%PDF")
+    code, out, err = command("import", str(export), "--into", "events")
+    assert (code, out) == (0, "events/logs-endpoint.events.network-default: 1 document\n")
+    assert "warning: 1 file not read" in err
+    code, out, _ = command("query", "events", "FROM logs-* | KEEP host.id", "--format", "csv")
+    assert (code, out) == (0, '"host.id"\n"a"\n')
+
+
+def test_an_import_that_fails_says_why_and_what_to_do(site, command):
+    """Exit code 1 for the files, 2 for wrong use."""
+    (site / "a.ndjson").write_text('{"@timestamp": "2026-11-24T00:00:00Z"}\n')
+    code, _, err = command("import", "a.ndjson", "--into", "events")
+    assert code == 1
+    assert "do not say which data stream" in err
+    assert "remedy: Name it with --stream" in err
+    code, _, err = command("import", "a.ndjson", "--into", "events", "--stream", "../x")
+    assert code == 2
+    assert not (site / "events").exists()
+
+
 def test_a_mistake_in_a_query_is_marked_below_its_place(site, command):
     """An analyst sees at once which word it is."""
     _, _, complaint = command(
