@@ -18,9 +18,7 @@ commands = typer.Typer()
 def import_files(
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="FILE|FOLDER...", help="NDJSON, JSON or Parquet, also compressed with gzip."
-        ),
+        typer.Argument(metavar="FILE|FOLDER...", help="NDJSON, JSON or Parquet, also compressed."),
     ],
     into: Annotated[Path, typer.Option(help="Folder of events; it is made, or gets more files.")],
     stream: Annotated[

@@ -92,7 +92,7 @@ class StreamReader:
         return bool(get_close_matches(name, self.stream.mapping, n=1, cutoff=_NEAR))
 
     def _inferred(self, names: Sequence[str]) -> MappedFields:
-        """MappedFields that no mapping knows, by the kinds of values that the files have."""
+        """Fields that no mapping knows, by the kinds of values that the files have."""
         unknown = [name for name in names if name not in self._kinds]
         self._kinds |= self.kinds(unknown) if unknown else {}
         typed = {name: inferred_type(name, self._kinds[name]) for name in names}
