@@ -37,7 +37,7 @@ def measure(count: int, folder: Path) -> list[Measurement]:
         opened, _ = timed(lambda: _open(page, large.as_uri()))
         filtered, _ = timed(lambda: _filter(page))
         browser.close()
-    against = {"against": "opening an empty page", "against_seconds": plain}
+    against = {"against": "opening an empty page", "against_cost": plain}
     return [
         Measurement("open in chromium", count, "findings", opened, **against),
         Measurement("filter in chromium", count, "findings", filtered, **against),

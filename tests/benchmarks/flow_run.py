@@ -51,17 +51,17 @@ def measure(candidates: int, folder: Path) -> list[Measurement]:
             what="hunt_cluster, nothing found",
             size=1,
             unit="run",
-            seconds=quiet_seconds,
+            cost=quiet_seconds,
             against="an empty flow",
-            against_seconds=empty_seconds,
+            against_cost=empty_seconds,
         ),
         Measurement(
             what="hunt_cluster",
             size=len(report.findings),
             unit="findings",
-            seconds=busy_seconds,
+            cost=busy_seconds,
             against="hunt_cluster, nothing found",
-            against_seconds=quiet_seconds,
+            against_cost=quiet_seconds,
         ),
     ]
 

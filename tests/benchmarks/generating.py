@@ -16,9 +16,9 @@ def measure(fleet: Fleet, folder: Path) -> Measurement:
         what="generate",
         size=sum(truth.documents.values()),
         unit="events",
-        seconds=seconds,
+        cost=seconds,
         against="gzip.compress of the same lines",
-        against_seconds=sum(map(_compressing_seconds, sorted(folder.glob("*/*.gz")))),
+        against_cost=sum(map(_compressing_seconds, sorted(folder.glob("*/*.gz")))),
     )
 
 

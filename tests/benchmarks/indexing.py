@@ -26,7 +26,7 @@ def measure(runs: int, folder: Path) -> list[Measurement]:
     write_index(str(folder), anew=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    against = {"against": "json.loads of every run.json", "against_seconds": plain}
+    against = {"against": "json.loads of every run.json", "against_cost": plain}
     return [
         Measurement(f"index anew, {peak >> 20} MiB", runs, "runs", anew, **against),
         Measurement("index with one run more", runs, "runs", one_more, **against),

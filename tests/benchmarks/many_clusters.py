@@ -39,6 +39,9 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 600
 RUNS_SECONDS = 1_800
 
+API_SECONDS = 300
+"""For one answer of a server that starts fifty runs on a loaded machine."""
+
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _SECRET = "ES_API_KEY"
 
@@ -190,7 +193,7 @@ class _Api:
         for _ in range(60):
             request = urllib.request.Request(url, content, self._headers)  # noqa: S310 - loopback.
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback.
+                with urllib.request.urlopen(request, timeout=API_SECONDS) as answer:  # noqa: S310 - loopback.
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 if error.code != HTTPStatus.SERVICE_UNAVAILABLE:

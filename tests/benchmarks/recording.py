@@ -35,9 +35,9 @@ def measure(count: int, folder: Path) -> Measurement:
         what="record",
         size=count,
         unit="findings",
-        seconds=seconds,
+        cost=seconds,
         against="sqlite3 executemany of as many rows",
-        against_seconds=against_seconds,
+        against_cost=against_seconds,
     )
 
 

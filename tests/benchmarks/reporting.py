@@ -20,7 +20,7 @@ def measure(count: int) -> Measurement:
         what="render",
         size=count,
         unit="findings",
-        seconds=seconds,
+        cost=seconds,
         against="json.dumps of the report",
-        against_seconds=against_seconds,
+        against_cost=against_seconds,
     )

@@ -1,9 +1,9 @@
 """Print what things cost: every benchmark, each against a plain thing in the same run.
 
-    python -m tests.benchmarks.run [--quick | --smoke] [--json]
+    python -m tests.benchmarks.run [--quick | --smoke] [--json] [--only NAME]...
 
-There is no limit to pass: seconds depend on the machine. Read the ratio, and compare it with the
-ratio of an earlier version on any machine.
+There is no limit to pass: seconds depend on the machine. Read the ratio, and compare it with its
+goal, and with the ratio of an earlier version on any machine.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import argparse
 import os
 import platform
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from tests.benchmarks import (
     hunting,
     indexing,
     many_clusters,
+    opening,
     recording,
     remembering,
     reporting,
@@ -40,13 +43,13 @@ from tests.benchmarks import (
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.remembering import Past
 
-LARGE_NEEDS_BYTES = 6 << 30
-"""Physical memory below which the large fleet is left out."""
+GROWTH_NEEDS_BYTES = 20 << 30
+"""Free disk below which ten million events are left out."""
 
 PAST_NEEDS_BYTES = 10 << 30
 """Free disk below which the history has a short past."""
 
-PIPE_WIDTH = 100
+PIPE_WIDTH = 110
 """Where there is no terminal to ask for its width."""
 
 
@@ -56,9 +59,9 @@ class Sizes:
 
     Attributes:
         starts: of each command.
-        fleet: to generate and to hunt, in NDJSON and in Parquet. It has one encoding, as a column
-            of Parquet has one type.
-        large_fleet: to generate and to hunt besides, once.
+        fleet: to generate. It has one encoding, as a column of Parquet has one type.
+        copies: of the fleet's events, which are hunted in NDJSON and in Parquet.
+        growth: two numbers of copies, at which the hunt's memory is compared.
         recorded: findings of a run that is recorded.
         rendered: findings of a report.
         indexed: runs of an archive.
@@ -69,7 +72,8 @@ class Sizes:
 
     starts: int
     fleet: Fleet
-    large_fleet: Fleet | None
+    copies: int
+    growth: tuple[int, int] | None
     recorded: int
     rendered: int
     indexed: int
@@ -81,7 +85,8 @@ class Sizes:
 SMOKE = Sizes(
     starts=1,
     fleet=Fleet(macs=1, others=0, days=1, encoding="paired", plants=()),
-    large_fleet=None,
+    copies=1,
+    growth=None,
     recorded=20,
     rendered=110,
     indexed=60,
@@ -91,8 +96,9 @@ SMOKE = Sizes(
 )
 QUICK = Sizes(
     starts=3,
-    fleet=Fleet(macs=3, days=1, encoding="paired"),
-    large_fleet=None,
+    fleet=Fleet(macs=1, days=1, encoding="paired"),
+    copies=1,
+    growth=None,
     recorded=2_000,
     rendered=1_000,
     indexed=200,
@@ -102,8 +108,10 @@ QUICK = Sizes(
 )
 FULL = Sizes(
     starts=5,
-    fleet=Fleet(macs=12, encoding="paired"),
-    large_fleet=Fleet(macs=870, encoding="paired"),
+    # 267,000 events in the days of a window and a look back: three, one and ten million.
+    fleet=Fleet(macs=3, days=9, encoding="paired"),
+    copies=11,
+    growth=(4, 38),
     recorded=10_000,
     rendered=5_000,
     indexed=10_000,
@@ -128,11 +136,11 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
     return [
         ("Starting up", lambda: starting.measure(sizes.starts, scratch / "bytecode")),
         ("Generating", lambda: [generating.measure(fleet, folder)]),
-        ("Hunting", lambda: [hunting.measure_reading(folder, fleet.end, times=2)]),
         (
-            "Hunting in Parquet",
-            lambda: [hunting.measure_parquet(folder, fleet.end, scratch / "parquet")],
+            "Hunting",
+            lambda: hunting.measure(folder, fleet.end, sizes.copies, scratch / "hunting"),
         ),
+        ("Opening", lambda: opening.measure(scratch / "hunting" / "ndjson", scratch / "opening")),
         ("Recording findings", lambda: [recording.measure(sizes.recorded, scratch)]),
         (
             "Remembering in SQLite",
@@ -144,7 +152,7 @@ def benchmarks(sizes: Sizes, scratch: Path) -> list[Benchmark]:
         ("Indexing an archive", lambda: indexing.measure(sizes.indexed, scratch / "archive")),
         ("Running the flow", lambda: flow_run.measure(sizes.candidates, scratch / "flow")),
         *_of_clusters(sizes.clusters, scratch),
-        *_of_large(sizes.large_fleet, scratch / "large"),
+        *_of_growth(sizes, scratch),
     ]
 
 
@@ -156,20 +164,51 @@ def _of_clusters(clusters: tuple[int, int] | None, scratch: Path) -> list[Benchm
     return [("Hunting many clusters", lambda: [many_clusters.measure(count, failing, folder)])]
 
 
-def _of_large(fleet: Fleet | None, folder: Path) -> list[Benchmark]:
-    if fleet is None:
+def _of_growth(sizes: Sizes, scratch: Path) -> list[Benchmark]:
+    if sizes.growth is None:
         return []
+    fleet, end, copies = scratch / "fleet", sizes.fleet.end, sizes.growth
     return [
-        ("Generating a large fleet", lambda: [generating.measure(fleet, folder)]),
-        ("Hunting a large fleet", lambda: [hunting.measure_reading(folder, fleet.end, times=1)]),
+        (
+            "Growing",
+            lambda: hunting.measure_growth(fleet, end, copies, scratch / "growing"),
+        )
     ]
 
 
-def measured(sizes: Sizes, scratch: Path, console: Console) -> dict[str, list[Measurement]]:
-    """Run every benchmark in turn, and show on a terminal which one; gives each by its name."""
-    listed = benchmarks(sizes, scratch)
+NEEDS = {
+    "Hunting": ("Generating",),
+    "Opening": ("Generating", "Hunting"),
+    "Growing": ("Generating",),
+}
+"""Benchmarks that use what others wrote."""
+
+
+def chosen(listed: Sequence[Benchmark], only: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names, and those that they need; all of them if there are no names.
+
+    Raises:
+        ValueError: no benchmark has one of the names.
+    """
+    names = [name for name, _ in listed]
+    if unknown := sorted(set(only) - set(names)):
+        raise ValueError(f"{', '.join(unknown)} is no benchmark: choose from {', '.join(names)}.")
+    wanted = {*only, *(need for name in only for need in NEEDS.get(name, ()))}
+    return [each for each in listed if each[0] in wanted] if only else list(listed)
+
+
+@dataclass(slots=True)
+class Results:
+    """The measurements by benchmark, and the traceback of the benchmark that failed."""
+
+    measurements: dict[str, list[Measurement]] = field(default_factory=dict)
+    failure: str = ""
+
+
+def measured(listed: Sequence[Benchmark], console: Console) -> Results:
+    """Run benchmarks in turn until one fails, and show on a terminal which one runs."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
-    measurements: dict[str, list[Measurement]] = {}
+    results = Results()
     with Progress(
         *columns,
         TimeElapsedColumn(),
@@ -180,9 +219,13 @@ def measured(sizes: Sizes, scratch: Path, console: Console) -> dict[str, list[Me
         task = progress.add_task("", total=len(listed))
         for name, measure in listed:
             progress.update(task, description=name)
-            measurements[name] = measure()
+            try:
+                results.measurements[name] = measure()
+            except Exception:  # noqa: BLE001 - it must not lose what was measured before.
+                results.failure = f"{name} failed:\n{traceback.format_exc()}"
+                break
             progress.advance(task)
-    return measurements
+    return results
 
 
 def table(measurements: list[Measurement]) -> Table:
@@ -194,16 +237,16 @@ def table(measurements: list[Measurement]) -> Table:
         box=box.SIMPLE,
     )
     shown.add_column("what", no_wrap=True)
-    for heading in ("size", "seconds", "µs each", "ratio"):
+    for heading in ("size", "cost", "ratio", "goal"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("against")
     for each in measurements:
         shown.add_row(
             each.what,
             f"{each.size:,} {each.unit}",
-            f"{each.seconds:.2f}",
-            f"{each.microseconds_each:,.0f}",
+            f"{each.cost:.2f} {each.of_cost}",
             f"{each.ratio:.2f}",
+            each.goal,
             each.against,
         )
     return shown
@@ -221,29 +264,48 @@ def plans(measurements: list[Measurement]) -> str:
 def _full(console: Console) -> Sizes:
     """The full sizes, but for what the machine has no room for."""
     sizes = FULL
-    if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < LARGE_NEEDS_BYTES:
-        console.print(f"The large fleet needs {LARGE_NEEDS_BYTES >> 30} GiB of memory: left out.")
-        sizes = replace(sizes, large_fleet=None)
-    if shutil.disk_usage(tempfile.gettempdir()).free < PAST_NEEDS_BYTES:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < GROWTH_NEEDS_BYTES:
+        console.print(f"Growing needs {GROWTH_NEEDS_BYTES >> 30} GiB of disk: left out.")
+        sizes = replace(sizes, growth=None)
+    if free < PAST_NEEDS_BYTES:
         console.print(f"A long past needs {PAST_NEEDS_BYTES >> 30} GiB of disk: a short one it is.")
         sizes = replace(sizes, past=QUICK.past)
     return sizes
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """The command line; exits with 1 if a benchmark fails, behind what was measured before it."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run", description=__doc__)
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument("--quick", action="store_true", help="small sizes, three minutes at most")
     smaller.add_argument("--smoke", action="store_true", help="tiny sizes, as the tests run them")
     parser.add_argument("--json", action="store_true", help="write the measurements as JSON")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="run this benchmark, and those that it needs; may be repeated",
+    )
+    options = parser.parse_args(arguments)
     errors = Console(stderr=True)
-    sizes = SMOKE if chosen.smoke else QUICK if chosen.quick else _full(errors)
+    sizes = SMOKE if options.smoke else QUICK if options.quick else _full(errors)
     with tempfile.TemporaryDirectory(prefix="beaconhunt-bench-") as scratch:
-        measurements = measured(sizes, Path(scratch), errors)
+        try:
+            listed = chosen(benchmarks(sizes, Path(scratch)), options.only)
+        except ValueError as error:
+            parser.error(str(error))
+        results = measured(listed, errors)
+    _print(results.measurements, as_json=options.json)
+    if results.failure:
+        errors.print(results.failure, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _print(measurements: dict[str, list[Measurement]], *, as_json: bool) -> None:
     out = Console()
-    if chosen.json:
+    if as_json:
         out.print_json(
             data=[
                 {"benchmark": name, **asdict(each), "ratio": each.ratio}

@@ -34,9 +34,9 @@ def measure(times: int, folder: Path) -> list[Measurement]:
             what=f"CPU of {what}",
             size=1,
             unit="start",
-            seconds=_least_cpu_seconds(arguments, times, folder),
+            cost=_least_cpu_seconds(arguments, times, folder),
             against=PREFECT,
-            against_seconds=against_seconds,
+            against_cost=against_seconds,
         )
         for what, arguments in STARTS.items()
     ]

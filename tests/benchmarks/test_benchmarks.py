@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests import postgresql
-from tests.benchmarks import run
+from tests.benchmarks import hand_tuned, hunting, run
 from tests.benchmarks.measurement import Measurement
 
 
@@ -35,20 +35,57 @@ def test_every_benchmark_measures_something(rows):
     assert [row for row in rows if not (row["size"] > 0 and row["ratio"] > 0)] == []
 
 
-def test_the_quick_form_leaves_out_no_more_than_the_large_fleet():
+def test_the_quick_form_leaves_out_no_more_than_growth():
     """Whatever breaks in the full form is seen in three minutes."""
     quick, full = (
         [name for name, _ in run.benchmarks(size, Path())] for size in (run.QUICK, run.FULL)
     )
-    assert [name for name in full if name not in quick] == [
-        "Generating a large fleet",
-        "Hunting a large fleet",
+    assert [name for name in full if name not in quick] == ["Growing"]
+
+
+def test_every_question_of_a_run_is_measured_in_both_formats(rows):
+    """The hunt and each question after it, against a statement by hand of the same name."""
+    measured = {row["what"] for row in rows if row["benchmark"] == "Hunting"}
+    assert measured >= {
+        f"{name} in {form}" for name in hand_tuned.STATEMENTS for form in ("NDJSON", "Parquet")
+    }
+
+
+def test_different_results_are_not_compared():
+    """A cheaper statement that finds something else is no measure."""
+    with pytest.raises(ValueError, match="The hunt: ours gives 1, and the other 2"):
+        hunting.agree("The hunt", 1, 2)
+
+
+def test_a_failure_loses_nothing_that_was_measured_before_it(capsys, monkeypatch):
+    """The rows so far, then the error; and the command fails."""
+
+    def fail() -> list[Measurement]:
+        raise RuntimeError("no disk")
+
+    row = Measurement("hunt", 1_000, "events", 3.0, "reading them", 1.0)
+    listed = [("First", lambda: [row]), ("Second", fail), ("Third", fail)]
+    monkeypatch.setattr(run, "benchmarks", lambda *_: listed)
+    with pytest.raises(SystemExit) as ended:
+        run.main(["--smoke", "--json"])
+    shown = capsys.readouterr()
+    assert [each["benchmark"] for each in json.loads(shown.out)] == ["First"]
+    assert "Second failed" in shown.err
+    assert "no disk" in shown.err
+    assert ended.value.code == 1
+
+
+def test_some_benchmarks_run_with_those_that_they_need():
+    """A benchmark that hunts brings the one that generates; an unknown name is refused."""
+    listed = run.benchmarks(run.FULL, Path())
+    assert [name for name, _ in run.chosen(listed, ["Opening"])] == [
+        "Generating",
+        "Hunting",
+        "Opening",
     ]
-
-
-def test_parquet_and_ndjson_hold_the_same_events(rows):
-    """The copy has as many as plain Python reads in the original."""
-    assert sizes(rows, "Hunting in Parquet") == sizes(rows, "Hunting")
+    assert run.chosen(listed, []) == listed
+    with pytest.raises(ValueError, match="Huntng is no benchmark: choose from"):
+        run.chosen(listed, ["Huntng"])
 
 
 def test_a_flow_run_records_every_finding_that_its_events_make(rows):
@@ -83,6 +120,7 @@ def test_the_past_has_the_same_size_in_both_databases(rows):
 def test_the_table_gives_the_ratio_before_what_it_is_to():
     """A hunt of three seconds, against one second of reading, is three times as long."""
     console = Console(file=StringIO(), width=run.PIPE_WIDTH)
-    console.print(run.table([Measurement("hunt", 1_000, "events", 3.0, "reading them", 1.0)]))
+    measurement = Measurement("hunt", 1_000, "events", 3.0, "reading them", 1.0, goal="2x")
+    console.print(run.table([measurement]))
     shown = " ".join(console.file.getvalue().split())
-    assert "hunt 1,000 events 3.00 3,000 3.00 reading them" in shown
+    assert "hunt 1,000 events 3.00 s 3.00 2x reading them" in shown
