@@ -24,7 +24,7 @@ from tasks.esql.functions.entries import (
 from tasks.esql.literals import CONVERTIBLE, constant, convert, literal_sql
 from tasks.esql.plans import Failure
 from tasks.esql.sql import Sql, joined, sql
-from tasks.esql.tree import Call, Column, Expression, Literal, Parameter, Timespan
+from tasks.esql.tree import Call, Column, Expression, Literal, Parameter, Timespan, conjuncts
 from tasks.esql.types import ANY, NUMBER, STRING, WHOLE, Type
 from tasks.esql.values import TypedSql
 
@@ -255,6 +255,7 @@ class Expressions:
 
     def condition(self, expression: Expression) -> Sql:
         """An expression that is true or false for a row."""
+        failures = len(self.failures)
         value = self.value(expression)
         if value.type not in {Type.BOOLEAN, Type.NULL}:
             raise refused(
@@ -263,7 +264,24 @@ class Expressions:
             )
         if value.type is Type.NULL:
             return Sql("false")
+        never = [part for part in conjuncts(expression) if self._is_never_true(part)]
+        if never and len(self.failures) == failures:
+            return self.value(never[0]).sql
         return self._single(value, expression.source).sql
+
+    def _is_never_true(self, expression: Expression) -> bool:
+        """Whether a condition looks for several values in fields that have one.
+
+        Coverage asks that of every event. Such a part of an AND decides alone, and still reads its
+        fields: only a scan can know that they have one value.
+        """
+        match expression:
+            case Call("or", parts):
+                return all(map(self._is_never_true, parts))
+            case Call(">", (Call("mv_count", (Column(name),)), Literal(int(count)))):
+                return count > 0 and not self.scope[name].several
+            case _:
+                return False
 
     def _single(self, value: TypedSql, source: Source) -> TypedSql:
         """The single value of a field; several are null, with a warning."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from tasks.esql.flattening import (
     TIME,
@@ -26,8 +26,9 @@ from tasks.esql.names import Keys
 from tasks.esql.shapes import Leaf, Shape
 
 _HEAD_BYTES = 1 << 18
-_HEAD_LINES = 100
+_HEAD_LINES = 25
 _TIMES = (str, int, list)
+_SCANNED = (Place.ALONE, Place.LISTED)
 _TEXT_NAMES = (".ndjson", ".jsonl", ".json")
 
 
@@ -135,18 +136,18 @@ def _glanced(file: DataFile, text: str, mapped: Mapped) -> DataFile:
     if file.encoding != "utf-8":
         return file
     wrappers: set[Keys] = set()
-    shapes: dict[str, Shape] = {}
-    below: set[str] = set()
+    seen: set[tuple[Keys, Place]] = set()
+    several: set[str] = set()
     try:
         for found in _first_documents(text):
             wrappers.add(found.wrapper)
             document = found.document
             if not isinstance(document, dict) or not isinstance(document.get(TIME), _TIMES):
                 return file
-            own, inside = _shapes_of(document, mapped)
-            below |= inside
-            for name, shape in own.items():
-                shapes[name] = shapes[name] | shape if name in shapes else shape
+            places = [(keys, place) for keys, place, _ in leaves(document, mapped)]
+            seen.update(places)
+            names = Counter(".".join(keys) for keys, place in places if place in _SCANNED)
+            several.update(name for name, count in names.items() if count > 1)
     except (ValueError, RecursionError, NotADocument):
         return file
     if len(wrappers) != 1:
@@ -156,8 +157,8 @@ def _glanced(file: DataFile, text: str, mapped: Mapped) -> DataFile:
         Kind.LINES,
         file.compression,
         wrapper=wrappers.pop(),
-        shapes=shapes,
-        below_lists=frozenset(below),
+        shapes=_shapes(seen, several),
+        below_lists=frozenset(".".join(keys) for keys, place in seen if place is Place.INSIDE_LIST),
     )
 
 
@@ -176,15 +177,14 @@ def _first_documents(text: str) -> Iterator[FoundDocument]:
             yield found
 
 
-def _shapes_of(document: Mapping[str, Any], mapped: Mapped) -> tuple[dict[str, Shape], set[str]]:
+def _shapes(seen: Iterable[tuple[Keys, Place]], several: Container[str]) -> dict[str, Shape]:
+    """The shapes of fields, from the places of their values and the names of those with several."""
     shapes: dict[str, Shape] = {}
-    below: set[str] = set()
-    for keys, place, _ in leaves(document, mapped):
-        name = ".".join(keys)
-        if place is Place.INSIDE_LIST:
-            below.add(name)
+    for keys, place in seen:
+        if place not in _SCANNED:
             continue
+        name = ".".join(keys)
         leaf = Leaf.TEXT if place is Place.ALONE else Leaf.LIST
-        shape = Shape(frozenset({keys}), leaf, several=name in shapes)
+        shape = Shape(frozenset({keys}), leaf, several=name in several)
         shapes[name] = shapes[name] | shape if name in shapes else shape
-    return shapes, below
+    return shapes

@@ -241,6 +241,17 @@ def test_a_scan_and_a_rewriting_give_the_same_values(tmp_path_factory, of_type, 
 # --- What is odd in later documents ---
 
 
+def test_several_values_in_a_late_document_are_counted(tmp_path: Path):
+    """Where the first documents have one value, a condition on several still reads the others."""
+    tags = [["a"] for _ in range(3_000)] + [["a", "b"], ["b", "c"]]
+    write(tmp_path, [document(n, tags=all_of, k="x") for n, all_of in enumerate(tags)])
+    query = (
+        'FROM logs-* | EVAL several = CASE(MV_COUNT(tags) > 1 AND k == "x", 1, 0) '
+        "| STATS n = SUM(several) | LIMIT 1"
+    )
+    assert ask(tmp_path, query).rows == [[2]]
+
+
 @pytest.mark.parametrize(
     "odd",
     [
