@@ -49,7 +49,7 @@ GROWTH_NEEDS_BYTES = 20 << 30
 PAST_NEEDS_BYTES = 10 << 30
 """Free disk below which the history has a short past."""
 
-PIPE_WIDTH = 110
+PIPE_WIDTH = 150
 """Where there is no terminal to ask for its width."""
 
 
