@@ -67,6 +67,9 @@ class Documents:
         """
         self._deadline = deadline
         readers = [self._reader(stream) for stream in self._matching(source)]
+        if any(all(r.is_typing_error(name) for r in readers) for name in demand.names):
+            # The question is refused: what its patterns match need not be known.
+            demand = Demand(demand.names, ())
         fields = {reader: reader.fields(_wanted(reader, demand)) for reader in readers}
         names = sorted(frozenset().union(*fields.values()), key=lambda name: name.split("."))
         columns = [

@@ -77,12 +77,13 @@ CREATE MACRO ip_to_text(x) AS
                 ':'))
         END)[1];
 
--- Times without a zone are UTC; digits alone are epoch milliseconds.
+-- Times without a zone are UTC; digits alone are epoch milliseconds. Times beyond DuckDB's are null.
 CREATE MACRO date_from_text(t) AS
-    date_trunc('millisecond', CASE
-        WHEN regexp_full_match(t, '-?\d{5,}') THEN make_timestamp_ms(TRY_CAST(t AS BIGINT))
+    TRY(date_trunc('millisecond', CASE
+        WHEN regexp_full_match(t, '-?\d{5,}') THEN list_transform([TRY_CAST(t AS BIGINT)], lambda ms:
+            CASE WHEN ms BETWEEN -9223372022400000 AND 9223372036854775 THEN make_timestamp_ms(ms) END)[1]
         ELSE CAST(TRY_CAST(t AS TIMESTAMPTZ) AS TIMESTAMP)
-    END);
+    END));
 
 CREATE MACRO date_to_text(x) AS
     strftime(x, '%Y-%m-%dT%H:%M:%S.%gZ');

@@ -206,7 +206,7 @@ def _listed(scanned: ScannedField, column: ParquetColumn) -> Sql:
 def _converted(scanned: ScannedField, column: ParquetColumn, value: Sql) -> Sql:
     of_type = scanned.mapped.type
     if of_type is Type.DATE and column.kind == "TIMESTAMP":
-        return sql("date_trunc('millisecond', CAST({} AS TIMESTAMP))", value)
+        return sql("TRY(date_trunc('millisecond', CAST({} AS TIMESTAMP)))", value)
     if of_type in STRING and column.kind == "VARCHAR":
         return value
     if of_type is Type.BOOLEAN and column.kind == "BOOLEAN":

@@ -74,7 +74,7 @@ class StreamReader:
         others = _possible_fields(possible - mapped.keys(), self.stream.mapping)
         refuse_twins([*mapped, *others])
         self._rewrite_unscannable({*(field.path for field in mapped.values()), *others})
-        inferred = self._inferred([name for name in others if not self._is_typing_error(name)])
+        inferred = self._inferred([name for name in others if not self.is_typing_error(name)])
         fields = dict(sorted([*mapped.items(), *inferred.items()]))
         self._refuse_too_many([field for field in fields.values() if not field.unusable])
         return fields
@@ -86,7 +86,8 @@ class StreamReader:
             if is_long or not file.below_lists.isdisjoint(paths):
                 self.rewrite(file.path)
 
-    def _is_typing_error(self, name: str) -> bool:
+    def is_typing_error(self, name: str) -> bool:
+        """Whether a name is near a mapped one, and no document that was looked at has it."""
         if name in self._shapes or name in self.files.parquet.names:
             return False
         return bool(get_close_matches(name, self.stream.mapping, n=1, cutoff=_NEAR))

@@ -278,12 +278,13 @@ def _value(field: ScannedField, read: _Read) -> Sql:
 
 
 def _from_text(field: ScannedField, text: Sql) -> Sql:
-    if field.mapped.type is Type.DATE:
-        return sql("date_trunc('millisecond', CAST({} AS TIMESTAMP))", text)
     unclear = field.signal(Surprise.ANY_LEAF)
     if field.mapped.type in STRING:
         return sql(f"CASE WHEN {_STARTS_LIKE_JSON} THEN {{}} ELSE {{0}} END", text, unclear)
-    converted = sql(FROM_DOCUMENT[field.mapped.type], text)
+    if field.mapped.type is Type.DATE:  # DuckDB's reader has made it a time.
+        converted = sql("TRY(date_trunc('millisecond', CAST({} AS TIMESTAMP)))", text)
+    else:
+        converted = sql(FROM_DOCUMENT[field.mapped.type], text)
     return sql("coalesce({}, CASE WHEN {} IS NOT NULL THEN {} END)", converted, text, unclear)
 
 

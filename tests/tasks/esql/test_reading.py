@@ -352,10 +352,25 @@ def test_parquet_with_objects_in_lists_has_their_values(tmp_path: Path):
 def test_a_typing_error_is_refused_before_a_file_is_read(tmp_path: Path):
     """A name near a mapped one that no first document has: the refusal need not read gigabytes."""
     write(tmp_path, [*map(document, range(3_000)), "broken"], stream=NETWORK)
-    _, reason = refusal(tmp_path, f"FROM {NETWORK} | KEEP destination.adress | LIMIT 1")
-    assert (
-        "Unknown column [destination.adress], did you mean any of [destination.address, " in reason
+    for rest in ("KEEP destination.adress", 'WHERE destination.adress == "x"'):
+        _, reason = refusal(tmp_path, f"FROM {NETWORK} | {rest} | LIMIT 1")
+        assert "Unknown column [destination.adress], did you mean any of [destination." in reason
+
+
+@pytest.mark.parametrize(
+    "at", [-9_223_372_022_400_001, 2**63 - 1, -(2**63), "294247-01-10T04:00:54Z"]
+)
+def test_a_time_at_the_end_of_time_is_read_or_null(tmp_path: Path, at):
+    """DuckDB's times end in the year 294247; Elasticsearch's end later."""
+    docs = [document(1), {"@timestamp": at, "number": 2}]
+    scanned, rewritten = both(
+        tmp_path,
+        docs,
+        "FROM logs-* | SORT number | LIMIT 9",
+        mapping={"@timestamp": "date", "number": "long"},
     )
+    assert scanned == rewritten
+    assert [row[1] for row in scanned.rows] == [1, 2]
 
 
 def test_rewritten_files_are_removed_at_the_end(tmp_path: Path, monkeypatch):
