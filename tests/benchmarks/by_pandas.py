@@ -42,9 +42,7 @@ def hunted(stream: Path, window: Window) -> pd.DataFrame:
 
 def _kept(stream: Path, window: Window) -> Iterator[pd.DataFrame]:
     for path in sorted(stream.iterdir()):
-        with pd.read_json(
-            path, lines=True, chunksize=CHUNK, dtype=False, convert_dates=False
-        ) as chunks:
+        with pd.read_json(path, lines=True, chunksize=CHUNK, dtype=False) as chunks:
             for chunk in chunks:
                 at = pd.to_datetime(chunk["@timestamp"])
                 signature = chunk["process"].str["code_signature"]
