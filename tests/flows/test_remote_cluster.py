@@ -299,7 +299,8 @@ def test_a_cancelled_run_lets_go_of_the_cluster(tmp_path: Path, events: Path):
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(lambda: server.kept)
+            # Until it polls: before, the answer with the query's id may still be on its way.
+            wait_until(lambda: any("/async/" in r.path for r in server.came("GET")))
             process.send_signal(signal.SIGTERM)
             asked = monotonic()
             wait_until(lambda: not server.kept)
