@@ -12,7 +12,6 @@ from tasks.esql.deadline import Deadline
 from tasks.esql.errors import refused
 from tasks.esql.plans import Demand, FieldColumn, Relation
 from tasks.esql.reading import MappedFields, StreamReader
-from tasks.esql.shapes import Surprise, signal_in
 from tasks.esql.sql import Sql, joined, sql, text_constant
 from tasks.esql.stream_files import StreamFiles
 from tasks.esql.streams import DataStream, data_streams
@@ -96,11 +95,6 @@ class Documents:
         Raises:
             DocumentError: it is about something that is no document.
         """
-        if signal := signal_in(error):
-            if signal.surprise is Surprise.ODD_FILE:
-                return any(reader.rewrite(signal.path) for reader in self._readers.values())
-            self._readers[self._streams[signal.stream].name].widen(signal)
-            return True
         return any(reader.learn_from(error) for reader in self._readers.values())
 
     def close(self) -> None:

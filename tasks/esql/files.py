@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from tasks.esql.errors import DocumentError
 from tasks.esql.flattening import (
     TIME,
     FoundDocument,
@@ -88,10 +89,13 @@ def looked_at(path: Path, mapped: Mapped) -> DataFile:
     """Look at a file's first bytes.
 
     Raises:
-        OSError: it cannot be read.
+        DocumentError: it cannot be read.
     """
-    with path.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES)
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(_HEAD_BYTES)
+    except OSError as error:
+        raise DocumentError(f"[{path}] cannot be read: {error.strerror}") from error
     if head.startswith(b"PAR1"):
         return DataFile(str(path), Kind.PARQUET)
     if not head:

@@ -29,7 +29,6 @@ from tasks.esql.lines import first_line
 from tasks.esql.names import abbreviated, fault_of, parents
 from tasks.esql.origins import Whereabouts
 from tasks.esql.reading import MappedFields, StreamReader
-from tasks.esql.shapes import Surprise, signal_in
 from tasks.esql.sorting import Part, Sorter
 from tasks.esql.sql import Sql, identifier, joined, sql, text_constant
 from tasks.esql.stream_files import StreamFiles
@@ -177,7 +176,7 @@ class _Import:
                 raise
             except duckdb.Error as error:
                 # A scan may end early: it met a shape that is known from now on.
-                if not _learned(reader, error):
+                if not reader.learn_from(error):
                     raise
 
     def _written(self, reader: StreamReader) -> int:
@@ -229,16 +228,6 @@ class _Import:
     def _new_path(self) -> Path:
         self._made.append(self._stage / str(uuid4()))
         return self._made[-1]
-
-
-def _learned(reader: StreamReader, error: duckdb.Error) -> bool:
-    signal = signal_in(error)
-    if signal is None:
-        return reader.learn_from(error)
-    if signal.surprise is Surprise.ODD_FILE:
-        return reader.rewrite(signal.path)
-    reader.widen(signal)
-    return True
 
 
 def _mapped(fields: MappedFields) -> Mapped:

@@ -21,7 +21,7 @@ from tasks.esql.names import (
     ways_to_write,
 )
 from tasks.esql.scanning import ScannedField, nothing
-from tasks.esql.shapes import Leaf, Shape, Signal, Surprise
+from tasks.esql.shapes import Leaf, Shape, Signal, Surprise, signal_in
 from tasks.esql.sql import Sql, joined, sql, text_constant
 from tasks.esql.stream_files import Execute, StreamFiles
 from tasks.esql.streams import MappedField
@@ -61,7 +61,7 @@ class StreamReader:
             for name, shape in shapes.items():
                 self._widen(name, shape)
 
-    # --- MappedFields ---
+    # --- Fields ---
 
     def fields(self, wanted: Collection[str]) -> MappedFields:
         """The fields of these names that exist, with their types; sorted.
@@ -234,8 +234,12 @@ class StreamReader:
 
     # --- What a scan met ---
 
-    def widen(self, signal: Signal) -> None:
-        """Widen the shape of a field, as a scan demands."""
+    def _learn(self, signal: Signal) -> bool:
+        """Rewrite a file, or widen the shape of a field, as a scan demands."""
+        if signal.surprise is Surprise.ODD_FILE:
+            return self.rewrite(signal.path)
+        if signal.stream != self._place:
+            return False
         path = self._asked[signal.field].mapped.path
         shape = self._shapes.get(path, Shape())
         match signal.surprise:
@@ -248,6 +252,7 @@ class StreamReader:
             case Surprise.WRONG:
                 shape = replace(shape, has_wrong=True)
         self._shapes[path] = shape
+        return True
 
     def rewrite(self, path: str) -> bool:
         """Rewrite a file; false if it is none that is scanned as it is.
@@ -264,11 +269,16 @@ class StreamReader:
         return True
 
     def learn_from(self, error: duckdb.Error) -> bool:
-        """Learn from DuckDB's own error about a file; false if it is about no file of these.
+        """Learn from the end of a scan: from its signal, or from DuckDB's own error about a file.
+
+        Returns:
+            False if the error is about no field and no file of this data stream.
 
         Raises:
             DocumentError: as above, or the file is one that a scan must be able to read.
         """
+        if signal := signal_in(error):
+            return self._learn(signal)
         scanned = [file.path for file in self.files.scanned]
         others = (*self.files.parquet.paths, *(m.path for m in self.files.rewritten.values()))
         path = file_in(error, (*scanned, *others))

@@ -11,8 +11,7 @@ import duckdb
 
 from tasks.errors import NotImported
 from tasks.esql.engine import NOT_OURS
-from tasks.esql.errors import DocumentError
-from tasks.esql.files import Compression, DataFile, Kind, looked_at
+from tasks.esql.files import DataFile, Kind, looked_at
 from tasks.esql.flattening import INDEX, FoundDocument, Mapped
 from tasks.esql.lines import file_in, unreadable
 from tasks.esql.origins import ORIGIN_FIELDS, Origin, Whereabouts
@@ -21,10 +20,9 @@ from tasks.esql.rewriting import Rewritten, Sorting, split
 from tasks.esql.scanning import Lines, ScannedField
 from tasks.esql.shapes import Shape
 from tasks.esql.sql import Sql, joined, sql, text_constant
-from tasks.esql.stream_files import Execute, unpacked
+from tasks.esql.stream_files import Execute, not_read, unpacked
 from tasks.esql.streams import MappedField
 from tasks.esql.types import Type
-from tasks.text.numbers import counted
 
 _MOST_STREAMS = 200
 _MOST_ORIGINS = 1_000
@@ -82,10 +80,7 @@ class Sorter:
             DocumentError: something is no document, or the file cannot be read.
         """
         self._check()
-        try:
-            file = looked_at(where.path, Mapped())
-        except OSError as error:
-            raise DocumentError(f"[{where.path}] cannot be read: {error.strerror}") from error
+        file = looked_at(where.path, Mapped())
         try:
             self._sort(file, where)
         except duckdb.Error as error:
@@ -120,14 +115,7 @@ class Sorter:
 
     def left_out(self) -> Iterator[str]:
         """Warnings about files and lines that are in no part."""
-        if self.unread:
-            example = f"[{self.unread[0].path}]: {self.unread[0].fault}"
-            yield f"{counted(len(self.unread), 'file')} not read, for example {example}"
-        if bad := [each.first_bad for each in self.faults if each.first_bad]:
-            count = counted(sum(each.bad for each in self.faults), "unreadable line")
-            yield f"{count} skipped, for example {bad[0].message}"
-        if deep := sum(each.too_deep for each in self.faults):
-            yield f"{counted(deep, 'document')} left out: they nest too deep"
+        return not_read(self.unread, self.faults)
 
     # --- NDJSON and JSON ---
 
@@ -167,9 +155,7 @@ class Sorter:
             self._part(stream)
             return stream
 
-        text = file
-        if file.compression is Compression.ZSTD:
-            text = unpacked(file, self._new_path(), self._execute)
+        text = unpacked(file, self._new_path, self._execute)
         sorting = Sorting(stream_of, self._mapped_of, self._new_path)
         made = split(text, file.path, sorting, self._check, skip_bad=self._skip_bad)
         self.faults.append(made.pop(""))

@@ -5,7 +5,7 @@ Files in odd shapes are rewritten: once, into a folder of this process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import duckdb
 
-from tasks.esql.errors import DocumentError
 from tasks.esql.files import Compression, DataFile, Kind, looked_at
 from tasks.esql.flattening import TIME, Mapped
 from tasks.esql.parquet import ParquetFiles
@@ -73,10 +72,7 @@ class StreamFiles:
 
     def _looked_at(self, path: Path) -> DataFile:
         self._check()
-        try:
-            return looked_at(path, self._mapped)
-        except OSError as error:
-            raise DocumentError(f"[{path}] cannot be read: {error.strerror}") from error
+        return looked_at(path, self._mapped)
 
     @property
     def shapes(self) -> Iterator[Mapping[str, Shape]]:
@@ -118,24 +114,15 @@ class StreamFiles:
             DocumentError: something in it is no document, or it cannot be read to its end.
         """
         (file,) = (file for file in self.files if file.path == path)
-        text = file
-        if file.compression is Compression.ZSTD:
-            text = unpacked(file, self._new_path(), self._execute)
+        text = unpacked(file, self._new_path, self._execute)
         self.rewritten[path] = rewritten(
             text, path, self._new_path(), self._mapped, self._check, skip_bad=self._skip_bad
         )
 
     def left_out(self) -> Iterator[str]:
         """Warnings about files and documents that no question sees, or sees in part."""
-        name, made = self.stream.name, self.rewritten.values()
-        if unread := [file for file in self.files if file.fault]:
-            example = f"[{unread[0].path}]: {unread[0].fault}"
-            yield f"{counted(len(unread), 'file')} of [{name}] not read, for example {example}"
-        if bad := [each.first_bad for each in made if each.first_bad]:
-            count = counted(sum(each.bad for each in made), "unreadable line")
-            yield f"{count} skipped, for example {bad[0].message}"
-        if deep := sum(each.too_deep for each in made):
-            yield f"{counted(deep, 'document')} of [{name}] left out: they nest too deep"
+        unread = [file for file in self.files if file.fault]
+        yield from not_read(unread, self.rewritten.values(), f" of [{self.stream.name}]")
         yield from self._untimed()
 
     def _untimed(self) -> Iterator[str]:
@@ -154,11 +141,34 @@ class StreamFiles:
             )
 
 
-def unpacked(file: DataFile, target: Path, execute: Execute) -> DataFile:
-    """Copy the lines of a file compressed with zstd, which only DuckDB can read.
+def not_read(
+    unread: Sequence[DataFile], made: Collection[Rewritten], whose: str = ""
+) -> Iterator[str]:
+    """Warnings about files, lines and documents that are not read.
+
+    Args:
+        unread: files that hold no documents.
+        made: the files that were rewritten.
+        whose: names the data stream, with a blank before it.
+    """
+    if unread:
+        example = f"[{unread[0].path}]: {unread[0].fault}"
+        yield f"{counted(len(unread), 'file')}{whose} not read, for example {example}"
+    if bad := [each.first_bad for each in made if each.first_bad]:
+        count = counted(sum(each.bad for each in made), "unreadable line")
+        yield f"{count} skipped, for example {bad[0].message}"
+    if deep := sum(each.too_deep for each in made):
+        yield f"{counted(deep, 'document')}{whose} left out: they nest too deep"
+
+
+def unpacked(file: DataFile, new_path: Callable[[], Path], execute: Execute) -> DataFile:
+    """Copy the lines of a file if it is compressed with zstd, which only DuckDB can read.
 
     Its lines are read as CSV with a separator and quotes that no JSON holds.
     """
+    if file.compression is not Compression.ZSTD:
+        return file
+    target = new_path()
     copied = sql(
         "COPY (SELECT line FROM read_csv({}, columns={'line': 'VARCHAR'}, delim=chr(30), "
         "quote='', escape='', header=false, auto_detect=false, strict_mode=false, "
