@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -71,8 +72,9 @@ class Documents:
             demand = Demand(demand.names, ())
         fields = {reader: reader.fields(_wanted(reader, demand)) for reader in readers}
         names = sorted(frozenset().union(*fields.values()), key=lambda name: name.split("."))
+        parts = {reader: _columns(reader, own) for reader, own in fields.items()}
         columns = [
-            _united(name, f"f{place}", [_column(r, name, own) for r, own in fields.items()])
+            _united(name, f"f{place}", [own.get(name) for own in parts.values()])
             for place, name in enumerate(names)
         ]
         warnings = [text for reader, own in fields.items() for text in reader.wrong_values(own)]
@@ -80,7 +82,7 @@ class Documents:
             warnings += reader.files.left_out()
             warnings += reader.faulty_names() if demand.patterns else ()
         relation = joined(
-            " UNION ALL ", [_selected(reader, own, columns) for reader, own in fields.items()]
+            " UNION ALL ", [_selected(r, fields[r], own, columns) for r, own in parts.items()]
         )
         columns += [_metadata_column(column) for column in source.metadata]
         others = frozenset().union(*(reader.stream.mapping for reader in readers)) - set(names)
@@ -154,14 +156,19 @@ def _wanted(reader: StreamReader, demand: Demand) -> frozenset[str]:
 # --- Several data streams as one relation ---
 
 
-def _column(reader: StreamReader, name: str, fields: MappedFields) -> FieldColumn | None:
-    """A field as a column of its data stream; None if it has no such field."""
-    if name not in fields:
-        return None
-    field = fields[name]
-    usable = [each for each in fields if not fields[each].unusable]
-    column = f"f{usable.index(name)}" if name in usable else ""
-    return FieldColumn(name, field.type, column, reader.is_several(field), field.unusable)
+def _columns(reader: StreamReader, fields: MappedFields) -> dict[str, FieldColumn]:
+    """The fields of a data stream as the columns of its scan, by name."""
+    places = count()
+    return {
+        name: FieldColumn(
+            name,
+            field.type,
+            "" if field.unusable else f"f{next(places)}",
+            reader.is_several(field),
+            field.unusable,
+        )
+        for name, field in fields.items()
+    }
 
 
 def _united(name: str, column: str, parts: Sequence[FieldColumn | None]) -> FieldColumn:
@@ -177,15 +184,16 @@ def _united(name: str, column: str, parts: Sequence[FieldColumn | None]) -> Fiel
     return FieldColumn(name, of_type, column, several, unusable)
 
 
-def _selected(reader: StreamReader, fields: MappedFields, columns: Sequence[FieldColumn]) -> Sql:
+def _selected(
+    reader: StreamReader,
+    fields: MappedFields,
+    own: Mapping[str, FieldColumn],
+    columns: Sequence[FieldColumn],
+) -> Sql:
     """The documents of one data stream, with the columns of all."""
     usable = {name: field for name, field in fields.items() if not field.unusable}
     selected = [
-        sql(
-            "{} AS {}",
-            _selected_column(_column(reader, whole.name, fields), whole),
-            Sql(whole.column),
-        )
+        sql("{} AS {}", _selected_column(own.get(whole.name), whole), Sql(whole.column))
         for whole in columns
     ]
     index = sql("{} AS stream_name", text_constant(reader.stream.name))
